@@ -1,0 +1,194 @@
+//! The passes of a two-dimensional convolution (cross-correlation, as in every deep-learning library).
+
+use crate::columns::Window;
+use crate::correlation::{Channels, Correlation};
+use crate::disjoint::Disjoint;
+use crate::shape::{Conv2dShape, ShapeError, check};
+use crate::tile::Tiles;
+use crate::weight_grad::WeightGradient;
+use rayon::prelude::*;
+
+/// Forward pass: `y = weight ⋆ x + bias`, shapes as in [`Conv2dShape`].
+///
+/// # Errors
+/// A slice whose length is not the shape's.
+pub fn conv2d(
+    shape: &Conv2dShape,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) -> Result<(), ShapeError> {
+    check("x", shape.input_len(), x.len())?;
+    check("weight", shape.weight_len(), weight.len())?;
+    if let Some(bias) = bias {
+        check("bias", shape.out_channels, bias.len())?;
+    }
+    check("y", shape.output_len(), y.len())?;
+    let target = Disjoint::new(y);
+    let taps = shape.kernel[0] * shape.kernel[1];
+    for group in 0..shape.groups {
+        let (source, out) = shape.channels(group);
+        let weight = &weight[out.first * source.count * taps..][..out.count * source.count * taps];
+        Correlation {
+            batch: shape.batch,
+            source,
+            target: out,
+            window: shape.window(),
+            target_size: [shape.out_height(), shape.out_width()],
+            target_step: [1, 1],
+            target_origin: [0, 0],
+        }
+        .run(
+            Tiles::best(),
+            |m, c, t| weight[(m * source.count + c) * taps + t],
+            x,
+            bias.map(|b| &b[out.first..][..out.count]),
+            &target,
+        );
+    }
+    Ok(())
+}
+
+/// Gradient with respect to the input. Overwrites `dx`.
+///
+/// # Errors
+/// A slice whose length is not the shape's.
+pub fn conv2d_backward_input(
+    shape: &Conv2dShape,
+    weight: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+) -> Result<(), ShapeError> {
+    check("weight", shape.weight_len(), weight.len())?;
+    check("dy", shape.output_len(), dy.len())?;
+    check("dx", shape.input_len(), dx.len())?;
+    let size = [shape.height, shape.width];
+    let [kernel_h, kernel_w] = shape.kernel;
+    let target = Disjoint::new(dx);
+    // Input pixels with the same remainder modulo the stride see the same taps: each such grid is a
+    // correlation of `dy` with step 1, and nothing is multiplied with the zeros between strides.
+    for origin_y in 0..shape.stride[0].min(size[0]) {
+        for origin_x in 0..shape.stride[1].min(size[1]) {
+            let (rows, taps_y) = phase(origin_y, kernel_h, shape.stride[0], shape.padding[0]);
+            let (cols, taps_x) = phase(origin_x, kernel_w, shape.stride[1], shape.padding[1]);
+            let grid = [
+                (size[0] - origin_y).div_ceil(shape.stride[0]),
+                (size[1] - origin_x).div_ceil(shape.stride[1]),
+            ];
+            let places: Vec<usize> = rows
+                .iter()
+                .flat_map(|r| cols.iter().map(move |c| r * kernel_w + c))
+                .collect();
+            for group in 0..shape.groups {
+                let (input, output) = shape.channels(group);
+                let weight = |c: usize, m: usize, t: usize| {
+                    weight[((output.first + m) * input.count + c) * kernel_h * kernel_w + places[t]]
+                };
+                Correlation {
+                    batch: shape.batch,
+                    source: output,
+                    target: input,
+                    window: Window::new(
+                        [shape.out_height(), shape.out_width()],
+                        grid,
+                        [1, 1],
+                        [&taps_y, &taps_x],
+                    ),
+                    target_size: size,
+                    target_step: shape.stride,
+                    target_origin: [origin_y, origin_x],
+                }
+                .run(Tiles::best(), weight, dy, None, &target);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gradient with respect to the weight. Overwrites `dw`.
+///
+/// # Errors
+/// A slice whose length is not the shape's.
+pub fn conv2d_backward_weight(
+    shape: &Conv2dShape,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) -> Result<(), ShapeError> {
+    check("x", shape.input_len(), x.len())?;
+    check("dy", shape.output_len(), dy.len())?;
+    check("dw", shape.weight_len(), dw.len())?;
+    for (group, dw) in dw
+        .chunks_exact_mut(shape.weight_len() / shape.groups)
+        .enumerate()
+    {
+        let (input, output) = shape.channels(group);
+        WeightGradient {
+            batch: shape.batch,
+            x: input,
+            dy: output,
+            window: shape.window(),
+        }
+        .run(Tiles::best(), x, dy, dw);
+    }
+    Ok(())
+}
+
+/// Gradient with respect to the bias: the sum of `dy` over images and pixels, in `f64`. Overwrites `db`.
+///
+/// # Errors
+/// A slice whose length is not the shape's.
+pub fn conv2d_backward_bias(
+    shape: &Conv2dShape,
+    dy: &[f32],
+    db: &mut [f32],
+) -> Result<(), ShapeError> {
+    check("dy", shape.output_len(), dy.len())?;
+    check("db", shape.out_channels, db.len())?;
+    let plane = shape.out_height() * shape.out_width();
+    db.par_iter_mut().enumerate().for_each(|(m, db)| {
+        let images = dy.chunks_exact(plane).skip(m).step_by(shape.out_channels);
+        *db = images.map(crate::simd::sum).sum::<f64>() as f32;
+    });
+    Ok(())
+}
+
+impl Conv2dShape {
+    /// Input and output channels of a group.
+    fn channels(&self, group: usize) -> (Channels, Channels) {
+        let of = |total: usize| Channels {
+            total,
+            first: group * (total / self.groups),
+            count: total / self.groups,
+        };
+        (of(self.in_channels), of(self.out_channels))
+    }
+
+    /// What each output pixel reads of the input.
+    fn window(&self) -> Window {
+        let taps = |kernel: usize, padding: usize| -> Vec<isize> {
+            (0..kernel).map(|k| k as isize - padding as isize).collect()
+        };
+        let (y, x) = (
+            taps(self.kernel[0], self.padding[0]),
+            taps(self.kernel[1], self.padding[1]),
+        );
+        Window::new(
+            [self.height, self.width],
+            [self.out_height(), self.out_width()],
+            self.stride,
+            [&y, &x],
+        )
+    }
+}
+
+/// Kernel places that touch input pixels `origin + stride · q` along one axis, and for each the output
+/// pixel, relative to `q`, it touches them from.
+fn phase(origin: usize, kernel: usize, stride: usize, padding: usize) -> (Vec<usize>, Vec<isize>) {
+    (0..kernel)
+        .map(|k| (k, (origin + padding) as isize - k as isize))
+        .filter(|(_, distance)| distance % stride as isize == 0)
+        .map(|(k, distance)| (k, distance / stride as isize))
+        .unzip()
+}

@@ -1,0 +1,244 @@
+//! One vector type per instruction set, and plain loops compiled once for each.
+
+/// Defines a function whose body, ordinary safe code, is compiled for AVX-512, for AVX2 and for the baseline;
+/// a call picks the best the processor has. The body computes the same bits in all of them: the compiler
+/// neither reorders nor fuses floating-point operations.
+macro_rules! widened {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn plain($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx512($($arg: $ty),*) $(-> $ret)? { plain($($arg),*) }
+                #[target_feature(enable = "avx2")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx2($($arg: $ty),*) $(-> $ret)? { plain($($arg),*) }
+                if is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512bw") {
+                    // SAFETY: the processor has the features the function is compiled for.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: as above.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            plain($($arg),*)
+        }
+    };
+}
+pub(crate) use widened;
+
+/// Partial sums kept side by side, so that the order of additions is fixed and vectors can be used.
+pub(crate) const LANES: usize = 16;
+
+widened! {
+    /// Sum in `f64`.
+    pub(crate) fn sum(values: &[f32]) -> f64 {
+        let mut lanes = [0.0f64; LANES];
+        let (chunks, rest) = values.as_chunks::<LANES>();
+        for chunk in chunks {
+            for (lane, &v) in lanes.iter_mut().zip(chunk) {
+                *lane += f64::from(v);
+            }
+        }
+        lanes.iter().sum::<f64>() + rest.iter().map(|&v| f64::from(v)).sum::<f64>()
+    }
+}
+
+/// A register of `f32` lanes.
+///
+/// # Safety
+/// Every method may use instructions of the implementing type's instruction set: call them only where
+/// the processor has it, from functions compiled for it.
+pub(crate) trait Vector: Copy {
+    /// Lanes in one register.
+    const LANES: usize;
+    unsafe fn zero() -> Self;
+    unsafe fn splat(x: f32) -> Self;
+    /// Reads `LANES` floats, any alignment.
+    unsafe fn load(from: *const f32) -> Self;
+    /// Writes `LANES` floats, any alignment.
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
+    /// `self * factor + addend`.
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// The sum of the lanes of each of four registers, in a fixed order.
+    unsafe fn sums(of: [Self; 4]) -> [f32; 4];
+}
+
+/// Eight lanes of plain Rust, for processors without a hand-written type. Multiplies and adds
+/// separately: a fused operation without hardware for it is a library call.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable([f32; 8]);
+
+impl Vector for Portable {
+    const LANES: usize = 8;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Self([0.0; 8])
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        Self([x; 8])
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for eight readable floats; arrays of f32 have no other requirement.
+        Self(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller vouches for eight writable floats.
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn add(mut self, other: Self) -> Self {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a += b;
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, mut addend: Self) -> Self {
+        for ((c, a), b) in addend.0.iter_mut().zip(self.0).zip(factor.0) {
+            *c += a * b;
+        }
+        addend
+    }
+    #[inline(always)]
+    unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
+        of.map(|Self([a, b, c, d, e, f, g, h])| ((a + e) + (c + g)) + ((b + f) + (d + h)))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Vector;
+    use std::arch::x86_64::*;
+
+    macro_rules! vector {
+        ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $sums:ident) => {
+            #[derive(Clone, Copy)]
+            pub(crate) struct $name($reg);
+
+            // SAFETY (every block below): the trait's contract puts these calls on a processor with the
+            // instruction set, and the pointers' extents are the caller's promise.
+            impl Vector for $name {
+                const LANES: usize = $lanes;
+                #[inline(always)]
+                unsafe fn zero() -> Self {
+                    // SAFETY: see the impl.
+                    Self(unsafe { $zero() })
+                }
+                #[inline(always)]
+                unsafe fn splat(x: f32) -> Self {
+                    // SAFETY: see the impl.
+                    Self(unsafe { $splat(x) })
+                }
+                #[inline(always)]
+                unsafe fn load(from: *const f32) -> Self {
+                    // SAFETY: see the impl.
+                    Self(unsafe { $load(from) })
+                }
+                #[inline(always)]
+                unsafe fn store(self, to: *mut f32) {
+                    // SAFETY: see the impl.
+                    unsafe { $store(to, self.0) }
+                }
+                #[inline(always)]
+                unsafe fn add(self, other: Self) -> Self {
+                    // SAFETY: see the impl.
+                    Self(unsafe { $add(self.0, other.0) })
+                }
+                #[inline(always)]
+                unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+                    // SAFETY: see the impl.
+                    Self(unsafe { $fma(self.0, factor.0, addend.0) })
+                }
+                #[inline(always)]
+                unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
+                    let [a, b, c, d] = of;
+                    // SAFETY: see the impl.
+                    unsafe { $sums(a.0, b.0, c.0, d.0) }
+                }
+            }
+        };
+    }
+
+    // Two rounds of interleaved adds leave the four sums side by side in every 128-bit quarter.
+
+    #[inline(always)]
+    unsafe fn sums8(a: __m256, b: __m256, c: __m256, d: __m256) -> [f32; 4] {
+        // SAFETY: called from AVX2 code only; the array holds the four floats stored.
+        unsafe {
+            let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm256_castps_pd(ab), _mm256_castps_pd(cd));
+            let (low, high) = (_mm256_unpacklo_pd(ab, cd), _mm256_unpackhi_pd(ab, cd));
+            let all = _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
+            let mut out = [0.0; 4];
+            _mm_storeu_ps(
+                out.as_mut_ptr(),
+                _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all)),
+            );
+            out
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sums16(a: __m512, b: __m512, c: __m512, d: __m512) -> [f32; 4] {
+        // SAFETY: called from AVX-512 code only; the array holds the four floats stored.
+        unsafe {
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+            let (low, high) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+            let all =
+                _mm512_castps_pd(_mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high)));
+            let (low, high) = (
+                _mm512_castpd512_pd256(all),
+                _mm512_extractf64x4_pd::<1>(all),
+            );
+            let all = _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
+            let mut out = [0.0; 4];
+            _mm_storeu_ps(
+                out.as_mut_ptr(),
+                _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all)),
+            );
+            out
+        }
+    }
+
+    vector!(
+        Avx512,
+        __m512,
+        16,
+        _mm512_setzero_ps,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_fmadd_ps,
+        sums16
+    );
+    vector!(
+        Avx2,
+        __m256,
+        8,
+        _mm256_setzero_ps,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_fmadd_ps,
+        sums8
+    );
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};

@@ -1,0 +1,74 @@
+//! Inputs and comparisons shared by the tests.
+#![allow(dead_code, clippy::unwrap_used)]
+
+/// Roughly normal values from a small generator: the sum of four uniform ones, centred.
+pub fn random(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut uniform = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    (0..len)
+        .map(|_| (uniform() + uniform() + uniform() + uniform() - 2.0) * 1.7)
+        .collect()
+}
+
+/// Small integers, whose products and sums are exact in `f32`.
+pub fn integers(len: usize, seed: u64) -> Vec<f32> {
+    random(len, seed)
+        .into_iter()
+        .map(|v| (v * 2.0).round().clamp(-4.0, 4.0))
+        .collect()
+}
+
+/// Root mean square of the error relative to that of the expected values.
+pub fn relative_rms(found: &[f32], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let error: f64 = found
+        .iter()
+        .zip(expected)
+        .map(|(&f, e)| (f64::from(f) - e).powi(2))
+        .sum();
+    let size: f64 = expected.iter().map(|e| e * e).sum();
+    if error == 0.0 {
+        0.0
+    } else {
+        (error / size).sqrt()
+    }
+}
+
+/// Fails if the relative RMS error exceeds `gate`.
+#[track_caller]
+pub fn assert_close(what: &str, found: &[f32], expected: &[f64], gate: f64) {
+    let rms = relative_rms(found, expected);
+    assert!(
+        rms <= gate,
+        "{what}: relative RMS error {rms:.3e} above {gate:.0e}"
+    );
+}
+
+/// Bit patterns, so that a comparison sees every difference and NaN equals itself.
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Runs `f` on pools of one, two and four threads and fails unless all results are equal.
+#[track_caller]
+pub fn assert_same_on_all_pools<R: PartialEq + std::fmt::Debug + Send>(f: impl Fn() -> R + Sync) {
+    let run = |threads: usize| {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap()
+            .install(&f)
+    };
+    let one = run(1);
+    for threads in [2, 4] {
+        assert!(
+            run(threads) == one,
+            "{threads} threads give another result than one"
+        );
+    }
+}

@@ -1,0 +1,47 @@
+//! Images that could not be decoded: which, why, and when there are too many of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Part of a dataset that may be broken before a run stops.
+pub const MAX_BROKEN_PERCENT: usize = 1;
+
+/// One image that could not be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenImage {
+    /// Its file.
+    pub path: PathBuf,
+    /// What the decoder says.
+    pub reason: String,
+}
+
+/// The broken images that a loader has met, each once. Clones share one list.
+#[derive(Debug, Clone, Default)]
+pub struct BrokenImages(Arc<Mutex<BTreeMap<usize, BrokenImage>>>);
+
+impl BrokenImages {
+    /// How many different images were broken.
+    pub fn count(&self) -> usize {
+        self.with(|images| images.len())
+    }
+
+    /// All of them, in the order of the dataset.
+    pub fn list(&self) -> Vec<BrokenImage> {
+        self.with(|images| images.values().cloned().collect())
+    }
+
+    /// Adds dataset image `index`; `false` if it was known.
+    pub(crate) fn add(&self, index: usize, image: BrokenImage) -> bool {
+        self.with(|images| images.insert(index, image).is_none())
+    }
+
+    /// Whether more than [`MAX_BROKEN_PERCENT`] of `total` images are broken.
+    pub(crate) fn too_many(&self, total: usize) -> bool {
+        self.count() * 100 > total * MAX_BROKEN_PERCENT
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<usize, BrokenImage>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

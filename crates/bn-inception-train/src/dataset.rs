@@ -1,0 +1,304 @@
+//! Photographs in folders, one folder a class: `DIR/{train,val}/CLASS/…`.
+//!
+//! This is ImageNet's own layout, but any folder-per-class tree works. Classes are numbered in the
+//! order of their names and images are sorted by path, so an index means the same on every machine.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// File name endings that count as images, compared without regard to case. What a file *is*, its
+/// content decides when it is decoded.
+pub const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+
+/// How many names an error message lists before it only counts the rest.
+const NAMES_LISTED: usize = 5;
+
+/// The two parts of a dataset folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// `DIR/train`: what is learnt from.
+    Train,
+    /// `DIR/val`: what is measured on.
+    Val,
+}
+
+impl Split {
+    /// Name of the folder.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+        }
+    }
+}
+
+/// Why a folder is no dataset. Each message is one line and names the path.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The folder does not exist.
+    #[error("data folder {} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// The path is a file.
+    #[error("{} is not a folder", .0.display())]
+    NotAFolder(PathBuf),
+    /// A folder or file could not be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Io {
+        /// What was to be read.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// `DIR` has no `train` or no `val`.
+    #[error("{} has no `{}` folder; expected {0}/{{train,val}}/CLASS/*.jpg", .dir.display(), .split.folder())]
+    NoSplit {
+        /// The dataset's folder.
+        dir: PathBuf,
+        /// The part that is missing.
+        split: Split,
+    },
+    /// There is no folder inside, so there are no classes.
+    #[error("{} holds no class folders; expected one folder of images for each class", .0.display())]
+    NoClasses(PathBuf),
+    /// A class folder holds no file ending in one of [`EXTENSIONS`].
+    #[error("class folder {} holds no image (.jpg, .jpeg or .png)", .0.display())]
+    EmptyClass(PathBuf),
+    /// The two parts do not have the same classes.
+    #[error("{} and {} have different classes{}{}", .train.display(), .val.display(),
+        Names("only in the first", .only_in_train), Names("only in the second", .only_in_val))]
+    ClassesDiffer {
+        /// Folder of the training images.
+        train: PathBuf,
+        /// Folder of the validation images.
+        val: PathBuf,
+        /// Classes without validation images.
+        only_in_train: Vec<String>,
+        /// Classes without training images.
+        only_in_val: Vec<String>,
+    },
+}
+
+/// `; LABEL: a, b and 7 more`, or nothing when there are no names.
+struct Names<'a>(&'a str, &'a [String]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(label, names) = self;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let listed = &names[..names.len().min(NAMES_LISTED)];
+        write!(f, "; {label}: {}", listed.join(", "))?;
+        match names.len() - listed.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// One image: which file, which class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sample {
+    /// Relative to the dataset's folder; ImageNet has 1.3 million of them.
+    file: Box<Path>,
+    class: u32,
+}
+
+/// The list of images below one folder. Holds paths only; no image is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFolder {
+    root: PathBuf,
+    classes: Vec<String>,
+    samples: Vec<Sample>,
+}
+
+impl ImageFolder {
+    /// Lists `root/CLASS/**`: every folder in `root` is a class, every image at any depth below it
+    /// is one of its samples. Names that start with a dot are passed over.
+    ///
+    /// # Errors
+    /// [`FolderError`] when `root` is missing, is no folder, cannot be read, has no class folders,
+    /// or a class has no image.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self, FolderError> {
+        let root = root.as_ref().to_path_buf();
+        match fs::metadata(&root) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(FolderError::Missing(root));
+            }
+            Err(source) => return Err(FolderError::Io { path: root, source }),
+            Ok(found) if !found.is_dir() => return Err(FolderError::NotAFolder(root)),
+            Ok(_) => {}
+        }
+        let mut classes = Vec::new();
+        for entry in entries(&root)? {
+            if entry.is_dir() {
+                classes.push(name_of(&entry));
+            }
+        }
+        if classes.is_empty() {
+            return Err(FolderError::NoClasses(root));
+        }
+        classes.sort();
+        let mut samples = Vec::new();
+        for (class, name) in classes.iter().enumerate() {
+            let folder = root.join(name);
+            let mut files = Vec::new();
+            list_images(&folder, &mut files)?;
+            if files.is_empty() {
+                return Err(FolderError::EmptyClass(folder));
+            }
+            files.sort();
+            samples.extend(files.iter().map(|file| Sample {
+                file: file.strip_prefix(&root).unwrap_or(file).into(),
+                class: class as u32,
+            }));
+        }
+        Ok(Self {
+            root,
+            classes,
+            samples,
+        })
+    }
+
+    /// Opens `dir/train` or `dir/val`.
+    ///
+    /// # Errors
+    /// As [`ImageFolder::open`], and [`FolderError::NoSplit`] when `dir` is there but the part is not.
+    pub fn open_split(dir: impl AsRef<Path>, split: Split) -> Result<Self, FolderError> {
+        let dir = dir.as_ref();
+        let folder = dir.join(split.folder());
+        if dir.is_dir() && !folder.exists() {
+            return Err(FolderError::NoSplit {
+                dir: dir.to_path_buf(),
+                split,
+            });
+        }
+        if !dir.exists() {
+            return Err(FolderError::Missing(dir.to_path_buf()));
+        }
+        if !dir.is_dir() {
+            return Err(FolderError::NotAFolder(dir.to_path_buf()));
+        }
+        Self::open(folder)
+    }
+
+    /// Opens what a model is to be validated on: `dir/val`, or `dir` itself if that holds the classes.
+    ///
+    /// # Errors
+    /// As [`ImageFolder::open_split`]; a `dir` with a `train` folder but no `val` has no such split.
+    pub fn open_validation(dir: impl AsRef<Path>) -> Result<Self, FolderError> {
+        let dir = dir.as_ref();
+        let is_split = |split: Split| dir.join(split.folder()).is_dir();
+        if is_split(Split::Val) || is_split(Split::Train) {
+            Self::open_split(dir, Split::Val)
+        } else {
+            Self::open(dir)
+        }
+    }
+
+    /// Checks that `val` has exactly the classes of `self`, so that the numbers mean the same.
+    ///
+    /// # Errors
+    /// [`FolderError::ClassesDiffer`] with the names that only one of them has.
+    pub fn check_same_classes(&self, val: &Self) -> Result<(), FolderError> {
+        let missing_in = |there: &Self, here: &Self| -> Vec<String> {
+            let absent = |c: &&String| there.classes.binary_search(c).is_err();
+            here.classes.iter().filter(absent).cloned().collect()
+        };
+        let only_in_train = missing_in(val, self);
+        let only_in_val = missing_in(self, val);
+        if only_in_train.is_empty() && only_in_val.is_empty() {
+            return Ok(());
+        }
+        Err(FolderError::ClassesDiffer {
+            train: self.root.clone(),
+            val: val.root.clone(),
+            only_in_train,
+            only_in_val,
+        })
+    }
+
+    /// The folder that was opened.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Class names in index order.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Number of images; never 0.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Path of image `index`.
+    ///
+    /// # Panics
+    /// If `index` is not below [`ImageFolder::len`].
+    pub fn path(&self, index: usize) -> PathBuf {
+        self.root.join(&self.samples[index].file)
+    }
+
+    /// Class of image `index`.
+    ///
+    /// # Panics
+    /// If `index` is not below [`ImageFolder::len`].
+    pub fn class(&self, index: usize) -> usize {
+        self.samples[index].class as usize
+    }
+
+    /// The other images of the same class: those after `index`, then from the class's first on.
+    ///
+    /// # Panics
+    /// If `index` is not below [`ImageFolder::len`].
+    pub fn others_of_class(&self, index: usize) -> impl Iterator<Item = usize> {
+        let class = self.samples[index].class;
+        // Samples are sorted by class first.
+        let start = self.samples.partition_point(|s| s.class < class);
+        let end = self.samples.partition_point(|s| s.class <= class);
+        (index + 1..end).chain(start..index)
+    }
+}
+
+/// The paths in `folder` whose names do not start with a dot (`.DS_Store`, `._photo.jpg`).
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, FolderError> {
+    let failed = |source| FolderError::Io {
+        path: folder.to_path_buf(),
+        source,
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if !name_of(&path).starts_with('.') {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// Collects the images below `folder`. Links to folders are not followed: they may lead in circles.
+fn list_images(folder: &Path, images: &mut Vec<PathBuf>) -> Result<(), FolderError> {
+    for path in entries(folder)? {
+        let is_image = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .is_some_and(|e| EXTENSIONS.iter().any(|x| x.eq_ignore_ascii_case(e)));
+        if path.is_dir() {
+            if !path.is_symlink() {
+                list_images(&path, images)?;
+            }
+        } else if is_image {
+            images.push(path);
+        }
+    }
+    Ok(())
+}

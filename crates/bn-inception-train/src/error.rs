@@ -1,0 +1,135 @@
+//! Why a run could not start, or stopped.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bn_inception::device::DeviceError;
+use bn_inception::weights::WeightsError;
+use burn::tensor::TensorReadError;
+use burn::train::TrainingError;
+
+use crate::checkpoint::CheckpointError;
+use crate::dataset::FolderError;
+use crate::drawn::DrawnError;
+use crate::loader::LoaderError;
+use crate::settings::SettingsError;
+
+/// Why a run could not start, or stopped. Every message is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A choice that is none.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A folder of images that cannot be trained on.
+    #[error(transparent)]
+    Dataset(#[from] FolderError),
+    /// A device that is not there.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// Weights that could not be written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A checkpoint that could not be written.
+    #[error("cannot save: {0}")]
+    Save(#[source] CheckpointError),
+    /// A checkpoint that could not be read.
+    #[error("{error}{}", older.as_ref().map_or_else(
+        || "; there is no older one, start again in another --out".to_owned(),
+        |older| format!("; remove it to go on from {}", older.display()),
+    ))]
+    Load {
+        /// What is wrong with it.
+        error: CheckpointError,
+        /// The newest checkpoint before it.
+        older: Option<PathBuf>,
+    },
+    /// A whole checkpoint of another network or other data.
+    #[error("checkpoint {} does not fit: {what}", path.display())]
+    Misfit {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+    },
+    /// The output folder or a file in it cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Output {
+        /// Folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The output folder holds a run, and resuming was not asked for.
+    #[error("{} holds {} run; {}", path.display(), if *finished { "a finished" } else { "an unfinished" },
+        if *finished { "choose another --out" } else { "go on with --resume, or choose another --out" })]
+    OutputTaken {
+        /// The folder.
+        path: PathBuf,
+        /// Whether that run is finished.
+        finished: bool,
+    },
+    /// There is no run to resume.
+    #[error("nothing to resume: {} holds no checkpoint", path.display())]
+    NothingToResume {
+        /// Where one was looked for.
+        path: PathBuf,
+    },
+    /// The run to resume has all its steps behind it.
+    #[error("the run in {} is finished, nothing is left to resume", path.display())]
+    AlreadyFinished {
+        /// The run's folder.
+        path: PathBuf,
+    },
+    /// Training diverged.
+    #[error("{what} is {value} at step {step} (epoch {epoch}, learning rate {lr:.6}): {}",
+        last_good.as_ref().map_or_else(
+            || "no checkpoint was written yet".to_owned(),
+            |path| format!("the last good checkpoint is {}", path.display()),
+        ))]
+    NotFinite {
+        /// `the loss`, or what else is not finite.
+        what: String,
+        /// NaN or an infinity.
+        value: f64,
+        /// The step, counted from 1.
+        step: u64,
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// The learning rate of the step.
+        lr: f64,
+        /// The newest checkpoint; all its numbers are finite.
+        last_good: Option<PathBuf>,
+    },
+    /// The loader stopped: too many broken images, or one with `--strict`.
+    #[error(transparent)]
+    Data(#[from] LoaderError),
+    /// The loader ended an epoch before its last image.
+    #[error("the epoch ended after {batches} of {expected} batches")]
+    EpochCutShort {
+        /// Batches it had.
+        batches: usize,
+        /// Batches it should have.
+        expected: usize,
+    },
+    /// The embedded dataset could not be drawn.
+    #[error("cannot draw the embedded images: {0}")]
+    Draw(#[from] DrawnError),
+    /// The device failed to hand numbers over.
+    #[error("the device failed: {0}")]
+    Readback(#[from] TensorReadError),
+    /// burn-train returned without running the step loop.
+    #[error("burn-train did not run the training loop")]
+    NotRun,
+    /// burn-train stopped the run.
+    #[error("{0}")]
+    Burn(Arc<TrainingError>),
+}
+
+impl TrainError {
+    /// [`TrainError::Output`] for `path`.
+    pub(crate) fn output(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Output { path, source }
+    }
+}

@@ -1,0 +1,45 @@
+//! Stopping a run from outside, in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A request to stop that a run looks at between two steps. Clones share the request.
+#[derive(Debug, Clone, Default)]
+pub struct StopSignal(Arc<AtomicBool>);
+
+impl StopSignal {
+    /// A signal that nobody has given yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the run to finish its step, save and stop.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the run was asked to stop.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// A signal given by the first Ctrl-C (or SIGTERM, or the terminal going away). The second one
+    /// ends the process at once with exit code 130.
+    ///
+    /// # Errors
+    /// When the system refuses, or the process has such a handler already.
+    pub fn on_ctrl_c() -> Result<Self, ctrlc::Error> {
+        let signal = Self::new();
+        let seen = signal.clone();
+        ctrlc::set_handler(move || {
+            if seen.is_stopped() {
+                std::process::exit(130);
+            }
+            seen.stop();
+            eprintln!("stopping after this step; press Ctrl-C again to stop without saving");
+        })?;
+        Ok(signal)
+    }
+}

@@ -1,0 +1,160 @@
+//! A network's numbers as flat tensors by name.
+//!
+//! The optimizer, gradient accumulation, clipping, weight averaging and checkpoints all work on
+//! [`NamedTensors`]. Names are those of [`bn_inception::state`] (`3a.conv_1x1.weight`), which are
+//! the same in every process; Burn's own `ParamId`s are drawn at random when a module is built, so
+//! state kept under them could not be carried over to a resumed run. The tensors stay on their
+//! device: nothing here copies to the host.
+
+use std::collections::BTreeMap;
+
+use bn_inception::Model;
+use bn_inception::state::TensorPath;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+
+/// Tensors flattened to one dimension, by name, in the order of their names.
+///
+/// None of them takes part in automatic differentiation.
+pub type NamedTensors = BTreeMap<String, Tensor<1>>;
+
+/// Every floating-point value of `model`, parameters and running statistics alike.
+#[must_use]
+pub fn values(model: &Model) -> NamedTensors {
+    collect(model, None)
+}
+
+/// The gradients of `model`'s parameters; parameters without one are left out.
+#[must_use]
+pub fn gradients(model: &Model, grads: GradientsParams) -> NamedTensors {
+    collect(model, Some(grads))
+}
+
+fn collect(model: &Model, grads: Option<GradientsParams>) -> NamedTensors {
+    let mut visitor = Collect {
+        path: TensorPath::new(model),
+        found: NamedTensors::new(),
+        grads,
+    };
+    model.visit(&mut visitor);
+    visitor.found
+}
+
+/// `model` with every value replaced that `new` has under its name; the others stay. Running
+/// statistics are shared between clones of a model, so clones see the new ones too.
+///
+/// Used values are removed from `new`, so that whatever is left there belongs to no parameter.
+/// Each value must have as many elements as the one it replaces.
+#[must_use]
+pub fn replace(model: Model, new: &mut NamedTensors) -> Model {
+    let path = TensorPath::new(&model);
+    model.map(&mut Replace { path, new })
+}
+
+struct Collect {
+    path: TensorPath,
+    found: NamedTensors,
+    grads: Option<GradientsParams>,
+}
+
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = match &mut self.grads {
+            None => Some(param.val().without_autodiff()),
+            Some(grads) => grads.remove::<D>(param.id),
+        };
+        if let Some(tensor) = tensor {
+            let elements = tensor.shape().num_elements();
+            self.found
+                .insert(self.path.name(), tensor.reshape([elements]));
+        }
+    }
+}
+
+struct Replace<'a> {
+    path: TensorPath,
+    new: &'a mut NamedTensors,
+}
+
+impl ModuleMapper for Replace<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(new) = self.new.remove(&self.path.name()) else {
+            return param;
+        };
+        let (id, old, mapper) = param.consume();
+        let tensor = new.reshape(old.shape());
+        // The new value enters the model as a fresh leaf: nothing of the step that made it is
+        // kept, so the graph cannot grow from one step to the next.
+        let tensor = if old.is_autodiff() {
+            tensor.autodiff().set_require_grad(old.is_require_grad())
+        } else {
+            tensor
+        };
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bn_inception::Preset;
+    use burn::optim::GradientsParams;
+    use burn::tensor::Device;
+
+    fn model(device: &Device) -> Model {
+        let config = Preset::Small.config().with_width(0.05).with_classes(3);
+        config.init(device).unwrap()
+    }
+
+    fn host(tensor: &Tensor<1>) -> Vec<f32> {
+        tensor.to_data().to_vec::<f32>().unwrap()
+    }
+
+    #[test]
+    fn values_are_those_of_the_state() {
+        let model = model(&Device::flex());
+        let state = bn_inception::state::state(&model);
+        let values = values(&model);
+        assert!(values.keys().eq(state.keys()));
+        for (name, value) in &values {
+            assert_eq!(host(value), state[name].to_vec::<f32>().unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn replacing_keeps_what_is_not_named_and_stays_trainable() {
+        let device = Device::flex().autodiff();
+        let before = model(&device);
+        let old = values(&before);
+        let ones = |name: &str| (name.to_owned(), old[name].ones_like());
+        let mut new = NamedTensors::from([ones("classifier.bias"), ones("3a.unknown")]
+            .map(|(name, value)| (name, value)));
+        let after = replace(before, &mut new);
+        assert_eq!(new.len(), 1, "what has no place is left over");
+        let now = values(&after);
+        assert_eq!(host(&now["classifier.bias"]), [1.0; 3]);
+        assert_eq!(host(&now["classifier.weight"]), host(&old["classifier.weight"]));
+
+        let loss = after.forward(Tensor::<4>::ones([2, 3, 28, 28], &device)).sum();
+        let grads = gradients(&after, GradientsParams::from_grads(loss.backward(), &after));
+        assert_eq!(host(&grads["classifier.bias"]), [2.0; 3]);
+        assert!(!grads.keys().any(|name| name.ends_with("running_mean")));
+    }
+}

@@ -1,0 +1,101 @@
+//! How far a run is and what it has found so far.
+
+use serde::{Deserialize, Serialize};
+
+/// The part of a run's state that is not tensors.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// Epochs trained to their end.
+    pub epoch: usize,
+    /// Batches taken from the epoch that is under way.
+    pub batch: usize,
+    /// Images trained on, those of repeated epochs counted each time.
+    pub images: u64,
+    /// Seconds spent in training steps, waiting for data included; validation and checkpoints are
+    /// not.
+    pub train_seconds: f64,
+    /// Seconds of those in which the step loop waited for the loader.
+    pub wait_seconds: f64,
+    /// The validation after each epoch, oldest first.
+    pub validations: Vec<Validation>,
+    /// Whether all steps are done.
+    pub finished: bool,
+}
+
+impl Progress {
+    /// Training images a second, or 0 before the first step.
+    #[must_use]
+    pub fn images_per_second(&self) -> f64 {
+        ratio(self.images as f64, self.train_seconds)
+    }
+
+    /// Share of the training time that was spent waiting for data.
+    #[must_use]
+    pub fn wait_fraction(&self) -> f64 {
+        ratio(self.wait_seconds, self.train_seconds)
+    }
+
+    /// The validation with the highest top-1, the earliest of equals.
+    #[must_use]
+    pub fn best(&self) -> Option<&Validation> {
+        self.validations.iter().reduce(|best, next| {
+            if next.top1 > best.top1 { next } else { best }
+        })
+    }
+}
+
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+/// The result of one pass over the validation images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// Optimizer steps taken before it.
+    pub step: u64,
+    /// Epochs begun before it, counted from 1.
+    pub epoch: usize,
+    /// Images whose first guess is right, as a fraction.
+    pub top1: f64,
+    /// Images with the right class among the first five guesses, as a fraction.
+    pub top5: f64,
+    /// Mean cross-entropy, without label smoothing.
+    pub loss: f64,
+    /// Images looked at.
+    pub images: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn validation(step: u64, top1: f64) -> Validation {
+        Validation {
+            step,
+            epoch: 1,
+            top1,
+            top5: 1.0,
+            loss: 1.0,
+            images: 10,
+            seconds: 0.1,
+        }
+    }
+
+    #[test]
+    fn the_best_is_the_first_of_the_highest() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.best(), None);
+        progress.validations = vec![validation(1, 0.5), validation(2, 0.7), validation(3, 0.7)];
+        assert_eq!(progress.best().map(|best| best.step), Some(2));
+    }
+
+    #[test]
+    fn nothing_trained_is_no_division_by_zero() {
+        assert_eq!(Progress::default().images_per_second(), 0.0);
+        assert_eq!(Progress::default().wait_fraction(), 0.0);
+    }
+}

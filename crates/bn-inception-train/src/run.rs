@@ -1,0 +1,257 @@
+//! The state of a run and what happens to it: updates, checkpoints, log lines.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorReadError};
+
+use crate::broken::BrokenImage;
+use crate::checkpoint::{Arrays, Checkpoint, CheckpointFolder, DataFacts};
+use crate::ema::Ema;
+use crate::error::TrainError;
+use crate::loader::ImageLoader;
+use crate::meter::Meter;
+use crate::interrupt::StopSignal;
+use crate::parameters::{self, NamedTensors};
+use crate::progress::{Progress, Validation};
+use crate::recipe::Recipe;
+use crate::run_log::{Event, RunLog, StepFacts};
+use crate::settings::Settings;
+use crate::sgd::Sgd;
+use crate::step::Classifier;
+
+/// When to save within an epoch. The end of each epoch is saved in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckpointEvery {
+    /// After this many optimizer steps.
+    Steps(u64),
+    /// After this much time.
+    Time(Duration),
+}
+
+impl Default for CheckpointEvery {
+    /// Two minutes: what a crash may cost at most.
+    fn default() -> Self {
+        Self::Time(Duration::from_secs(120))
+    }
+}
+
+pub(crate) struct Run {
+    pub settings: Settings,
+    pub recipe: Recipe,
+    pub total_steps: u64,
+    pub batches_per_epoch: usize,
+    pub data: DataFacts,
+    pub progress: Progress,
+    pub train_loader: Arc<ImageLoader>,
+    pub valid_loader: Arc<ImageLoader>,
+    /// Where the network trains; an autodiff device.
+    pub device: Device,
+    pub meter: Meter,
+    pub stop: StopSignal,
+    pub sgd: Sgd,
+    pub ema: Option<Ema>,
+    pub log: RunLog,
+    pub checkpoints: CheckpointFolder,
+    pub checkpoint_every: CheckpointEvery,
+    pub keep_checkpoints: usize,
+    pub last_save: Instant,
+    pub last_good: Option<PathBuf>,
+    pub logged_broken: BTreeSet<PathBuf>,
+}
+
+impl Run {
+    /// Images that could not be decoded since the process started, training images first.
+    pub fn broken(&self) -> Vec<BrokenImage> {
+        let mut broken = self.train_loader.broken().list();
+        broken.extend(self.valid_loader.broken().list());
+        broken
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.progress.step >= self.total_steps
+    }
+
+    /// At the end of an epoch and of the run, unless the validation there was already made.
+    pub fn validation_is_due(&self) -> bool {
+        let progress = &self.progress;
+        let at_end = (progress.batch == 0 && progress.step > 0) || self.is_done();
+        at_end && progress.validations.last().map(|last| last.step) != Some(progress.step)
+    }
+
+    pub fn checkpoint_is_due(&self) -> bool {
+        match self.checkpoint_every {
+            CheckpointEvery::Steps(steps) => self.progress.step.is_multiple_of(steps.max(1)),
+            CheckpointEvery::Time(time) => self.last_save.elapsed() >= time,
+        }
+    }
+
+    /// The seed of the device's random stream for batch `part` of optimizer step `step`.
+    pub fn step_seed(&self, step: u64, part: usize) -> u64 {
+        mix(mix(mix(self.settings.seed) ^ step) ^ part as u64)
+    }
+
+    /// Takes one optimizer step.
+    pub fn update(&mut self, classifier: &mut Classifier, lr: f64, gradients: NamedTensors) {
+        let values = parameters::values(&classifier.model);
+        let mut new = self.sgd.step(lr, values, gradients);
+        classifier.model = parameters::replace(classifier.model.clone(), &mut new);
+        if let Some(ema) = &mut self.ema {
+            ema.update(self.progress.step, parameters::values(&classifier.model));
+        }
+    }
+
+    /// The classifier to validate and to ship, apart from the one in training: with the averaged
+    /// weights and statistics if the recipe averages.
+    pub fn shipped(&self, classifier: &Classifier) -> Classifier {
+        // `valid` copies the running statistics; a clone would share them with the network in
+        // training, and replacing them here would change them there.
+        let mut shipped = classifier.valid();
+        if let Some(ema) = &self.ema {
+            shipped.model = parameters::replace(shipped.model, &mut ema.average().clone());
+        }
+        shipped
+    }
+
+    /// Counts a step on `batches` batches and logs it.
+    pub fn advance(&mut self, facts: &StepFacts, batches: usize) -> Result<(), TrainError> {
+        let progress = &mut self.progress;
+        progress.step = facts.step;
+        progress.batch += batches;
+        progress.images += facts.images as u64;
+        progress.train_seconds += facts.seconds;
+        progress.wait_seconds += facts.wait_seconds;
+        self.meter.update(|reading| {
+            reading.step = facts.step;
+            reading.steps_here += 1;
+            reading.lr = facts.lr;
+            reading.images += facts.images as u64;
+            reading.train_seconds += facts.seconds;
+            reading.wait_seconds += facts.wait_seconds;
+        });
+        self.log(&Event::Step(*facts))?;
+        self.log_broken()
+    }
+
+    fn log_broken(&mut self) -> Result<(), TrainError> {
+        let count = self.train_loader.broken().count() + self.valid_loader.broken().count();
+        if count == self.logged_broken.len() {
+            return Ok(());
+        }
+        for image in self.broken() {
+            if self.logged_broken.insert(image.path.clone()) {
+                self.log(&Event::BrokenImage {
+                    path: &image.path,
+                    reason: &image.reason,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a validation's result.
+    pub fn validated(&mut self, result: Validation) -> Result<(), TrainError> {
+        self.log(&Event::Validation(&result))?;
+        self.meter.update(|reading| reading.validation = Some(result.clone()));
+        self.progress.validations.push(result);
+        self.log_broken()
+    }
+
+    /// Saves the run as it stands, and removes checkpoints that are no longer to be kept.
+    pub fn save(&mut self, classifier: &Classifier) -> Result<(), TrainError> {
+        self.progress.finished = self.is_done() && !self.validation_is_due();
+        let checkpoint = Checkpoint {
+            settings: self.settings.clone(),
+            data: self.data.clone(),
+            progress: self.progress.clone(),
+            model: to_host(&parameters::values(&classifier.model))?,
+            velocity: to_host(self.sgd.velocity())?,
+            average: match &self.ema {
+                Some(ema) => to_host(ema.average())?,
+                None => Arrays::new(),
+            },
+        };
+        self.check_finite(&checkpoint)?;
+        let path = self.checkpoints.file(self.progress.step);
+        checkpoint.save(&path).map_err(TrainError::Save)?;
+        self.last_good = Some(path.clone());
+        self.last_save = Instant::now();
+        let best = self.progress.best().map(|best| best.step);
+        self.checkpoints
+            .prune(self.keep_checkpoints, best)
+            .map_err(TrainError::Save)?;
+        self.log(&Event::Checkpoint {
+            step: self.progress.step,
+            path: &path,
+        })
+    }
+
+    /// The loss is finite when a step begins; the step may still have ruined the weights. Such a
+    /// checkpoint must not push out the last good one.
+    fn check_finite(&self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        let groups = [
+            ("weight", &checkpoint.model),
+            ("velocity", &checkpoint.velocity),
+            ("average", &checkpoint.average),
+        ];
+        for (kind, arrays) in groups {
+            for (name, values) in arrays {
+                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                    let step = self.progress.step.saturating_sub(1);
+                    let lr = self.recipe.rate(step, self.total_steps);
+                    let what = format!("a {kind} of {name}");
+                    return Err(self.diverged(what, f64::from(*value), step, lr));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The error for a number of the step under way that is not finite.
+    pub fn not_finite(&self, what: String, value: f64, lr: f64) -> TrainError {
+        self.diverged(what, value, self.progress.step, lr)
+    }
+
+    fn diverged(&self, what: String, value: f64, step: u64, lr: f64) -> TrainError {
+        TrainError::NotFinite {
+            what,
+            value,
+            step: step + 1,
+            epoch: self.progress.epoch + 1,
+            lr,
+            last_good: self.last_good.clone(),
+        }
+    }
+
+    pub fn log(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
+        let written = self.log.write(event);
+        written.map_err(TrainError::output(self.log.path()))
+    }
+}
+
+/// SplitMix64's finaliser: neighbouring numbers become unrelated ones.
+fn mix(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+/// Copies tensors to the host.
+fn to_host(tensors: &NamedTensors) -> Result<Arrays, TensorReadError> {
+    tensors
+        .iter()
+        .map(|(name, tensor)| Ok((name.clone(), tensor.clone().try_into_vec_as::<f32>()?)))
+        .collect()
+}
+
+/// Copies arrays to `device`.
+pub(crate) fn to_device(arrays: Arrays, device: &Device) -> NamedTensors {
+    arrays
+        .into_iter()
+        .map(|(name, values)| (name, Tensor::<1>::from_data(values.as_slice(), device)))
+        .collect()
+}

@@ -1,0 +1,343 @@
+//! What determines the numbers of a run, and nothing else.
+//!
+//! [`Settings`] go into every checkpoint: a run resumed with others would silently be a third run
+//! that nobody asked for. Device, workers and folders are not among them; a run may move.
+
+use std::path::PathBuf;
+
+use bn_inception::{BnInceptionConfig, ConfigError, Preset, UnknownPreset};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::recipe::{Recipe, UnknownRecipe};
+
+/// The choices a user may leave open, as given: `None` means "the default", or, for a run that is
+/// resumed, "as before". Field names are those of the command line's flags.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Choices {
+    /// Name of a [`Recipe`].
+    pub recipe: Option<String>,
+    /// Name of a [`Preset`].
+    pub preset: Option<String>,
+    /// Multiplier of the network's channel counts.
+    pub width: Option<f64>,
+    /// Height and width of the training images in pixels.
+    pub image_size: Option<usize>,
+    /// Length of the run in epochs.
+    pub epochs: Option<usize>,
+    /// Length of the run in optimizer steps, instead of epochs.
+    pub steps: Option<u64>,
+    /// Images per batch.
+    pub batch_size: Option<usize>,
+    /// Batches per optimizer step.
+    pub accumulate: Option<usize>,
+    /// Largest global norm of the gradients.
+    pub clip_norm: Option<f64>,
+    /// Seed of the initial weights, the order of images, their augmentation and dropout.
+    pub seed: Option<u64>,
+}
+
+/// The choices, all made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// Folder with `train/` and `val/`; `None` for the embedded, drawn images.
+    pub data: Option<PathBuf>,
+    /// Name of a [`Recipe`].
+    pub recipe: String,
+    /// Name of a [`Preset`].
+    pub preset: String,
+    /// Multiplier of the network's channel counts.
+    pub width: f64,
+    /// Height and width of the training images in pixels.
+    pub image_size: usize,
+    /// Length of the run in epochs, unless it is given in steps.
+    pub epochs: Option<usize>,
+    /// Length of the run in optimizer steps.
+    pub steps: Option<u64>,
+    /// Images per batch.
+    pub batch_size: usize,
+    /// Batches per optimizer step.
+    pub accumulate: usize,
+    /// Largest global norm of the gradients.
+    pub clip_norm: Option<f64>,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// What a run does unless it is told otherwise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Defaults {
+    /// Name of a [`Recipe`].
+    pub recipe: &'static str,
+    /// Name of a [`Preset`].
+    pub preset: &'static str,
+    /// Multiplier of the network's channel counts.
+    pub width: f64,
+    /// Height and width of the training images in pixels.
+    pub image_size: usize,
+    /// Length of the run in epochs.
+    pub epochs: usize,
+    /// Images per batch; `None` for the recipe's.
+    pub batch_size: Option<usize>,
+}
+
+/// Defaults for a dataset of the user's.
+pub const PHOTOGRAPHS: Defaults = Defaults {
+    recipe: "modern",
+    preset: "caffe",
+    width: 1.0,
+    image_size: 224,
+    epochs: 20,
+    batch_size: None,
+};
+
+/// Defaults for the embedded dataset: a few minutes on two processor cores.
+pub const EMBEDDED: Defaults = Defaults {
+    recipe: "modern",
+    preset: "caffe",
+    width: 0.25,
+    image_size: 64,
+    epochs: 8,
+    batch_size: Some(32),
+};
+
+/// Why choices make no settings.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SettingsError {
+    /// No such recipe.
+    #[error(transparent)]
+    Recipe(#[from] UnknownRecipe),
+    /// No such preset.
+    #[error(transparent)]
+    Preset(#[from] UnknownPreset),
+    /// A number out of its range.
+    #[error("--{flag} is {found}, expected {expected}")]
+    Range {
+        /// The flag, without its dashes.
+        flag: &'static str,
+        /// The value given.
+        found: String,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+    /// The network that the settings describe is none.
+    #[error(transparent)]
+    Network(#[from] ConfigError),
+    /// Both lengths are given.
+    #[error("--epochs and --steps exclude each other")]
+    TwoLengths,
+    /// Choices for a resumed run that contradict its checkpoint.
+    #[error(
+        "the run to resume has other settings: {}; leave these flags out, or start anew with \
+         another --out", differences.join(", ")
+    )]
+    Differs {
+        /// Each differing flag with both values.
+        differences: Vec<String>,
+    },
+}
+
+impl Choices {
+    /// Settings for a new run on `data`.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the flag and what it accepts.
+    pub fn settings(&self, data: Option<PathBuf>) -> Result<Settings, SettingsError> {
+        let defaults = match data {
+            Some(_) => PHOTOGRAPHS,
+            None => EMBEDDED,
+        };
+        if self.epochs.is_some() && self.steps.is_some() {
+            return Err(SettingsError::TwoLengths);
+        }
+        let recipe = Recipe::named(self.recipe.as_deref().unwrap_or(defaults.recipe))?;
+        let preset: Preset = self.preset.as_deref().unwrap_or(defaults.preset).parse()?;
+        let default_batch = defaults
+            .batch_size
+            .filter(|_| recipe.name == defaults.recipe)
+            .unwrap_or(recipe.batch_size);
+        let settings = Settings {
+            data,
+            recipe: recipe.name.to_owned(),
+            preset: preset.name().to_owned(),
+            width: self.width.unwrap_or(defaults.width),
+            image_size: self.image_size.unwrap_or(defaults.image_size),
+            epochs: match self.steps {
+                Some(_) => None,
+                None => Some(self.epochs.unwrap_or(defaults.epochs)),
+            },
+            steps: self.steps,
+            batch_size: self.batch_size.unwrap_or(default_batch),
+            accumulate: self.accumulate.unwrap_or(1),
+            clip_norm: self.clip_norm.or(recipe.clip_norm),
+            seed: self.seed.unwrap_or(0),
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Checks that nothing chosen contradicts `settings`, those of a run to be resumed.
+    ///
+    /// # Errors
+    /// [`SettingsError::Differs`] lists every differing flag.
+    pub fn check_against(&self, settings: &Settings) -> Result<(), SettingsError> {
+        let (Ok(Value::Object(chosen)), Ok(before)) =
+            (serde_json::to_value(self), serde_json::to_value(settings))
+        else {
+            unreachable!("both are plain structs of strings and numbers")
+        };
+        let show = |value: &Value| match value {
+            Value::Null => "not set".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let differences: Vec<_> = chosen
+            .iter()
+            .filter(|(flag, value)| !value.is_null() && before[flag.as_str()] != **value)
+            .map(|(flag, value)| {
+                let before = show(&before[flag.as_str()]);
+                format!("--{flag} {} (was: {before})", show(value))
+            })
+            .collect();
+        if differences.is_empty() {
+            Ok(())
+        } else {
+            Err(SettingsError::Differs { differences })
+        }
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), SettingsError> {
+        let range = |ok: bool, flag, found: String, expected| match ok {
+            true => Ok(()),
+            false => Err(SettingsError::Range { flag, found, expected }),
+        };
+        let positive = "a whole number from 1 up";
+        if let Some(epochs) = self.epochs {
+            range(epochs > 0, "epochs", epochs.to_string(), positive)?;
+        }
+        if let Some(steps) = self.steps {
+            range(steps > 0, "steps", steps.to_string(), positive)?;
+        }
+        let batch = self.batch_size;
+        range((1..=65_536).contains(&batch), "batch-size", batch.to_string(), "1 to 65536")?;
+        let accumulate = self.accumulate;
+        range(accumulate > 0, "accumulate", accumulate.to_string(), positive)?;
+        if let Some(norm) = self.clip_norm {
+            let fine = norm.is_finite() && norm > 0.0;
+            range(fine, "clip-norm", norm.to_string(), "a positive number")?;
+        }
+        self.network(2)?;
+        Ok(())
+    }
+
+    /// The recipe.
+    ///
+    /// # Errors
+    /// [`SettingsError::Recipe`] if the settings come from a program with other recipes.
+    pub fn recipe(&self) -> Result<Recipe, SettingsError> {
+        Ok(Recipe::named(&self.recipe)?)
+    }
+
+    /// The network for this many classes.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names what is out of range.
+    pub fn network(&self, classes: usize) -> Result<BnInceptionConfig, SettingsError> {
+        let preset: Preset = self.preset.parse()?;
+        let network = self
+            .recipe()?
+            .apply(preset.config())
+            .with_classes(classes)
+            .with_width(self.width)
+            .with_input_size(self.image_size);
+        network.validate()?;
+        Ok(network)
+    }
+
+    /// Optimizer steps of the whole run, for epochs of `steps_per_epoch`.
+    #[must_use]
+    pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
+        match (self.steps, self.epochs) {
+            (Some(steps), _) => steps,
+            (None, epochs) => epochs.unwrap_or(1) as u64 * steps_per_epoch,
+        }
+    }
+
+    /// Settings of a tiny run, for tests of what carries settings around.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let choices = Choices { seed: Some(3), ..Choices::default() };
+        choices.settings(None).expect("the defaults are valid")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn photographs() -> Option<PathBuf> {
+        Some(PathBuf::from("photographs"))
+    }
+
+    #[test]
+    fn the_data_and_the_recipe_choose_the_defaults() {
+        let none = Choices::default();
+        let drawn = none.settings(None).unwrap();
+        assert_eq!(drawn.image_size, EMBEDDED.image_size);
+        assert_eq!(drawn.batch_size, EMBEDDED.batch_size.unwrap());
+        let own = none.settings(photographs()).unwrap();
+        assert_eq!((own.width, own.image_size, own.batch_size), (1.0, 224, 64));
+        let paper = Choices { recipe: Some("bn-x30".into()), ..none };
+        assert_eq!(paper.settings(photographs()).unwrap().batch_size, 32);
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        let none = Choices::default;
+        let cases = [
+            (Choices { recipe: Some("x".into()), ..none() }, "unknown recipe `x`"),
+            (Choices { preset: Some("x".into()), ..none() }, "unknown preset `x`"),
+            (Choices { epochs: Some(0), ..none() }, "--epochs is 0"),
+            (Choices { batch_size: Some(0), ..none() }, "--batch-size is 0"),
+            (Choices { accumulate: Some(0), ..none() }, "--accumulate is 0"),
+            (Choices { clip_norm: Some(f64::NAN), ..none() }, "--clip-norm is NaN"),
+            (Choices { width: Some(-1.0), ..none() }, "width is -1"),
+            (Choices { image_size: Some(5), ..none() }, "input_size is 5"),
+            (Choices { epochs: Some(1), steps: Some(1), ..none() }, "exclude each other"),
+        ];
+        for (choices, expected) in cases {
+            let message = choices.settings(photographs()).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_resumed_run_accepts_only_its_own_settings() {
+        let settings = Settings::for_tests();
+        Choices::default().check_against(&settings).unwrap();
+        let same = Choices {
+            width: Some(settings.width),
+            epochs: settings.epochs,
+            seed: Some(3),
+            ..Choices::default()
+        };
+        same.check_against(&settings).unwrap();
+        let other = Choices { steps: Some(7), seed: Some(4), ..same };
+        let message = other.check_against(&settings).unwrap_err().to_string();
+        assert!(message.contains("--seed 4 (was: 3)"), "{message}");
+        assert!(message.contains("--steps 7 (was: not set)"), "{message}");
+        assert!(!message.contains("--width"), "{message}");
+    }
+
+    #[test]
+    fn settings_survive_a_checkpoint() {
+        let settings = Settings::for_tests();
+        let text = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
+    }
+}

@@ -1,0 +1,74 @@
+//! `summary.json`: what came out of a run, for programs to read.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::settings::Settings;
+
+/// The outcome of a finished run. Accuracies are fractions, of the weights that were written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Validation images whose first guess is right.
+    pub val_top1: f64,
+    /// Validation images with the right class among the first five guesses.
+    pub val_top5: f64,
+    /// Mean cross-entropy on the validation images.
+    pub val_loss: f64,
+    /// Validation images.
+    pub val_images: u64,
+    /// Highest `val_top1` of all epochs.
+    pub best_top1: f64,
+    /// Steps taken when it was reached.
+    pub best_step: u64,
+    /// Optimizer steps taken.
+    pub steps: u64,
+    /// Images trained on, those of repeated epochs counted each time.
+    pub images: u64,
+    /// Training images a second; validation and saving do not count.
+    pub images_per_second: f64,
+    /// Seconds of training, validation and saving left out.
+    pub train_seconds: f64,
+    /// Share of those spent waiting for the loader.
+    pub data_wait_fraction: f64,
+    /// Device the run ended on.
+    pub device: String,
+    /// Different images that could not be decoded, met since the process started.
+    pub broken_images: usize,
+    /// Training images of an epoch.
+    pub train_images: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Learned values of the network.
+    pub parameters: usize,
+    /// The weights' file.
+    pub weights: PathBuf,
+    /// What the run was started with.
+    pub settings: Settings,
+}
+
+impl Summary {
+    /// Writes the summary as JSON to `path`, all or nothing.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.write_all(b"\n")?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Reads a summary.
+    ///
+    /// # Errors
+    /// What the file system says, or that the file is no summary.
+    pub fn load(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
+    }
+}

@@ -1,0 +1,144 @@
+//! Batch normalisation as the paper has it.
+//!
+//! Burn's own layer keeps the *biased* batch variance in its running statistics; the paper's inference
+//! (Algorithm 2, step 10) and PyTorch use the unbiased one, `m / (m - 1)` times as large with m = N·H·W.
+
+use burn::module::{Flag, Module, Param, RunningState};
+use burn::tensor::{Device, Tensor};
+
+use crate::ops;
+
+/// Which statistics a forward pass normalises with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Statistics {
+    /// Those kept in the layer (inference).
+    Running,
+    /// Those of the batch (training), blended into the kept ones with the layer's momentum.
+    Batch,
+    /// Those of the batch, blended into the kept ones with this weight: `1/k` for the k-th batch makes the kept
+    /// ones the plain mean over batches (Algorithm 2).
+    Population {
+        /// Weight of the newest batch.
+        weight: f64,
+    },
+}
+
+/// Batch normalisation over `[N, C, H, W]` (paper, Algorithm 1 and section 3.2): one mean, variance, γ and β per
+/// feature map, statistics over m = N·H·W values.
+///
+/// The running statistics are up to date after each forward pass. As in the rest of Burn they are shared between
+/// clones of a module; [`Module::valid`] makes an independent copy.
+#[derive(Module, Debug)]
+pub struct BatchNorm {
+    /// Learned scale γ, `[C]`; absent in networks without one.
+    pub gamma: Option<Param<Tensor<1>>>,
+    /// Learned shift β, `[C]`.
+    pub beta: Param<Tensor<1>>,
+    /// Running mean, `[C]`.
+    pub running_mean: RunningState<Tensor<1>>,
+    /// Running unbiased variance, `[C]`.
+    pub running_var: RunningState<Tensor<1>>,
+    /// Cleared by [`Module::freeze`]: a frozen layer normalises with, and keeps, its running statistics.
+    pub training: Param<Flag>,
+    epsilon: f64,
+    momentum: f64,
+}
+
+impl BatchNorm {
+    /// A layer over `channels` feature maps with γ = 1, β = 0, mean 0 and variance 1. `epsilon` is added to the
+    /// variance; `momentum` is the weight of the newest batch in the running statistics.
+    pub fn new(channels: usize, epsilon: f64, momentum: f64, scale: bool, device: &Device) -> Self {
+        let zeros = || Tensor::<1>::zeros([channels], device);
+        let ones = || Tensor::<1>::ones([channels], device);
+        Self {
+            gamma: scale.then(|| Param::from_tensor(ones())),
+            beta: Param::from_tensor(zeros()),
+            running_mean: RunningState::new(zeros()),
+            running_var: RunningState::new(ones()),
+            training: Param::from_bool(true),
+            epsilon,
+            momentum,
+        }
+    }
+
+    /// Normalises `x`: with the batch's statistics where `x` lives on an autodiff device and the layer is not
+    /// frozen, with the running statistics otherwise.
+    ///
+    /// # Shapes
+    /// `[N, C, H, W]` → `[N, C, H, W]`
+    ///
+    /// # Panics
+    /// If the second axis of `x` is not the layer's number of channels.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let training = x.device().is_autodiff();
+        let statistics = if training {
+            Statistics::Batch
+        } else {
+            Statistics::Running
+        };
+        self.apply(x, None, statistics, false)
+    }
+
+    /// [`Self::forward`] of `x + bias` followed by a ReLU if `relu`, each in as few passes as the device allows.
+    pub(crate) fn apply(
+        &self,
+        x: Tensor<4>,
+        bias: Option<Tensor<1>>,
+        statistics: Statistics,
+        relu: bool,
+    ) -> Tensor<4> {
+        let weight = match statistics {
+            Statistics::Batch if self.training.is_enabled() => self.momentum,
+            Statistics::Population { weight } => weight,
+            _ => {
+                let (scale, shift) = self.scale_shift(bias);
+                return ops::scale_shift(x, scale, shift, relu);
+            }
+        };
+        let [n, _, h, w] = x.dims();
+        let m = (n * h * w) as f64;
+        let gamma = self.gamma_or_ones();
+        let (y, mean, variance) =
+            ops::batch_norm_train(x, gamma, self.beta.val(), self.epsilon, relu);
+        // A bias in front of batch normalisation cancels in `y` (section 3.2); only the kept mean sees it.
+        let mean = match bias {
+            Some(bias) => mean + bias.detach().without_autodiff(),
+            None => mean,
+        };
+        blend(&self.running_mean, mean, weight);
+        // One value has no spread: its variance stays 0 instead of 0/0.
+        blend(
+            &self.running_var,
+            variance * (m / (m - 1.0).max(1.0)),
+            weight,
+        );
+        y
+    }
+
+    /// The inference transform `y = scale · x + shift` of `x + bias` (Algorithm 2, step 11), both `[C]`.
+    pub(crate) fn scale_shift(&self, bias: Option<Tensor<1>>) -> (Tensor<1>, Tensor<1>) {
+        let mean = self.running_mean.value();
+        let scale = self.gamma_or_ones() / (self.running_var.value() + self.epsilon).sqrt();
+        let centre = match bias {
+            Some(bias) => bias - mean,
+            None => -mean,
+        };
+        let shift = self.beta.val() + centre * scale.clone();
+        (scale, shift)
+    }
+
+    fn gamma_or_ones(&self) -> Tensor<1> {
+        match &self.gamma {
+            Some(gamma) => gamma.val(),
+            None => self.beta.val().ones_like().detach(),
+        }
+    }
+}
+
+fn blend(kept: &RunningState<Tensor<1>>, newest: Tensor<1>, weight: f64) {
+    let old = kept.value_sync().without_autodiff();
+    let newest = newest.to_device(&old.device());
+    kept.update(old * (1.0 - weight) + newest * weight);
+    // Without this the update waits for the next forward pass, and a checkpoint taken now would miss it.
+    kept.value_sync();
+}

@@ -1,0 +1,121 @@
+//! From images to named classes.
+
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use image::RgbImage;
+use serde::Serialize;
+
+use crate::model::Model;
+use crate::preprocess::PreprocessError;
+use crate::weights::{self, Metadata, WeightsError};
+
+/// One class a network holds an image to belong to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    /// Index of the class.
+    pub class: usize,
+    /// Name of the class.
+    pub label: String,
+    /// Softmax probability, 0 to 1.
+    pub probability: f32,
+}
+
+/// A model together with what its weights say about images and classes.
+///
+/// ```no_run
+/// use bn_inception::{ImageClassifier, burn::tensor::Device, decode};
+///
+/// let classifier = ImageClassifier::open("imagenette", &Device::flex())?;
+/// let photo = decode::decode_file("church.jpg")?;
+/// for prediction in classifier.predict(&photo, 3)? {
+///     println!("{:5.1} %  {}", 100.0 * prediction.probability, prediction.label);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ImageClassifier {
+    model: Model,
+    metadata: Metadata,
+    device: Device,
+}
+
+impl ImageClassifier {
+    /// Opens the built-in weights called `weights`, or the file at that path, on `device`.
+    ///
+    /// # Errors
+    /// [`WeightsError`] naming the file and what is wrong with it.
+    pub fn open(weights: &str, device: &Device) -> Result<Self, WeightsError> {
+        let device = device.clone().inner();
+        let (model, metadata) = weights::open(weights, &device)?;
+        Ok(Self {
+            model,
+            metadata,
+            device,
+        })
+    }
+
+    /// The network.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// What the weights say about themselves.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The `top` most probable classes of one image, most probable first.
+    ///
+    /// # Errors
+    /// [`PreprocessError`] if the image has no pixels.
+    pub fn predict(
+        &self,
+        image: &RgbImage,
+        top: usize,
+    ) -> Result<Vec<Prediction>, PreprocessError> {
+        let logits = self.logits(std::slice::from_ref(image))?;
+        Ok(self.rank(&logits[0], top))
+    }
+
+    /// Logits of a batch of images of any size, one vector of `classes` values per image.
+    ///
+    /// # Errors
+    /// [`PreprocessError`] if an image has no pixels.
+    pub fn logits(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>, PreprocessError> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let preprocess = &self.metadata.preprocess;
+        let size = preprocess.size as usize;
+        let mut pixels = vec![0.0; images.len() * 3 * size * size];
+        for (image, pixels) in images.iter().zip(pixels.chunks_exact_mut(3 * size * size)) {
+            preprocess.normalize_into(&preprocess.eval_image(image)?, pixels)?;
+        }
+        let data = TensorData::new(pixels, [images.len(), 3, size, size]);
+        let logits = self
+            .model
+            .forward(Tensor::<4>::from_data(data, &self.device));
+        let values: Vec<f32> = logits.into_data().convert::<f32>().iter().collect();
+        let classes = self.metadata.config.classes;
+        Ok(values.chunks_exact(classes).map(<[f32]>::to_vec).collect())
+    }
+
+    /// The `top` most probable classes for a vector of logits, most probable first; ties by class index.
+    pub fn rank(&self, logits: &[f32], top: usize) -> Vec<Prediction> {
+        let row = TensorData::new(logits.to_vec(), [1, logits.len()]);
+        let row = Tensor::<2>::from_data(row, &self.device);
+        let probabilities = activation::softmax(row, 1).into_data().convert::<f32>();
+        let mut ranked: Vec<(usize, f32)> = probabilities.iter::<f32>().enumerate().collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let ranked = ranked
+            .into_iter()
+            .take(top)
+            .zip(std::iter::repeat(&self.metadata.labels));
+        ranked
+            .map(|((class, probability), labels)| Prediction {
+                class,
+                label: labels.get(class).cloned().unwrap_or_default(),
+                probability,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,225 @@
+//! Every choice in which implementations of BN-Inception differ, by name.
+
+use burn::config::Config;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{BlockPlan, Plan, StemPlan};
+
+/// How the first 7x7/2 convolution is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stem {
+    /// An ordinary 7x7 convolution.
+    Plain,
+    /// A depthwise 7x7 convolution with depth multiplier 8 and a 1x1 convolution to 64 channels,
+    /// normalised after the 1x1 (paper, appendix "Variant of the Inception Model Used").
+    Separable,
+    /// The same, but with a bias in place of batch normalisation, as TF-slim has it.
+    SeparableUnnormalized,
+}
+
+/// What follows each convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Normalization {
+    /// Batch normalisation of every convolution's output (paper, section 3).
+    Batch {
+        /// Added to the variance, ε of Algorithm 1.
+        epsilon: f64,
+        /// Weight of the newest batch in the running statistics (PyTorch's convention).
+        momentum: f64,
+        /// Whether the learned scale γ exists. TF-slim leaves it out; a ReLU follows anyway.
+        scale: bool,
+    },
+    /// None, with local response normalisation in the stem: the original Inception.
+    LocalResponse,
+}
+
+/// The non-linearity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activation {
+    /// `max(0, x)`.
+    Relu,
+    /// The logistic function (variant BN-x5-Sigmoid, section 4.2.2).
+    Sigmoid,
+}
+
+/// Where the windows of a 3x3/2 max pool lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MaxPooling {
+    /// No padding, the last window may hang over the edge (Caffe, PyTorch `ceil_mode`, ONNX pads 0,0,1,1).
+    Ceil,
+    /// No padding, only whole windows (MXNet "valid").
+    Floor,
+    /// One pixel of padding on every side, only whole windows.
+    FloorPadded,
+    /// TensorFlow's `SAME`.
+    Same,
+}
+
+/// How 7x7/2 and 3x3/2 convolutions are padded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StridedPadding {
+    /// Half the kernel on every side (Caffe, PyTorch, MXNet).
+    Symmetric,
+    /// TensorFlow's `SAME`: on even sizes one pixel less in front than behind.
+    Same,
+}
+
+/// A complete description of one BN-Inception network. [`Preset`](crate::Preset) has the published ones;
+/// the defaults are those of [`Preset::Caffe`](crate::Preset::Caffe).
+///
+/// ```
+/// use bn_inception::{BnInceptionConfig, Preset};
+///
+/// let config = Preset::Caffe.config().with_classes(10).with_width(0.5);
+/// assert_eq!(config.blocks()[0].out_channels(96), 128);
+/// assert!(config.validate().is_ok());
+/// ```
+#[derive(Config, Debug, PartialEq)]
+pub struct BnInceptionConfig {
+    /// Channel plan of the blocks.
+    #[config(default = "Plan::Literal608")]
+    pub plan: Plan,
+    /// First convolution.
+    #[config(default = "Stem::Plain")]
+    pub stem: Stem,
+    /// Whether convolutions have a bias (it cancels in batch normalisation; paper, section 3.2).
+    #[config(default = true)]
+    pub conv_bias: bool,
+    /// Normalisation of convolution outputs.
+    #[config(default = "Normalization::Batch { epsilon: 1e-5, momentum: 0.1, scale: true }")]
+    pub normalization: Normalization,
+    /// Max pools of the stem.
+    #[config(default = "MaxPooling::Ceil")]
+    pub stem_pooling: MaxPooling,
+    /// Max pools of the stride-2 blocks 3c and 4e.
+    #[config(default = "MaxPooling::Ceil")]
+    pub block_pooling: MaxPooling,
+    /// Whether the zero border counts in the divisor of 3x3 average pools.
+    #[config(default = true)]
+    pub average_includes_padding: bool,
+    /// Padding of strided convolutions.
+    #[config(default = "StridedPadding::Symmetric")]
+    pub strided_padding: StridedPadding,
+    /// Number of classes (length of the logits).
+    #[config(default = 1000)]
+    pub classes: usize,
+    /// Height and width of the input in pixels. Other sizes work too; this one is documented with the weights.
+    #[config(default = 224)]
+    pub input_size: usize,
+    /// Non-linearity.
+    #[config(default = "Activation::Relu")]
+    pub activation: Activation,
+    /// Probability with which an input of the classifier is dropped in training, 0 to 0.4 in the paper.
+    #[config(default = 0.0)]
+    pub dropout: f64,
+    /// Multiplier of every channel count; results are rounded to a multiple of 8, at least 8.
+    #[config(default = 1.0)]
+    pub width: f64,
+}
+
+/// Why a [`BnInceptionConfig`] describes no network.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ConfigError {
+    /// A value outside its range.
+    #[error("{field} is {found}, expected {expected}")]
+    Range {
+        /// Name of the field.
+        field: &'static str,
+        /// The value found.
+        found: String,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+}
+
+impl BnInceptionConfig {
+    /// Checks that the configuration describes a network.
+    ///
+    /// # Errors
+    /// [`ConfigError::Range`] names the first field out of range, its value and the accepted range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let check = |ok: bool, field, found: String, expected| match ok {
+            true => Ok(()),
+            false => Err(ConfigError::Range {
+                field,
+                found,
+                expected,
+            }),
+        };
+        let width = self.width;
+        check(
+            (0.05..=8.0).contains(&width),
+            "width",
+            width.to_string(),
+            "0.05 to 8",
+        )?;
+        let classes = self.classes;
+        check(
+            (2..=1_000_000).contains(&classes),
+            "classes",
+            classes.to_string(),
+            "2 to 1000000",
+        )?;
+        let dropout = self.dropout;
+        check(
+            (0.0..1.0).contains(&dropout),
+            "dropout",
+            dropout.to_string(),
+            "0 up to, not including, 1",
+        )?;
+        let size = self.input_size;
+        let smallest = self.smallest_input();
+        check(
+            (smallest..=4096).contains(&size),
+            "input_size",
+            size.to_string(),
+            if smallest == 32 {
+                "32 to 4096"
+            } else {
+                "8 to 4096"
+            },
+        )?;
+        if let Normalization::Batch {
+            epsilon, momentum, ..
+        } = self.normalization
+        {
+            check(
+                epsilon.is_finite() && epsilon > 0.0,
+                "epsilon",
+                epsilon.to_string(),
+                "a positive number",
+            )?;
+            check(
+                (0.0..=1.0).contains(&momentum),
+                "momentum",
+                momentum.to_string(),
+                "0 to 1",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The smallest height or width, in pixels, that leaves at least one pixel in front of the classifier.
+    pub fn smallest_input(&self) -> usize {
+        match self.plan.stem() {
+            StemPlan::ImageNet(_) => 32,
+            StemPlan::Small(_) => 8,
+        }
+    }
+
+    /// `channels` times [`width`](Self::width), rounded to a multiple of 8, at least 8. Width 1 changes nothing.
+    pub fn scaled(&self, channels: usize) -> usize {
+        if self.width == 1.0 {
+            return channels;
+        }
+        let eighths = (channels as f64 * self.width / 8.0).round() as usize;
+        8 * eighths.max(1)
+    }
+
+    /// The channel plan of the ten blocks after the width multiplier.
+    pub fn blocks(&self) -> Vec<BlockPlan> {
+        let plan = self.plan.blocks().iter();
+        plan.map(|block| block.scaled(|channels| self.scaled(channels)))
+            .collect()
+    }
+}

@@ -1,0 +1,44 @@
+//! BN-Inception (Ioffe & Szegedy 2015, *Batch Normalization: Accelerating Deep Network Training by Reducing Internal
+//! Covariate Shift*) for the [Burn](burn) deep-learning framework.
+//!
+//! - [`ImageClassifier`]: from an image to named classes, in three lines.
+//! - [`Preset`] and [`BnInceptionConfig`]: the published networks, and every choice in which they differ.
+//! - [`Model`]: the network, a Burn module for training and inference on any device.
+//! - [`weights`]: files that carry their configuration, preprocessing and labels.
+//! - [`device`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
+
+pub use burn;
+pub use image;
+
+pub use batch_norm::BatchNorm;
+pub use classify::{ImageClassifier, Prediction};
+pub use config::{
+    Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, Stem, StridedPadding,
+};
+pub use device::{DeviceError, DeviceSpec, OpenDevice};
+pub use model::{Features, Model};
+pub use plan::{BlockPlan, Plan, PoolBranch, StemPlan};
+pub use preprocess::Preprocess;
+pub use preset::{Preset, UnknownPreset};
+pub use summary::{Summary, SummaryRow};
+
+mod batch_norm;
+mod classifier;
+mod classify;
+mod config;
+mod conv;
+pub mod decode;
+pub mod device;
+mod inception;
+pub mod labels;
+mod model;
+mod ops;
+mod padding;
+mod plan;
+mod pool;
+pub mod preprocess;
+mod preset;
+pub mod state;
+mod stem;
+mod summary;
+pub mod weights;

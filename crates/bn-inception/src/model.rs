@@ -1,0 +1,214 @@
+//! The network.
+
+use burn::module::{Content, Module, ModuleDisplay};
+use burn::tensor::{Device, Tensor};
+
+use crate::batch_norm::Statistics;
+use crate::classifier::Classifier;
+use crate::config::{BnInceptionConfig, ConfigError};
+use crate::inception::InceptionBlock;
+use crate::state;
+use crate::stem::Stem;
+use crate::summary::{Extent, Summary, SummaryRow};
+
+/// BN-Inception. Made by [`BnInceptionConfig::init`] or [`weights::load`](crate::weights::load).
+///
+/// Like every Burn module it trains on an autodiff device (`device.autodiff()`), where batch normalisation uses
+/// the batch's statistics, and infers on a plain one, where it uses the running statistics.
+///
+/// ```
+/// use bn_inception::{Preset, burn::tensor::{Device, Tensor}};
+///
+/// let device = Device::flex();
+/// let model = Preset::Caffe.config().with_width(0.125).with_classes(10).init(&device)?;
+/// let images = Tensor::<4>::zeros([2, 3, 64, 64], &device);
+/// assert_eq!(model.forward(images).dims(), [2, 10]);
+/// # Ok::<(), bn_inception::ConfigError>(())
+/// ```
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct Model {
+    /// The layers in front of block 3a.
+    pub stem: Stem,
+    /// The ten inception blocks, 3a to 5b.
+    pub blocks: Vec<InceptionBlock>,
+    /// The layers behind block 5b.
+    pub classifier: Classifier,
+    #[module(skip)]
+    config: BnInceptionConfig,
+}
+
+impl BnInceptionConfig {
+    /// A network with freshly drawn weights, on `device` (autodiff or not). The same as
+    /// [`Self::init_seeded`] with seed 0.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the configuration describes no network.
+    pub fn init(&self, device: &Device) -> Result<Model, ConfigError> {
+        self.init_seeded(device, 0)
+    }
+
+    /// A network whose weights depend on `seed` alone: the same on every device and backend.
+    ///
+    /// Filters are drawn from a normal distribution with variance 2/fan-in (He et al. 2015) before a ReLU and
+    /// 1/fan-in otherwise; biases and β start at 0, γ at 1. The paper does not say how it initialises.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the configuration describes no network.
+    pub fn init_seeded(&self, device: &Device, seed: u64) -> Result<Model, ConfigError> {
+        self.validate()?;
+        let blank = self.blank(device);
+        Ok(state::draw(blank, self.activation, seed))
+    }
+
+    /// A network with zero weights, for loading into.
+    pub(crate) fn blank(&self, device: &Device) -> Model {
+        let (stem, mut channels) = Stem::init(self, device);
+        let mut blocks = Vec::with_capacity(10);
+        for plan in self.blocks() {
+            let (block, out) = InceptionBlock::init(plan, channels, self, device);
+            blocks.push(block);
+            channels = out;
+        }
+        Model {
+            stem,
+            blocks,
+            classifier: Classifier::init(channels, self.classes, self.dropout, device),
+            config: self.clone(),
+        }
+    }
+}
+
+/// The named end points of one forward pass, each `[N, C, H, W]`, in forward order.
+#[derive(Debug, Clone)]
+pub struct Features(Vec<(&'static str, Tensor<4>)>);
+
+impl Features {
+    /// The end point called `name`: `pool1` (where the stem has one), `stem`, `3a`, `3b`, `3c`, `4a` … `5b`.
+    pub fn get(&self, name: &str) -> Option<&Tensor<4>> {
+        let found = self.0.iter().find(|(end_point, _)| *end_point == name);
+        found.map(|(_, tensor)| tensor)
+    }
+
+    /// All end points with their names, in forward order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Tensor<4>)> {
+        self.0.iter().map(|(name, tensor)| (*name, tensor))
+    }
+}
+
+impl Model {
+    /// The configuration this network was made from.
+    pub fn config(&self) -> &BnInceptionConfig {
+        &self.config
+    }
+
+    /// Logits of a batch of normalised images.
+    ///
+    /// # Shapes
+    /// `[N, 3, H, W]` → `[N, classes]`; H and W at least [`BnInceptionConfig::smallest_input`].
+    ///
+    /// # Panics
+    /// If the images have another number of channels or are smaller than that.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let statistics = statistics_for(&images);
+        self.classifier
+            .forward(self.trunk(images, statistics, |_, _| ()))
+    }
+
+    /// Every named end point of a batch of normalised images, for fine-tuning and detection.
+    ///
+    /// # Shapes
+    /// `[N, 3, H, W]` → each `[N, C, H', W']`.
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    pub fn features(&self, images: Tensor<4>) -> Features {
+        let statistics = statistics_for(&images);
+        let mut end_points = Vec::with_capacity(12);
+        self.trunk(images, statistics, |name, x| {
+            end_points.push((name, x.clone()))
+        });
+        Features(end_points)
+    }
+
+    fn trunk(
+        &self,
+        images: Tensor<4>,
+        statistics: Statistics,
+        mut visit: impl FnMut(&'static str, &Tensor<4>),
+    ) -> Tensor<4> {
+        let (pool1, mut x) = self.stem.forward(images, statistics);
+        if let Some(pool1) = pool1 {
+            visit("pool1", &pool1);
+        }
+        visit("stem", &x);
+        for block in &self.blocks {
+            x = block.forward(x, statistics);
+            visit(block.name(), &x);
+        }
+        x
+    }
+
+    /// The paper's Algorithm 2: a copy of this network whose batch-normalisation statistics are the population's,
+    /// the plain means over `batches` of batch mean and unbiased batch variance. The batches, `[N, 3, H, W]` on
+    /// any device, should be training images of the size trained with; the copy is an inference model.
+    ///
+    /// With no batch at all the statistics stay as they are.
+    pub fn recalibrate(&self, batches: impl IntoIterator<Item = Tensor<4>>) -> Self {
+        let model = self.valid();
+        for (k, batch) in batches.into_iter().enumerate() {
+            let weight = 1.0 / (k + 1) as f64;
+            let batch = batch.without_autodiff();
+            model.trunk(batch, Statistics::Population { weight }, |_, _| ());
+        }
+        model
+    }
+
+    /// Shapes, parameters and multiply-adds of every block for square inputs of `input_size` pixels.
+    pub fn summary(&self, input_size: usize) -> Summary {
+        let mut parameters = state::parameters_by_block(self);
+        let mut rows = Vec::with_capacity(12);
+        let mut extent = Extent {
+            channels: 3,
+            size: [input_size; 2],
+            multiply_adds: 0,
+        };
+        let mut row = |name: &str, extent: &mut Extent, trace: &dyn Fn(&mut Extent)| {
+            extent.multiply_adds = 0;
+            trace(extent);
+            let [height, width] = extent.size;
+            rows.push(SummaryRow {
+                name: name.to_owned(),
+                output: [extent.channels, height, width],
+                parameters: parameters.remove(name).unwrap_or(0),
+                multiply_adds: extent.multiply_adds,
+            });
+        };
+        row("stem", &mut extent, &|extent| self.stem.trace(extent));
+        for block in &self.blocks {
+            row(block.name(), &mut extent, &|extent| block.trace(extent));
+        }
+        row("classifier", &mut extent, &|extent| {
+            let classes = self.config.classes;
+            extent.multiply_adds = (classes * extent.channels) as u64;
+            extent.channels = classes;
+            extent.size = [1, 1];
+        });
+        Summary { input_size, rows }
+    }
+}
+
+fn statistics_for(images: &Tensor<4>) -> Statistics {
+    if images.device().is_autodiff() {
+        Statistics::Batch
+    } else {
+        Statistics::Running
+    }
+}
+
+impl ModuleDisplay for Model {
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        let summary = self.summary(self.config.input_size);
+        content.add_formatted(&summary).optional()
+    }
+}

@@ -1,0 +1,69 @@
+//! The few tensor operations with an implementation of our own.
+//!
+//! On Flex (`f32`) they run in `bn-inception-kernels`, forward and backward, each as one node of the autodiff
+//! graph: Flex 0.22 inherits a weight gradient that treats the whole feature map as a kernel, and composes batch
+//! normalisation from a dozen passes. Everywhere else they are Burn's own operations.
+
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Tensor, activation, module};
+
+/// Stride, padding `[(top, bottom), (left, right)]` and groups of a 2-D convolution.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConvGeometry {
+    pub(crate) stride: usize,
+    pub(crate) padding: [(usize, usize); 2],
+    pub(crate) groups: usize,
+}
+
+/// Convolution without bias: `[N, C, H, W] ⊛ [O, C/groups, k, k] → [N, O, H', W']`.
+pub(crate) fn conv2d(x: Tensor<4>, weight: Tensor<4>, geometry: ConvGeometry) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if flex::serves(&x) && flex::serves(&weight) {
+        return flex::conv2d(x, weight, geometry);
+    }
+    let stride = [geometry.stride; 2];
+    let options = ConvOptions::new_with_padding(stride, geometry.padding, [1, 1], geometry.groups);
+    module::conv2d(x, weight, None, options)
+}
+
+/// Normalisation with the batch's own statistics, then a ReLU if `relu`. Returns `(y, mean, biased variance)`; the
+/// statistics carry no gradient.
+pub(crate) fn batch_norm_train(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+    relu: bool,
+) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
+    #[cfg(feature = "flex")]
+    if flex::serves(&x) && flex::serves(&gamma) && flex::serves(&beta) {
+        return flex::batch_norm_train(x, gamma, beta, epsilon, relu);
+    }
+    let normed = module::batch_norm_train(x, gamma, beta, epsilon);
+    let y = if relu {
+        activation::relu(normed.output)
+    } else {
+        normed.output
+    };
+    let plain = |statistic: Tensor<1>| statistic.detach().without_autodiff();
+    (y, plain(normed.mean), plain(normed.variance))
+}
+
+/// `x · scale[c] + shift[c]`, then a ReLU if `relu`.
+pub(crate) fn scale_shift(
+    x: Tensor<4>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    relu: bool,
+) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if !x.is_autodiff() && !scale.is_autodiff() && flex::serves(&x) && flex::serves(&scale) {
+        return flex::scale_shift(x, scale, shift, relu);
+    }
+    let per_channel = |v: Tensor<1>| v.reshape([1, -1, 1, 1]);
+    let y = x * per_channel(scale) + per_channel(shift);
+    if relu { activation::relu(y) } else { y }
+}
+
+#[cfg(feature = "flex")]
+mod flex;

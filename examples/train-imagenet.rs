@@ -1,0 +1,2 @@
+//! Train.
+fn main() {}

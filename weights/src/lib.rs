@@ -1,0 +1,20 @@
+//! The weights that come with bn-inception, by name. Each has a model card beside it.
+
+/// Weights built into this crate.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The name to ask for them by.
+    pub name: &'static str,
+    /// One line about them.
+    pub about: &'static str,
+    /// A safetensors file.
+    pub bytes: &'static [u8],
+}
+
+/// Every entry.
+pub const ENTRIES: &[Entry] = &[];
+
+/// The entry called `name`.
+pub fn named(name: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.name == name)
+}
