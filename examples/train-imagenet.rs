@@ -1,2 +1,217 @@
-//! Train.
-fn main() {}
+//! Trains BN-Inception on photographs, or, without any, on images it draws itself.
+//!
+//! ```text
+//! cargo run --release --example train-imagenet
+//! cargo run --release --example train-imagenet -- --data imagenet --recipe bn-x30 --out runs/x30
+//! cargo run --release --example train-imagenet -- --out runs/x30 --resume
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bn_inception::DeviceSpec;
+use bn_inception_train::{
+    CheckpointEvery, Choices, Display, Outcome, StopSignal, Summary, TrainConfig, TrainError,
+    Trainer,
+};
+use clap::Parser;
+
+/// Train BN-Inception from folders of JPEG and PNG files.
+///
+/// Weights, summary, log and checkpoints go to the output folder. A run that was stopped, by
+/// Ctrl-C or by force, goes on with `--resume` and ends with the same weights as if it had not been.
+#[derive(Parser)]
+#[command(name = "train-imagenet", version)]
+struct Arguments {
+    /// Folder with train/CLASS/*.jpg and val/CLASS/*.jpg [default: images drawn by the program]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// inception, bn-baseline, bn-x5, bn-x30, bn-x5-sigmoid (the paper's) or modern (ours)
+    /// [default: modern]
+    #[arg(long, value_name = "NAME")]
+    recipe: Option<String>,
+
+    /// Network: paper, caffe, onnx, mxnet, tf_slim or small [default: caffe]
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+
+    /// Multiplier of the network's channels [default: 1, drawn images 0.25]
+    #[arg(long, value_name = "F")]
+    width: Option<f64>,
+
+    /// Height and width of the images in pixels [default: 224, drawn images 64]
+    #[arg(long, value_name = "N")]
+    image_size: Option<usize>,
+
+    /// Passes over the training images [default: 20, drawn images 8]
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+
+    /// Optimizer steps, instead of epochs
+    #[arg(long, value_name = "N", conflicts_with = "epochs")]
+    steps: Option<u64>,
+
+    /// Images per batch [default: the recipe's: 64 for modern, 32 for the paper's]
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+
+    /// Batches per optimizer step; their gradients are averaged [default: 1]
+    #[arg(long, value_name = "N")]
+    accumulate: Option<usize>,
+
+    /// Scale gradients down to this global norm [default: no limit]
+    #[arg(long, value_name = "NORM")]
+    clip_norm: Option<f64>,
+
+    /// Seed of weights, image order, augmentation and dropout [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// auto, flex, ndarray, wgpu, vulkan, metal, webgpu, cuda, cuda:1, rocm …
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: String,
+
+    /// Threads that decode images [default: one for each processor core]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+
+    /// Output folder [default: the first free one of runs/1, runs/2, …; with --resume the last]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Go on with the run in the output folder; other flags must be absent or as they were
+    #[arg(long)]
+    resume: bool,
+
+    /// Stop at the first broken image, instead of replacing up to 1 % of them
+    #[arg(long)]
+    strict: bool,
+
+    /// Save every N optimizer steps [default: every two minutes]; each epoch's end is saved anyway
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    checkpoint_every: Option<u64>,
+
+    /// How many checkpoints to keep besides the best
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    keep_checkpoints: usize,
+
+    /// Print the summary as JSON on standard output, and progress on standard error
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let json = arguments.json;
+    match train(arguments) {
+        Ok(Outcome::Finished(summary)) => {
+            print_result(&summary, json);
+            ExitCode::SUCCESS
+        }
+        Ok(Outcome::Stopped { step, out }) => {
+            eprintln!(
+                "stopped and saved after step {step}; go on with: {}",
+                resume_command(&out)
+            );
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn train(arguments: Arguments) -> Result<Outcome, TrainError> {
+    let out = arguments
+        .out
+        .unwrap_or_else(|| default_out(Path::new("runs"), arguments.resume));
+    let defaults = TrainConfig::new(out);
+    let config = TrainConfig {
+        data: arguments.data,
+        choices: Choices {
+            recipe: arguments.recipe,
+            preset: arguments.preset,
+            width: arguments.width,
+            image_size: arguments.image_size,
+            epochs: arguments.epochs,
+            steps: arguments.steps,
+            batch_size: arguments.batch_size,
+            accumulate: arguments.accumulate,
+            clip_norm: arguments.clip_norm,
+            seed: arguments.seed,
+        },
+        resume: arguments.resume,
+        device: arguments.device.parse::<DeviceSpec>()?,
+        workers: arguments.workers.unwrap_or(defaults.workers),
+        strict: arguments.strict,
+        checkpoint_every: match arguments.checkpoint_every {
+            Some(steps) => CheckpointEvery::Steps(steps),
+            None => CheckpointEvery::Time(Duration::from_secs(120)),
+        },
+        keep_checkpoints: arguments.keep_checkpoints,
+        display: if arguments.json {
+            Display::Stderr
+        } else {
+            Display::Auto
+        },
+        ..defaults
+    };
+    let json = arguments.json;
+    let status = |line: &str| {
+        if json {
+            eprintln!("{line}")
+        } else {
+            println!("{line}")
+        }
+    };
+    status(&format!("output: {}", config.out.display()));
+    let trainer = Trainer::new(config, status)?;
+    // Without the handler Ctrl-C ends the process at once, which loses two minutes at most.
+    let stop = StopSignal::on_ctrl_c().unwrap_or_default();
+    trainer.run(&stop)
+}
+
+/// The first `runs/N` that is not there, or the last one that is.
+fn default_out(runs: &Path, resume: bool) -> PathBuf {
+    let free = (1..)
+        .find(|n| !runs.join(n.to_string()).exists())
+        .unwrap_or(1);
+    let number: usize = if resume { (free - 1).max(1) } else { free };
+    runs.join(number.to_string())
+}
+
+fn resume_command(out: &Path) -> String {
+    format!("train-imagenet --out {} --resume", out.display())
+}
+
+fn print_result(summary: &Summary, json: bool) {
+    if json {
+        match serde_json::to_string_pretty(summary) {
+            Ok(text) => println!("{text}"),
+            Err(error) => eprintln!("error: {error}"),
+        }
+        return;
+    }
+    println!(
+        "{} steps at {:.1} images/s, {:.1} % of the time waiting for data",
+        summary.steps,
+        summary.images_per_second,
+        100.0 * summary.data_wait_fraction
+    );
+    if summary.broken_images > 0 {
+        println!(
+            "{} broken images were replaced; run.jsonl names them",
+            summary.broken_images
+        );
+    }
+    println!("weights: {}", summary.weights.display());
+    println!(
+        "validation: top-1 {:.2} %, top-5 {:.2} % of {} images",
+        100.0 * summary.val_top1,
+        100.0 * summary.val_top5,
+        summary.val_images
+    );
+}

@@ -228,14 +228,20 @@ widened! {
     /// Adds the deviations from `pivot`, and their squares.
     fn moments(x: &[f32], pivot: f32, sums: &mut Sums) {
         let [mut sum, mut squares] = sums.0;
-        let mut add = |i: usize, v: f32| {
-            let d = f64::from(v) - f64::from(pivot);
+        let pivot = f64::from(pivot);
+        let (chunks, rest) = x.as_chunks::<LANES>();
+        for chunk in chunks {
+            for i in 0..LANES {
+                let d = f64::from(chunk[i]) - pivot;
+                sum[i] += d;
+                squares[i] += d * d;
+            }
+        }
+        for (i, &x) in rest.iter().enumerate() {
+            let d = f64::from(x) - pivot;
             sum[i] += d;
             squares[i] += d * d;
-        };
-        let (chunks, rest) = x.as_chunks::<LANES>();
-        chunks.iter().for_each(|x| (0..LANES).for_each(|i| add(i, x[i])));
-        rest.iter().enumerate().for_each(|(i, &x)| add(i, x));
+        }
         sums.0 = [sum, squares];
     }
 }
@@ -265,15 +271,20 @@ widened! {
     /// Adds `g` and `g · (x − mean)`.
     fn gradient_moments(x: &[f32], dy: &[f32], line: Line, relu: bool, sums: &mut Sums) {
         let [mut sum, mut along] = sums.0;
-        let mut add = |i: usize, x: f32, dy: f32| {
+        let (xs, x_rest) = x.as_chunks::<LANES>();
+        let (dys, dy_rest) = dy.as_chunks::<LANES>();
+        for (x, dy) in xs.iter().zip(dys) {
+            for i in 0..LANES {
+                let g = f64::from(masked(x[i], dy[i], line, relu));
+                sum[i] += g;
+                along[i] += g * f64::from(x[i] - line.mean);
+            }
+        }
+        for (i, (&x, &dy)) in x_rest.iter().zip(dy_rest).enumerate() {
             let g = f64::from(masked(x, dy, line, relu));
             sum[i] += g;
             along[i] += g * f64::from(x - line.mean);
-        };
-        let (xs, x_rest) = x.as_chunks::<LANES>();
-        let (dys, dy_rest) = dy.as_chunks::<LANES>();
-        xs.iter().zip(dys).for_each(|(x, dy)| (0..LANES).for_each(|i| add(i, x[i], dy[i])));
-        x_rest.iter().zip(dy_rest).enumerate().for_each(|(i, (&x, &dy))| add(i, x, dy));
+        }
         sums.0 = [sum, along];
     }
 }

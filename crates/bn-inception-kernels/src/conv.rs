@@ -25,6 +25,18 @@ pub fn conv2d(
         check("bias", shape.out_channels, bias.len())?;
     }
     check("y", shape.output_len(), y.len())?;
+    forward(Tiles::best(), shape, x, weight, bias, y);
+    Ok(())
+}
+
+fn forward(
+    tiles: &Tiles,
+    shape: &Conv2dShape,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) {
     let target = Disjoint::new(y);
     let taps = shape.kernel[0] * shape.kernel[1];
     for group in 0..shape.groups {
@@ -40,14 +52,13 @@ pub fn conv2d(
             target_origin: [0, 0],
         }
         .run(
-            Tiles::best(),
+            tiles,
             |m, c, t| weight[(m * source.count + c) * taps + t],
             x,
             bias.map(|b| &b[out.first..][..out.count]),
             &target,
         );
     }
-    Ok(())
 }
 
 /// Gradient with respect to the input. Overwrites `dx`.
@@ -63,6 +74,11 @@ pub fn conv2d_backward_input(
     check("weight", shape.weight_len(), weight.len())?;
     check("dy", shape.output_len(), dy.len())?;
     check("dx", shape.input_len(), dx.len())?;
+    backward_input(Tiles::best(), shape, weight, dy, dx);
+    Ok(())
+}
+
+fn backward_input(tiles: &Tiles, shape: &Conv2dShape, weight: &[f32], dy: &[f32], dx: &mut [f32]) {
     let size = [shape.height, shape.width];
     let [kernel_h, kernel_w] = shape.kernel;
     let target = Disjoint::new(dx);
@@ -99,11 +115,10 @@ pub fn conv2d_backward_input(
                     target_step: shape.stride,
                     target_origin: [origin_y, origin_x],
                 }
-                .run(Tiles::best(), weight, dy, None, &target);
+                .run(tiles, weight, dy, None, &target);
             }
         }
     }
-    Ok(())
 }
 
 /// Gradient with respect to the weight. Overwrites `dw`.
@@ -119,6 +134,11 @@ pub fn conv2d_backward_weight(
     check("x", shape.input_len(), x.len())?;
     check("dy", shape.output_len(), dy.len())?;
     check("dw", shape.weight_len(), dw.len())?;
+    backward_weight(Tiles::best(), shape, x, dy, dw);
+    Ok(())
+}
+
+fn backward_weight(tiles: &Tiles, shape: &Conv2dShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     for (group, dw) in dw
         .chunks_exact_mut(shape.weight_len() / shape.groups)
         .enumerate()
@@ -130,9 +150,8 @@ pub fn conv2d_backward_weight(
             dy: output,
             window: shape.window(),
         }
-        .run(Tiles::best(), x, dy, dw);
+        .run(tiles, x, dy, dw);
     }
-    Ok(())
 }
 
 /// Gradient with respect to the bias: the sum of `dy` over images and pixels, in `f64`. Overwrites `db`.
@@ -191,4 +210,62 @@ fn phase(origin: usize, kernel: usize, stride: usize, padding: usize) -> (Vec<us
         .filter(|(_, distance)| distance % stride as isize == 0)
         .map(|(k, distance)| (k, distance / stride as isize))
         .unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference;
+
+    /// Small integers: sums are exact, so every instruction set must give the same.
+    fn integers(len: usize, seed: usize) -> Vec<f32> {
+        (0..len)
+            .map(|i| ((i * 7 + i / 3 * seed) % 7) as f32 - 3.0)
+            .collect()
+    }
+
+    fn exact(found: &[f32], expected: &[f64]) -> bool {
+        found
+            .iter()
+            .map(|&v| f64::from(v))
+            .eq(expected.iter().copied())
+    }
+
+    #[test]
+    fn every_instruction_set_is_exact() {
+        for (input, out, kernel, stride, padding, groups) in [
+            ([3, 5, 9, 7], 11, 3, 1, [1; 4], 1),
+            ([2, 3, 16, 17], 24, 7, 2, [3; 4], 3),
+            ([5, 18, 4, 4], 13, 1, 1, [0; 4], 1),
+            ([2, 20, 14, 14], 33, 3, 2, [0, 0, 1, 1], 1),
+        ] {
+            let s =
+                Conv2dShape::new(input, out, [kernel; 2], [stride; 2], padding, groups).unwrap();
+            let (x, w) = (integers(s.input_len(), 1), integers(s.weight_len(), 2));
+            let dy = integers(s.output_len(), 5);
+            for tiles in Tiles::available() {
+                let mut y = vec![f32::NAN; s.output_len()];
+                forward(tiles, &s, &x, &w, None, &mut y);
+                assert!(
+                    exact(&y, &reference::conv2d(&s, &x, &w, None)),
+                    "y {s:?} {}",
+                    tiles.name
+                );
+                let mut dx = vec![f32::NAN; s.input_len()];
+                backward_input(tiles, &s, &w, &dy, &mut dx);
+                assert!(
+                    exact(&dx, &reference::conv2d_backward_input(&s, &w, &dy)),
+                    "dx {s:?} {}",
+                    tiles.name
+                );
+                let mut dw = vec![f32::NAN; s.weight_len()];
+                backward_weight(tiles, &s, &x, &dy, &mut dw);
+                assert!(
+                    exact(&dw, &reference::conv2d_backward_weight(&s, &x, &dy)),
+                    "dw {s:?} {}",
+                    tiles.name
+                );
+            }
+        }
+    }
 }

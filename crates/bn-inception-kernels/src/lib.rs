@@ -18,7 +18,7 @@
 //! | `simd`          | that vector type for AVX-512, AVX2 and anything else, and the choice between them |
 //! | [`batch_norm`]  | batch normalisation with optional fused ReLU                                   |
 //! | [`pool`]        | max and average pooling with PyTorch's border rules                            |
-//! | [`reference`]   | the scalar twin of every kernel, accumulating in `f64`: slow, obvious, the oracle of the tests |
+//! | [`mod@reference`] | the scalar twin of every kernel, accumulating in `f64`: slow, obvious, the oracle of the tests |
 //!
 //! # Determinism
 //!

@@ -335,17 +335,15 @@ impl Boxes {
         self.rows.clear();
         self.rows.extend_from_slice(&self.plane[..len + pitch]);
         for ky in 1..kernel[0] {
-            self.rows[..len]
-                .iter_mut()
-                .zip(&self.plane[ky * pitch..])
-                .for_each(|(s, v)| *s += v);
+            for (s, v) in self.rows[..len].iter_mut().zip(&self.plane[ky * pitch..]) {
+                *s += v;
+            }
         }
         self.plane[..len].copy_from_slice(&self.rows[..len]);
         for kx in 1..kernel[1] {
-            self.plane[..len]
-                .iter_mut()
-                .zip(&self.rows[kx..])
-                .for_each(|(s, v)| *s += v);
+            for (s, v) in self.plane[..len].iter_mut().zip(&self.rows[kx..]) {
+                *s += v;
+            }
         }
     }
 }
@@ -366,9 +364,13 @@ widened! {
         for (oy, (y, areas)) in y.chunks_exact_mut(cols).zip(areas.chunks_exact(cols)).enumerate() {
             let sums = &boxes.plane[oy * stride_y * pitch..][..size[1]];
             if stride_x == 1 {
-                y.iter_mut().zip(sums).zip(areas).for_each(|((y, s), a)| *y = s / a);
+                for ((y, s), a) in y.iter_mut().zip(sums).zip(areas) {
+                    *y = s / a;
+                }
             } else {
-                y.iter_mut().zip(sums.iter().step_by(stride_x)).zip(areas).for_each(|((y, s), a)| *y = s / a);
+                for ((y, s), a) in y.iter_mut().zip(sums.iter().step_by(stride_x)).zip(areas) {
+                    *y = s / a;
+                }
             }
         }
     }
@@ -384,9 +386,13 @@ widened! {
         for (oy, (dy, areas)) in dy.chunks_exact(cols).zip(areas.chunks_exact(cols)).enumerate() {
             let row = &mut boxes.plane[(top + oy * stride_y) * pitch + left..];
             if stride_x == 1 {
-                row.iter_mut().zip(dy).zip(areas).for_each(|((s, g), a)| *s = g / a);
+                for ((s, g), a) in row.iter_mut().zip(dy).zip(areas) {
+                    *s = g / a;
+                }
             } else {
-                row.iter_mut().step_by(stride_x).zip(dy).zip(areas).for_each(|((s, g), a)| *s = g / a);
+                for ((s, g), a) in row.iter_mut().step_by(stride_x).zip(dy).zip(areas) {
+                    *s = g / a;
+                }
             }
         }
         boxes.sum(shape.size[0], pitch, shape.kernel);

@@ -2,7 +2,8 @@
 
 /// Defines a function whose body, ordinary safe code, is compiled for AVX-512, for AVX2 and for the baseline;
 /// a call picks the best the processor has. The body computes the same bits in all of them: the compiler
-/// neither reorders nor fuses floating-point operations.
+/// neither reorders nor fuses floating-point operations. Write it with loops: a closure that is not
+/// inlined is compiled for the baseline.
 macro_rules! widened {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*

@@ -81,6 +81,7 @@ impl Tiles {
 
     /// One dot tile: adds to `c`, `[columns][DOT_ROWS]`. Row `i` of `a` starts at `i * lda`, row `j` of `b`
     /// at `j * ldb`; each is `length` floats, a multiple of `lanes`.
+    #[allow(clippy::too_many_arguments)] // the extents of three matrices
     pub(crate) fn dot(
         &self,
         columns: usize,
@@ -91,7 +92,7 @@ impl Tiles {
         ldb: usize,
         c: &mut [f32],
     ) {
-        assert!(columns >= 1 && columns <= self.dot_columns && length % self.lanes == 0);
+        assert!(columns >= 1 && columns <= self.dot_columns && length.is_multiple_of(self.lanes));
         assert!(length <= lda && a.len() >= (DOT_ROWS - 1) * lda + length);
         assert!(length <= ldb && b.len() >= (columns - 1) * ldb + length);
         assert!(c.len() >= columns * DOT_ROWS);

@@ -12,12 +12,13 @@
 //! newest older one; resuming never skips it silently, since that would throw work away unasked.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::atomic::{self, UNFINISHED};
 use crate::progress::Progress;
 use crate::settings::Settings;
 
@@ -27,7 +28,6 @@ pub type Arrays = BTreeMap<String, Vec<f32>>;
 const MAGIC: &[u8; 8] = b"BNICKPT1";
 const PREFIX: &str = "step-";
 const SUFFIX: &str = ".ckpt";
-const UNFINISHED: &str = ".writing-";
 
 /// The state of a run between two optimizer steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,15 +115,7 @@ impl Checkpoint {
             source,
         };
         let bytes = self.encode().map_err(|error| io(error.into()))?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .tempfile_in(folder)
-            .map_err(io)?;
-        file.write_all(&bytes).map_err(io)?;
-        file.as_file().sync_all().map_err(io)?;
-        file.persist(path).map_err(|error| io(error.error))?;
-        sync_folder(folder).map_err(io)
+        atomic::write(path, &bytes).map_err(io)
     }
 
     /// Reads the checkpoint at `path`.
@@ -187,7 +179,9 @@ impl Checkpoint {
                 path: path.to_owned(),
             });
         }
-        let Some((length, rest)) = bytes.get(8..).and_then(|rest| rest.split_first_chunk::<8>())
+        let Some((length, rest)) = bytes
+            .get(8..)
+            .and_then(|rest| rest.split_first_chunk::<8>())
         else {
             return Err(cut_short(16));
         };
@@ -200,15 +194,20 @@ impl Checkpoint {
         };
         let header: Header =
             serde_json::from_slice(header).map_err(|error| damaged(error.to_string()))?;
-        let expected = header.arrays.iter().fold(length.saturating_add(24), |sum, (_, _, n)| {
-            sum.saturating_add(n.saturating_mul(4))
-        });
+        let expected = header
+            .arrays
+            .iter()
+            .fold(length.saturating_add(24), |sum, (_, _, n)| {
+                sum.saturating_add(n.saturating_mul(4))
+            });
         if bytes.len() as u64 != expected {
             return Err(cut_short(expected));
         }
         let (content, sum) = bytes.split_at(bytes.len() - 8);
         if checksum(content).to_le_bytes() != sum {
-            return Err(damaged("its checksum does not match its content".to_owned()));
+            return Err(damaged(
+                "its checksum does not match its content".to_owned(),
+            ));
         }
 
         let mut checkpoint = Self {
@@ -231,7 +230,13 @@ impl Checkpoint {
             let (array, after) = rest.split_at(elements as usize * 4);
             rest = after;
             let (values, _) = array.as_chunks::<4>();
-            group.insert(name, values.iter().map(|value| f32::from_le_bytes(*value)).collect());
+            group.insert(
+                name,
+                values
+                    .iter()
+                    .map(|value| f32::from_le_bytes(*value))
+                    .collect(),
+            );
         }
         Ok(checkpoint)
     }
@@ -243,17 +248,10 @@ fn checksum(bytes: &[u8]) -> u64 {
     let words = words.iter().map(|word| u64::from_le_bytes(*word));
     let tail = tail.iter().map(|byte| u64::from(*byte));
     words.chain(tail).fold(0xcbf2_9ce4_8422_2325, |sum, word| {
-        (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
+        (sum ^ word)
+            .wrapping_mul(0x0000_0100_0000_01b3)
+            .rotate_left(23)
     })
-}
-
-/// Makes a rename in `folder` survive a power cut. Other systems than Unix need not, and cannot,
-/// open a folder for that.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// The folder with a run's checkpoints, `step-00000100.ckpt` and so on.
@@ -297,8 +295,12 @@ impl CheckpointFolder {
     pub fn steps(&self) -> Result<Vec<u64>, CheckpointError> {
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(self.io(source)),
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(Vec::new()),
+                    _ => Err(self.io(error)),
+                };
+            }
         };
         let mut steps = Vec::new();
         for entry in entries {
@@ -372,7 +374,10 @@ mod tests {
         let bytes = checkpoint().encode().unwrap();
         for length in 0..bytes.len() {
             let error = Checkpoint::decode(&bytes[..length], path).unwrap_err();
-            assert!(matches!(error, CheckpointError::CutShort { .. }), "{length}: {error}");
+            assert!(
+                matches!(error, CheckpointError::CutShort { .. }),
+                "{length}: {error}"
+            );
             assert!(error.to_string().contains("step-00000003.ckpt"), "{error}");
         }
         let mut longer = bytes.clone();
@@ -390,7 +395,10 @@ mod tests {
             bytes[index] ^= 0x10;
         }
         let error = Checkpoint::decode(b"{}", path).unwrap_err();
-        assert!(matches!(error, CheckpointError::NotACheckpoint { .. }), "{error}");
+        assert!(
+            matches!(error, CheckpointError::NotACheckpoint { .. }),
+            "{error}"
+        );
     }
 
     #[test]

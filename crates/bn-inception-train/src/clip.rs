@@ -17,7 +17,10 @@ pub fn global_norm(gradients: &NamedTensors) -> Result<f64, TensorReadError> {
     if squares.is_empty() {
         return Ok(0.0);
     }
-    Tensor::cat(squares, 0).sum().sqrt().try_into_scalar::<f64>()
+    Tensor::cat(squares, 0)
+        .sum()
+        .sqrt()
+        .try_into_scalar::<f64>()
 }
 
 /// Scales all gradients alike so that their [`global_norm`] is at most `max_norm`, and returns
@@ -82,7 +85,7 @@ mod tests {
     fn flat(tensors: &NamedTensors) -> Vec<f32> {
         tensors
             .values()
-            .flat_map(|t| t.to_data().to_vec::<f32>().unwrap())
+            .flat_map(|t| t.to_data().try_to_vec::<f32>().unwrap())
             .collect()
     }
 
@@ -107,7 +110,10 @@ mod tests {
 
     #[test]
     fn accumulation_adds_by_name() {
-        let sum = add(named(&[("a", &[1.0]), ("b", &[2.0])]), named(&[("b", &[3.0]), ("c", &[4.0])]));
+        let sum = add(
+            named(&[("a", &[1.0]), ("b", &[2.0])]),
+            named(&[("b", &[3.0]), ("c", &[4.0])]),
+        );
         assert_eq!(flat(&scaled(sum, 0.5)), [0.5, 2.5, 2.0]);
     }
 }

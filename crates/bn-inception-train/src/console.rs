@@ -150,7 +150,13 @@ impl MetricsRendererTraining for Console {
 }
 
 impl TrainingProgressLogger for Console {
-    fn start(&mut self, _epochs: usize, _first: usize, _items: Option<usize>, _label: Option<&str>) {
+    fn start(
+        &mut self,
+        _epochs: usize,
+        _first: usize,
+        _items: Option<usize>,
+        _label: Option<&str>,
+    ) {
         self.started = Instant::now();
     }
 
@@ -171,7 +177,11 @@ impl TrainingProgressLogger for Console {
         }
     }
 
-    fn end_split(&mut self) {}
+    fn end_split(&mut self) {
+        if !self.validating && self.meter.read().step > self.before.step {
+            self.training_line();
+        }
+    }
 
     fn update_epoch(&mut self, _epoch: usize) {
         let now = self.meter.read();

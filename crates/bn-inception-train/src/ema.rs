@@ -56,7 +56,7 @@ mod tests {
     }
 
     fn value(ema: &Ema) -> f32 {
-        ema.average()["w"].to_data().to_vec::<f32>().unwrap()[0]
+        ema.average()["w"].to_data().try_to_vec::<f32>().unwrap()[0]
     }
 
     #[test]

@@ -7,24 +7,24 @@
 //! [`ImageLoader::broken`]; an epoch never gets shorter.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bn_inception::decode::{DecodeError, decode_file};
+use bn_inception::decode::decode_file;
 use bn_inception::preprocess::{Preprocess, PreprocessError};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use image::RgbImage;
 use rand::seq::SliceRandom;
 
 use crate::augment::{Augment, Purpose, generator};
 use crate::broken::{BrokenImage, BrokenImages, MAX_BROKEN_PERCENT};
 use crate::dataset::ImageFolder;
+use crate::epoch::{Epoch, HostBatch, Source};
+use crate::prefetch::Prefetch;
 pub use crate::prefetch::WorkerPanic;
-use crate::prefetch::{Prefetch, Work};
 
 /// Images and their classes, on one device.
 #[derive(Debug, Clone)]
@@ -107,19 +107,6 @@ pub enum LoaderError {
     /// A worker panicked.
     #[error(transparent)]
     Panicked(#[from] WorkerPanic),
-}
-
-/// What all copies and slices of a loader have in common.
-struct Source {
-    folder: Arc<ImageFolder>,
-    preprocess: Preprocess,
-    /// `None`: evaluation.
-    augment: Option<Augment>,
-    options: LoaderOptions,
-    decode: fn(&Path) -> Result<RgbImage, DecodeError>,
-    broken: BrokenImages,
-    /// Nanoseconds that consumers waited for batches.
-    waited: AtomicU64,
 }
 
 /// Loads a folder's images, batch by batch.
@@ -335,7 +322,7 @@ impl ImageBatches {
 
     /// Notes the batch's broken images and moves it to the device.
     ///
-    /// The rules about broken images are applied here, in the order of the batches, so that a run
+    /// The rule about too many broken images is applied here, in the order of the batches, so that a run
     /// stops at the same batch however many workers there are.
     fn accept(
         &self,
@@ -346,9 +333,6 @@ impl ImageBatches {
         for (index, image) in batch.broken {
             let BrokenImage { path, reason } = image.clone();
             let is_new = broken.add(index, image);
-            if self.source.options.strict {
-                return Err(LoaderError::Broken { path, reason });
-            }
             if is_new && broken.too_many(images) {
                 let broken = broken.count();
                 return Err(LoaderError::TooManyBroken {
@@ -385,100 +369,10 @@ impl DataLoaderIterator<ImageBatch> for ImageBatches {
     }
 }
 
-/// One epoch's work: which images, in which order.
-struct Epoch {
-    source: Arc<Source>,
-    order: Vec<u32>,
-    epoch: u64,
-}
-
-/// A prepared image, and those that could not be.
-struct Loaded {
-    image: RgbImage,
-    class: usize,
-    broken: Vec<(usize, BrokenImage)>,
-}
-
-/// A batch before it is on the device.
-struct HostBatch {
-    images: Vec<f32>,
-    targets: Vec<i64>,
-    broken: Vec<(usize, BrokenImage)>,
-}
-
-impl Epoch {
-    /// Decodes image `index`, or else the next of its class that can be decoded.
-    fn decode(&self, index: usize) -> Result<(RgbImage, Vec<(usize, BrokenImage)>), LoaderError> {
-        let folder = &self.source.folder;
-        let mut broken = Vec::new();
-        for candidate in std::iter::once(index).chain(folder.others_of_class(index)) {
-            let path = folder.path(candidate);
-            match (self.source.decode)(&path) {
-                Ok(image) => return Ok((image, broken)),
-                Err(error) => {
-                    let reason = error.to_string();
-                    if self.source.options.strict {
-                        return Err(LoaderError::Broken { path, reason });
-                    }
-                    broken.push((candidate, BrokenImage { path, reason }));
-                }
-            }
-        }
-        Err(LoaderError::NoReadableImage {
-            class: folder.classes()[folder.class(index)].clone(),
-        })
-    }
-}
-
-impl Work for Epoch {
-    type Item = Result<Loaded, LoaderError>;
-    type Batch = Result<HostBatch, LoaderError>;
-
-    fn items(&self, batch: usize) -> usize {
-        let size = self.source.options.batch_size;
-        size.min(self.order.len() - batch * size)
-    }
-
-    fn item(&self, batch: usize, place: usize) -> Self::Item {
-        let source = &self.source;
-        let index = self.order[batch * source.options.batch_size + place] as usize;
-        let (image, broken) = self.decode(index)?;
-        let image = match &source.augment {
-            Some(augment) => {
-                let seed = source.options.seed;
-                let mut random = generator(Purpose::Image, seed, self.epoch, index as u64);
-                augment.apply(&image, &mut random)?
-            }
-            None => source.preprocess.eval_image(&image)?,
-        };
-        Ok(Loaded {
-            image,
-            class: source.folder.class(index),
-            broken,
-        })
-    }
-
-    fn assemble(&self, _: usize, items: Vec<Self::Item>) -> Self::Batch {
-        let preprocess = &self.source.preprocess;
-        let values = 3 * (preprocess.size as usize).pow(2);
-        let mut batch = HostBatch {
-            images: vec![0.0; items.len() * values],
-            targets: Vec::with_capacity(items.len()),
-            broken: Vec::new(),
-        };
-        for (loaded, out) in items.into_iter().zip(batch.images.chunks_exact_mut(values)) {
-            let loaded = loaded?;
-            preprocess.normalize_into(&loaded.image, out)?;
-            batch.targets.push(loaded.class as i64);
-            batch.broken.extend(loaded.broken);
-        }
-        Ok(batch)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use image::RgbImage;
 
     #[test]
     fn a_panicking_worker_is_an_error_and_never_a_short_epoch() {

@@ -40,9 +40,9 @@ impl Progress {
     /// The validation with the highest top-1, the earliest of equals.
     #[must_use]
     pub fn best(&self) -> Option<&Validation> {
-        self.validations.iter().reduce(|best, next| {
-            if next.top1 > best.top1 { next } else { best }
-        })
+        self.validations
+            .iter()
+            .reduce(|best, next| if next.top1 > best.top1 { next } else { best })
     }
 }
 

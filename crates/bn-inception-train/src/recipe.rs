@@ -145,14 +145,7 @@ const MODERN: Recipe = Recipe {
 };
 
 /// All recipes, in the order of the documentation.
-pub const RECIPES: [Recipe; 6] = [
-    INCEPTION,
-    BN_BASELINE,
-    BN_X5,
-    BN_X30,
-    BN_X5_SIGMOID,
-    MODERN,
-];
+pub const RECIPES: [Recipe; 6] = [INCEPTION, BN_BASELINE, BN_X5, BN_X30, BN_X5_SIGMOID, MODERN];
 
 /// A name that is in no row of [`RECIPES`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -238,7 +231,10 @@ mod tests {
     #[test]
     fn a_recipe_makes_its_network() {
         let apply = |name: &str| Recipe::named(name).unwrap().apply(Preset::Caffe.config());
-        assert_eq!(apply("inception").normalization, Normalization::LocalResponse);
+        assert_eq!(
+            apply("inception").normalization,
+            Normalization::LocalResponse
+        );
         assert_eq!(
             apply("bn-x5").normalization,
             Preset::Caffe.config().normalization

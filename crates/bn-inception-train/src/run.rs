@@ -12,9 +12,9 @@ use crate::broken::BrokenImage;
 use crate::checkpoint::{Arrays, Checkpoint, CheckpointFolder, DataFacts};
 use crate::ema::Ema;
 use crate::error::TrainError;
+use crate::interrupt::StopSignal;
 use crate::loader::ImageLoader;
 use crate::meter::Meter;
-use crate::interrupt::StopSignal;
 use crate::parameters::{self, NamedTensors};
 use crate::progress::{Progress, Validation};
 use crate::recipe::Recipe;
@@ -155,7 +155,8 @@ impl Run {
     /// Takes in a validation's result.
     pub fn validated(&mut self, result: Validation) -> Result<(), TrainError> {
         self.log(&Event::Validation(&result))?;
-        self.meter.update(|reading| reading.validation = Some(result.clone()));
+        self.meter
+            .update(|reading| reading.validation = Some(result.clone()));
         self.progress.validations.push(result);
         self.log_broken()
     }

@@ -3,7 +3,8 @@
 //! The log is append-only and each line is flushed, so another process may follow it while the run
 //! goes on. Every line has `schema` (the version below), `time` (seconds since 1970) and `event`.
 //! A resumed run begins with a `resume` line: `step` lines after the step it names are the killed
-//! run's, whose work was lost and is done again in the lines that follow; a reader drops them.
+//! run's, whose work was lost and is done again in the lines that follow; a reader drops them. A second
+//! `start` line makes everything before it void: that run died before it had saved anything.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};

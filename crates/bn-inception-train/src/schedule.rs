@@ -33,9 +33,7 @@ impl Schedule {
         let total = total.max(1);
         let step = step.min(total - 1);
         match *self {
-            Self::Exponential { rate, decays } => {
-                rate.powf(decays * step as f64 / total as f64)
-            }
+            Self::Exponential { rate, decays } => rate.powf(decays * step as f64 / total as f64),
             Self::Cosine { warm_up } => {
                 let rise = (warm_up * total as f64).ceil() as u64;
                 if step < rise {
@@ -55,12 +53,18 @@ mod tests {
     use super::*;
 
     fn assert_close(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+        assert!(
+            (found - expected).abs() < 1e-12,
+            "{found} is not {expected}"
+        );
     }
 
     #[test]
     fn exponential_starts_at_one_and_ends_after_its_decays() {
-        let schedule = Schedule::Exponential { rate: 0.96, decays: 10.0 };
+        let schedule = Schedule::Exponential {
+            rate: 0.96,
+            decays: 10.0,
+        };
         assert_close(schedule.factor(0, 1000), 1.0);
         assert_close(schedule.factor(500, 1000), 0.96_f64.powf(5.0));
         assert_close(schedule.factor(999, 1000), 0.96_f64.powf(9.99));
@@ -69,7 +73,10 @@ mod tests {
 
     #[test]
     fn exponential_keeps_its_shape_for_any_length() {
-        let schedule = Schedule::Exponential { rate: 0.96, decays: 40.0 };
+        let schedule = Schedule::Exponential {
+            rate: 0.96,
+            decays: 40.0,
+        };
         for (step, total) in [(1, 4), (25, 100), (250_000, 1_000_000)] {
             assert_close(schedule.factor(step, total), 0.96_f64.powf(10.0));
         }

@@ -213,7 +213,11 @@ impl Settings {
     fn check(&self) -> Result<(), SettingsError> {
         let range = |ok: bool, flag, found: String, expected| match ok {
             true => Ok(()),
-            false => Err(SettingsError::Range { flag, found, expected }),
+            false => Err(SettingsError::Range {
+                flag,
+                found,
+                expected,
+            }),
         };
         let positive = "a whole number from 1 up";
         if let Some(epochs) = self.epochs {
@@ -223,9 +227,19 @@ impl Settings {
             range(steps > 0, "steps", steps.to_string(), positive)?;
         }
         let batch = self.batch_size;
-        range((1..=65_536).contains(&batch), "batch-size", batch.to_string(), "1 to 65536")?;
+        range(
+            (1..=65_536).contains(&batch),
+            "batch-size",
+            batch.to_string(),
+            "1 to 65536",
+        )?;
         let accumulate = self.accumulate;
-        range(accumulate > 0, "accumulate", accumulate.to_string(), positive)?;
+        range(
+            accumulate > 0,
+            "accumulate",
+            accumulate.to_string(),
+            positive,
+        )?;
         if let Some(norm) = self.clip_norm {
             let fine = norm.is_finite() && norm > 0.0;
             range(fine, "clip-norm", norm.to_string(), "a positive number")?;
@@ -270,7 +284,10 @@ impl Settings {
     /// Settings of a tiny run, for tests of what carries settings around.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        let choices = Choices { seed: Some(3), ..Choices::default() };
+        let choices = Choices {
+            seed: Some(3),
+            ..Choices::default()
+        };
         choices.settings(None).expect("the defaults are valid")
     }
 }
@@ -291,7 +308,10 @@ mod tests {
         assert_eq!(drawn.batch_size, EMBEDDED.batch_size.unwrap());
         let own = none.settings(photographs()).unwrap();
         assert_eq!((own.width, own.image_size, own.batch_size), (1.0, 224, 64));
-        let paper = Choices { recipe: Some("bn-x30".into()), ..none };
+        let paper = Choices {
+            recipe: Some("bn-x30".into()),
+            ..none
+        };
         assert_eq!(paper.settings(photographs()).unwrap().batch_size, 32);
     }
 
@@ -299,15 +319,70 @@ mod tests {
     fn wrong_values_are_named() {
         let none = Choices::default;
         let cases = [
-            (Choices { recipe: Some("x".into()), ..none() }, "unknown recipe `x`"),
-            (Choices { preset: Some("x".into()), ..none() }, "unknown preset `x`"),
-            (Choices { epochs: Some(0), ..none() }, "--epochs is 0"),
-            (Choices { batch_size: Some(0), ..none() }, "--batch-size is 0"),
-            (Choices { accumulate: Some(0), ..none() }, "--accumulate is 0"),
-            (Choices { clip_norm: Some(f64::NAN), ..none() }, "--clip-norm is NaN"),
-            (Choices { width: Some(-1.0), ..none() }, "width is -1"),
-            (Choices { image_size: Some(5), ..none() }, "input_size is 5"),
-            (Choices { epochs: Some(1), steps: Some(1), ..none() }, "exclude each other"),
+            (
+                Choices {
+                    recipe: Some("x".into()),
+                    ..none()
+                },
+                "unknown recipe `x`",
+            ),
+            (
+                Choices {
+                    preset: Some("x".into()),
+                    ..none()
+                },
+                "unknown preset `x`",
+            ),
+            (
+                Choices {
+                    epochs: Some(0),
+                    ..none()
+                },
+                "--epochs is 0",
+            ),
+            (
+                Choices {
+                    batch_size: Some(0),
+                    ..none()
+                },
+                "--batch-size is 0",
+            ),
+            (
+                Choices {
+                    accumulate: Some(0),
+                    ..none()
+                },
+                "--accumulate is 0",
+            ),
+            (
+                Choices {
+                    clip_norm: Some(f64::NAN),
+                    ..none()
+                },
+                "--clip-norm is NaN",
+            ),
+            (
+                Choices {
+                    width: Some(-1.0),
+                    ..none()
+                },
+                "width is -1",
+            ),
+            (
+                Choices {
+                    image_size: Some(5),
+                    ..none()
+                },
+                "input_size is 5",
+            ),
+            (
+                Choices {
+                    epochs: Some(1),
+                    steps: Some(1),
+                    ..none()
+                },
+                "exclude each other",
+            ),
         ];
         for (choices, expected) in cases {
             let message = choices.settings(photographs()).unwrap_err().to_string();
@@ -327,7 +402,11 @@ mod tests {
             ..Choices::default()
         };
         same.check_against(&settings).unwrap();
-        let other = Choices { steps: Some(7), seed: Some(4), ..same };
+        let other = Choices {
+            steps: Some(7),
+            seed: Some(4),
+            ..same
+        };
         let message = other.check_against(&settings).unwrap_err().to_string();
         assert!(message.contains("--seed 4 (was: 3)"), "{message}");
         assert!(message.contains("--steps 7 (was: not set)"), "{message}");

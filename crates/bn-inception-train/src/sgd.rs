@@ -142,14 +142,24 @@ mod tests {
         for _ in 0..2 {
             value = sgd.step(0.1, value, one(path, 1.0));
         }
-        value[path].to_data().to_vec::<f32>().unwrap()[0]
+        value[path].to_data().try_to_vec::<f32>().unwrap()[0]
     }
 
     #[test]
     fn updates_follow_the_rule() {
-        let nesterov = SgdConfig { nesterov: true, ..CONFIG };
-        let decay = SgdConfig { momentum: 0.0, weight_decay: 0.5, ..CONFIG };
-        let weights = SgdConfig { decay_scope: DecayScope::Weights, ..decay };
+        let nesterov = SgdConfig {
+            nesterov: true,
+            ..CONFIG
+        };
+        let decay = SgdConfig {
+            momentum: 0.0,
+            weight_decay: 0.5,
+            ..CONFIG
+        };
+        let weights = SgdConfig {
+            decay_scope: DecayScope::Weights,
+            ..decay
+        };
         let cases = [
             // velocity 1, then 1.5
             (CONFIG, "weight", 2.0 - 0.1 - 0.15),
@@ -162,7 +172,10 @@ mod tests {
         ];
         for (config, path, expected) in cases {
             let found = two_steps(config, path);
-            assert!((found - expected).abs() < 1e-6, "{config:?}: {found}, not {expected}");
+            assert!(
+                (found - expected).abs() < 1e-6,
+                "{config:?}: {found}, not {expected}"
+            );
         }
     }
 
@@ -185,7 +198,9 @@ mod tests {
             )])
         };
         let close = |found: &NamedTensors, expected: NamedTensors, what: &str| {
-            let difference = (found["weight"].clone() - expected["weight"].clone()).abs().max();
+            let difference = (found["weight"].clone() - expected["weight"].clone())
+                .abs()
+                .max();
             let difference = difference.into_scalar::<f32>();
             assert!(difference < 1e-6, "{what} differs by {difference}");
         };

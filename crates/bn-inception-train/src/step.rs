@@ -57,11 +57,8 @@ impl TrainStep for Classifier {
         let targets = batch.targets;
         let loss = cross_entropy(logits.clone(), targets.clone(), self.label_smoothing);
         let gradients = loss.clone().mean().backward();
-        let output = ClassificationOutput::new(
-            loss.without_autodiff(),
-            logits.without_autodiff(),
-            targets,
-        );
+        let output =
+            ClassificationOutput::new(loss.without_autodiff(), logits.without_autodiff(), targets);
         TrainOutput::new(self, gradients, output)
     }
 }
@@ -100,8 +97,7 @@ mod tests {
         let targets: Vec<i64> = serde_json::from_value(fixture["targets"].clone()).unwrap();
         let device = Device::flex().autodiff();
         for case in fixture["cases"].as_array().unwrap() {
-            let logits =
-                Tensor::<2>::from_data(matrix(&fixture["logits"]), &device).require_grad();
+            let logits = Tensor::<2>::from_data(matrix(&fixture["logits"]), &device).require_grad();
             let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &device);
             let smoothing = case["label_smoothing"].as_f64().unwrap();
             let loss = cross_entropy(logits.clone(), targets, smoothing).mean();

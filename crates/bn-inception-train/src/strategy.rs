@@ -53,7 +53,10 @@ impl StepLoop {
 
     /// The run as the loop left it and how that ended; nothing before the loop has run.
     pub(crate) fn take_ending(&self) -> Option<(Run, Result<Ending, TrainError>)> {
-        self.ending.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.ending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -70,7 +73,11 @@ impl SupervisedLearningStrategy<Classifier> for StepLoop {
         let mut classifier = learner.model();
         drop(learner);
         let mut events = components.event_processor;
-        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let run = self
+            .run
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(mut run) = run {
             let ending = Session {
                 run: &mut run,
@@ -171,7 +178,9 @@ impl Session<'_> {
             let waiting = Instant::now();
             let batch = batches.next_batch();
             facts.wait_seconds += waiting.elapsed().as_secs_f64();
-            let Some(batch) = batch.transpose()? else { break };
+            let Some(batch) = batch.transpose()? else {
+                break;
+            };
 
             // Dropout draws from the device's one random stream. Seeding it by the position makes
             // a resumed run draw what the uninterrupted one drew.
@@ -201,7 +210,9 @@ impl Session<'_> {
         if let Some(max_norm) = self.run.settings.clip_norm {
             let (clipped, norm) = clip::clip_by_global_norm(gradients, max_norm)?;
             if !norm.is_finite() {
-                return Err(self.run.not_finite("the gradients' norm".to_owned(), norm, lr));
+                return Err(self
+                    .run
+                    .not_finite("the gradients' norm".to_owned(), norm, lr));
             }
             facts.grad_norm = Some(norm);
             gradients = clipped;
@@ -358,7 +369,11 @@ mod tests {
             (&[nan, 0.5, 0.1], 1, 1),
         ];
         for (row, target, expected) in cases {
-            assert_eq!(rank_rows(row, &[target], row.len()), [expected], "{row:?} {target}");
+            assert_eq!(
+                rank_rows(row, &[target], row.len()),
+                [expected],
+                "{row:?} {target}"
+            );
         }
     }
 }

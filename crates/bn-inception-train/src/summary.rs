@@ -1,11 +1,12 @@
 //! `summary.json`: what came out of a run, for programs to read.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::atomic;
 use crate::settings::Settings;
 
 /// The outcome of a finished run. Accuracies are fractions, of the weights that were written.
@@ -55,13 +56,9 @@ impl Summary {
     /// # Errors
     /// What the file system says.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        atomic::write(path, &bytes)
     }
 
     /// Reads a summary.

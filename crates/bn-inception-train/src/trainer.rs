@@ -285,8 +285,6 @@ impl Trainer {
             Start::New => {
                 let average = parameters::values(&classifier.model);
                 run.ema = run.recipe.ema.map(|decay| Ema::new(decay, average));
-                // A run can be resumed from its first moment on, and `out` is taken from here on.
-                run.save(&classifier)?;
                 let settings = run.settings.clone();
                 run.log(&Event::Start {
                     settings: &settings,
@@ -298,6 +296,8 @@ impl Trainer {
                     labels: &labels,
                     parameters,
                 })?;
+                // A run can be resumed from its first moment on, and `out` is taken from here on.
+                run.save(&classifier)?;
             }
             Start::Checkpoint(checkpoint, path) => {
                 restore(&mut run, &mut classifier, *checkpoint, path, &plain)?;
@@ -327,7 +327,10 @@ impl Trainer {
             Err(error) => {
                 let (step, message) = (run.progress.step, error.to_string());
                 // The error itself matters more than a log that may be on the same full disk.
-                let _ = run.log(&Event::Failed { step, error: &message });
+                let _ = run.log(&Event::Failed {
+                    step,
+                    error: &message,
+                });
                 Err(error)
             }
             Ok(Ending::Stopped) => Ok(Outcome::Stopped {
@@ -342,7 +345,12 @@ impl Trainer {
                     labels,
                     facts: training_facts(&summary),
                 };
-                weights::save(&summary.weights, &classifier.model, &metadata, Precision::Full)?;
+                weights::save(
+                    &summary.weights,
+                    &classifier.model,
+                    &metadata,
+                    Precision::Full,
+                )?;
                 let path = out.join(SUMMARY_FILE);
                 summary.save(&path).map_err(TrainError::output(&path))?;
                 run.log(&Event::Finished {
@@ -445,7 +453,9 @@ fn check_arrays(
         };
         let (found, expected) = (values.len(), tensor.dims()[0]);
         if found != expected {
-            return Err(format!("{kind} `{name}` has {found} values, expected {expected}"));
+            return Err(format!(
+                "{kind} `{name}` has {found} values, expected {expected}"
+            ));
         }
     }
     match expected.keys().find(|name| !arrays.contains_key(*name)) {
@@ -474,7 +484,11 @@ fn check_data(before: &DataFacts, now: &DataFacts, path: &Path) -> Result<(), Tr
             "it has {} classes, the data has {}{}",
             before.classes.len(),
             now.classes.len(),
-            if before.classes.len() == now.classes.len() { " others" } else { "" },
+            if before.classes.len() == now.classes.len() {
+                " others"
+            } else {
+                ""
+            },
         ));
     }
     if before != now {

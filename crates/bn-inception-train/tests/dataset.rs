@@ -1,5 +1,8 @@
 //! Folder-per-class trees: what is found, in which order, and what is refused in which words.
 
+// A failed step of the preparation is a failed test.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,9 @@
 //! What the loader promises: the same batches for any number of workers, from any position, for any
 //! history; and no image lost without a word.
 
+// A failed step of the preparation is a failed test.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -64,7 +67,7 @@ fn bits(batch: ImageBatch) -> Bits {
         batch.images.dims(),
         [count, 3, SIZE as usize, SIZE as usize]
     );
-    let pixels = batch.images.into_data().to_vec::<f32>().unwrap();
+    let pixels = batch.images.into_data().try_to_vec::<f32>().unwrap();
     let targets = batch.targets.into_data().iter::<i64>().collect();
     (pixels.into_iter().map(f32::to_bits).collect(), targets)
 }

@@ -179,6 +179,12 @@ impl BnInceptionConfig {
                 "8 to 4096"
             },
         )?;
+        check(
+            self.block_pooling != MaxPooling::Floor,
+            "block_pooling",
+            "Floor".to_owned(),
+            "Ceil, FloorPadded or Same, which fit the convolutions beside the pool",
+        )?;
         if let Normalization::Batch {
             epsilon, momentum, ..
         } = self.normalization

@@ -93,7 +93,10 @@ impl InceptionBlock {
         let pooled = match self.plan.pool {
             PoolBranch::Average(_) => Some(pool::average(x, self.average_includes_padding)),
             PoolBranch::Max(_) | PoolBranch::MaxPassThrough => {
-                Some(pool::max(x, self.max_pooling, self.plan.stride))
+                let stride = self.plan.stride;
+                Some(pool::max(x, stride, |size| {
+                    self.max_pooling.of_block(size, stride)
+                }))
             }
             PoolBranch::Absent => None,
         };

@@ -11,15 +11,19 @@ pub use burn;
 pub use image;
 
 pub use batch_norm::BatchNorm;
+pub use classifier::Classifier;
 pub use classify::{ImageClassifier, Prediction};
 pub use config::{
     Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, Stem, StridedPadding,
 };
+pub use conv::ConvUnit;
 pub use device::{DeviceError, DeviceSpec, OpenDevice};
+pub use inception::InceptionBlock;
 pub use model::{Features, Model};
 pub use plan::{BlockPlan, Plan, PoolBranch, StemPlan};
 pub use preprocess::Preprocess;
 pub use preset::{Preset, UnknownPreset};
+pub use stem::Stem as StemLayers;
 pub use summary::{Summary, SummaryRow};
 
 mod batch_norm;

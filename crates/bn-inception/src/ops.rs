@@ -1,10 +1,10 @@
 //! The few tensor operations with an implementation of our own.
 //!
 //! On Flex (`f32`) they run in `bn-inception-kernels`, forward and backward, each as one node of the autodiff
-//! graph: Flex 0.22 inherits a weight gradient that treats the whole feature map as a kernel, and composes batch
-//! normalisation from a dozen passes. Everywhere else they are Burn's own operations.
+//! graph: Flex 0.22 inherits a weight gradient that treats the whole feature map as a kernel, composes batch
+//! normalisation from a dozen passes, and pools scalar by scalar. Everywhere else they are Burn's own operations.
 
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, activation, module};
 
 /// Stride, padding `[(top, bottom), (left, right)]` and groups of a 2-D convolution.
@@ -13,6 +13,13 @@ pub(crate) struct ConvGeometry {
     pub(crate) stride: usize,
     pub(crate) padding: [(usize, usize); 2],
     pub(crate) groups: usize,
+}
+
+/// Stride and padding `[(top, bottom), (left, right)]` of a 3x3 pooling.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PoolGeometry {
+    pub(crate) stride: usize,
+    pub(crate) padding: [(usize, usize); 2],
 }
 
 /// Convolution without bias: `[N, C, H, W] ⊛ [O, C/groups, k, k] → [N, O, H', W']`.
@@ -63,6 +70,35 @@ pub(crate) fn scale_shift(
     let per_channel = |v: Tensor<1>| v.reshape([1, -1, 1, 1]);
     let y = x * per_channel(scale) + per_channel(shift);
     if relu { activation::relu(y) } else { y }
+}
+
+/// 3x3 maximum; the border never wins.
+pub(crate) fn max_pool2d(x: Tensor<4>, geometry: PoolGeometry) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if flex::serves(&x) {
+        return flex::max_pool2d(x, geometry);
+    }
+    let options = MaxPoolOptions::new([3, 3])
+        .with_stride([geometry.stride; 2])
+        .with_padding_pairs(geometry.padding);
+    module::max_pool2d(x, options)
+}
+
+/// 3x3 average over a border of zeros that counts, or does not, in the divisor.
+pub(crate) fn avg_pool2d(
+    x: Tensor<4>,
+    geometry: PoolGeometry,
+    includes_padding: bool,
+) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if flex::serves(&x) {
+        return flex::avg_pool2d(x, geometry, includes_padding);
+    }
+    let options = AvgPoolOptions::new([3, 3])
+        .with_stride([geometry.stride; 2])
+        .with_padding_pairs(geometry.padding)
+        .with_count_include_pad(includes_padding);
+    module::avg_pool2d(x, options)
 }
 
 #[cfg(feature = "flex")]

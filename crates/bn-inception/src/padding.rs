@@ -29,14 +29,21 @@ impl StridedPadding {
 }
 
 impl MaxPooling {
-    /// Padding of a 3x3 max pool with `stride` along a dimension of `size` pixels. At stride 1 (block 5b) every
-    /// implementation pads one pixel.
-    pub(crate) fn of_pool(self, size: usize, stride: usize) -> Padding {
+    /// Padding of the 3x3 max pool of an inception block. At stride 1 (block 5b) every implementation pads one pixel;
+    /// so does this one at stride 2 on odd sizes, where Caffe's rule does not fit the convolutions beside it.
+    pub(crate) fn of_block(self, size: usize, stride: usize) -> Padding {
+        if stride == 1 || size % 2 == 1 {
+            return (1, 1);
+        }
+        self.of_stem(size)
+    }
+
+    /// Padding of a 3x3/2 max pool of the stem along a dimension of `size` pixels.
+    pub(crate) fn of_stem(self, size: usize) -> Padding {
         match self {
-            _ if stride == 1 => (1, 1),
             MaxPooling::Floor => (0, 0),
             MaxPooling::FloorPadded => (1, 1),
-            MaxPooling::Same => same(size, 3, stride),
+            MaxPooling::Same => same(size, 3, 2),
             // One more pixel makes the overhanging window whole; on odd sizes none overhangs.
             MaxPooling::Ceil => (0, (size + 1) % 2),
         }
@@ -50,7 +57,7 @@ mod tests {
     #[test]
     fn published_sizes() {
         // The paper's 112 → 56 → 28, and MXNet's 112 → 55 → 27.
-        let pooled = |rule: MaxPooling, size| windows(size, 3, 2, rule.of_pool(size, 2));
+        let pooled = |rule: MaxPooling, size| windows(size, 3, 2, rule.of_stem(size));
         for (rule, expected) in [
             (MaxPooling::Ceil, [56, 28, 14, 7]),
             (MaxPooling::Same, [56, 28, 14, 7]),
@@ -65,7 +72,20 @@ mod tests {
         }
         assert_eq!(pooled(MaxPooling::Ceil, 7), 3);
         assert_eq!(pooled(MaxPooling::Same, 7), 4);
-        assert_eq!(MaxPooling::Same.of_pool(112, 2), (0, 1));
+        assert_eq!(MaxPooling::Same.of_stem(112), (0, 1));
+    }
+
+    #[test]
+    fn block_pools_fit_the_strided_convolutions_beside_them() {
+        for rule in [MaxPooling::Ceil, MaxPooling::FloorPadded, MaxPooling::Same] {
+            for padding in [StridedPadding::Symmetric, StridedPadding::Same] {
+                for size in 2..40 {
+                    let pooled = windows(size, 3, 2, rule.of_block(size, 2));
+                    let convolved = windows(size, 3, 2, padding.of_conv(size, 3, 2));
+                    assert_eq!(pooled, convolved, "{rule:?} {padding:?} {size}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! [`Preprocess`], which is stored beside the weights and read back with them.
 
 use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{Filter, FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
@@ -344,11 +344,22 @@ pub fn crop_resize(
     let mut target = Image::new(size, size, PixelType::U8x3);
     let filter = match interpolation {
         Interpolation::Bilinear => FilterType::Bilinear,
-        Interpolation::Bicubic => FilterType::CatmullRom,
+        Interpolation::Bicubic => FilterType::Custom(
+            Filter::new("cubic", cubic, 2.0).map_err(|e| refused(e.to_string()))?,
+        ),
     };
+    let CropRect { left, top, .. } = crop;
+    let starts_inside =
+        (0.0..f64::from(width)).contains(&left) && (0.0..f64::from(height)).contains(&top);
+    if !starts_inside
+        || crop.width.is_nan()
+        || crop.width <= 0.0
+        || crop.height.is_nan()
+        || crop.height <= 0.0
+    {
+        return Err(refused(format!("{crop:?} is not inside {width}x{height}")));
+    }
     // Sums like `left + width` may pass the edge by a rounding error, which the resizer refuses.
-    let left = crop.left.clamp(0.0, f64::from(width));
-    let top = crop.top.clamp(0.0, f64::from(height));
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(filter))
         .crop(
@@ -362,4 +373,26 @@ pub fn crop_resize(
         .map_err(|e| refused(e.to_string()))?;
     RgbImage::from_raw(size, size, target.into_vec())
         .ok_or_else(|| refused("the result has the wrong length".to_owned()))
+}
+
+/// Catmull-Rom's cubic (a = -0.5), never exactly 0 within its support of 2.
+///
+/// fast_image_resize 6.1 drops zero weights from a pixel's window. Where the first pixel of an
+/// enlarged crop falls on a source pixel, its own `CatmullRom` is 0 one pixel away, that window starts
+/// to the right of the next one, and the resizer reads outside the image. Without zeros inside the
+/// support (the bilinear filter has none) the windows' starts and ends only grow.
+fn cubic(x: f64) -> f64 {
+    let x = x.abs();
+    let value = if x < 1.0 {
+        (1.5 * x - 2.5) * x * x + 1.0
+    } else if x < 2.0 {
+        ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    } else {
+        return 0.0;
+    };
+    if value == 0.0 {
+        f64::MIN_POSITIVE
+    } else {
+        value
+    }
 }

@@ -82,10 +82,11 @@ impl Stem {
         let (Some(reduce), Some(conv2)) = (&self.conv2_reduce, &self.conv2) else {
             return (None, x);
         };
-        let pooled = pool::max(x, self.pooling, 2);
+        let padding = |size| self.pooling.of_stem(size);
+        let pooled = pool::max(x, 2, padding);
         let x = self.respond(pooled.clone());
         let x = conv2.forward(reduce.forward(x, statistics), statistics);
-        (Some(pooled), pool::max(self.respond(x), self.pooling, 2))
+        (Some(pooled), pool::max(self.respond(x), 2, padding))
     }
 
     fn respond(&self, x: Tensor<4>) -> Tensor<4> {
@@ -97,7 +98,7 @@ impl Stem {
 
     /// Follows `extent` through the stem, counting multiply-adds.
     pub(crate) fn trace(&self, extent: &mut Extent) {
-        let pooled = |size| windows(size, 3, 2, self.pooling.of_pool(size, 2));
+        let pooled = |size| windows(size, 3, 2, self.pooling.of_stem(size));
         if let Some(depthwise) = &self.depthwise {
             extent.convolve(depthwise);
         }

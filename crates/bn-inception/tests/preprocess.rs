@@ -1,11 +1,16 @@
 //! Decoding and evaluation preprocessing against images made by Pillow and torchvision
 //! (`fixtures/preprocess/generate.py`).
 
+// A failed step of the preparation is a failed test.
+#![allow(clippy::unwrap_used)]
+
 use std::io::Cursor;
 use std::path::PathBuf;
 
 use bn_inception::decode::{DecodeError, decode, decode_file};
-use bn_inception::preprocess::{Interpolation, Preprocess, PreprocessError, Resize};
+use bn_inception::preprocess::{
+    CropRect, Interpolation, Preprocess, PreprocessError, Resize, crop_resize,
+};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 
 fn fixture(name: &str) -> PathBuf {
@@ -92,6 +97,65 @@ fn extreme_shapes_stay_small() {
         preprocess.eval_image(&RgbImage::new(0, 4)),
         Err(PreprocessError::NoPixels { .. })
     ));
+}
+
+/// A crop whose first pixel falls exactly on a source pixel once made the resizer read outside the
+/// image. In a picture of one colour every pixel from elsewhere shows.
+#[test]
+fn no_crop_reads_outside_the_image() {
+    let image = RgbImage::from_pixel(41, 37, Rgb([200, 90, 17]));
+    let steps = [0.0, 0.5, 1.0, 2.25, 11.5, 20.0];
+    for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
+        for (left, top) in steps.iter().flat_map(|l| steps.map(|t| (*l, t))) {
+            for (width, height) in [
+                (1.0, 1.0),
+                (17.0, 17.0),
+                (4.5, 13.0),
+                (21.0, 2.0),
+                (99.0, 99.0),
+            ] {
+                for size in [1, 2, 8, 17, 34, 63, 64] {
+                    let crop = CropRect {
+                        left,
+                        top,
+                        width,
+                        height,
+                    };
+                    let square = crop_resize(&image, crop, size, interpolation).unwrap();
+                    let same = square.pixels().all(|p| {
+                        let pairs = p.0.iter().zip([200_u8, 90, 17]);
+                        pairs.into_iter().all(|(a, b)| a.abs_diff(b) <= 1)
+                    });
+                    assert!(same, "{crop:?} to {size}, {interpolation:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn crops_that_are_no_part_of_the_image_are_refused() {
+    let image = RgbImage::new(9, 7);
+    for [left, top, width, height] in [
+        [-1.0, 0.0, 2.0, 2.0],
+        [9.0, 0.0, 1.0, 1.0],
+        [f64::NAN, 0.0, 1.0, 1.0],
+        [0.0, 0.0, f64::NAN, 1.0],
+        [0.0, 0.0, 0.0, 3.0],
+        [0.0, 0.0, 3.0, -3.0],
+    ] {
+        let crop = CropRect {
+            left,
+            top,
+            width,
+            height,
+        };
+        let result = crop_resize(&image, crop, 4, Interpolation::Bilinear);
+        assert!(
+            matches!(result, Err(PreprocessError::Resize(_))),
+            "{crop:?}"
+        );
+    }
 }
 
 #[test]
@@ -281,7 +345,7 @@ fn content_decides_the_format_not_the_name() {
 fn what_is_no_whole_image_is_refused() {
     let noise = RgbImage::from_fn(64, 64, |x, y| {
         Rgb([
-            (x * 37 ^ y * 91) as u8,
+            ((x * 37) ^ (y * 91)) as u8,
             (x * y) as u8,
             (x * 13 + y * 7) as u8,
         ])
