@@ -10,8 +10,8 @@ use image::imageops::flip_horizontal_in_place;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Part of the image's area that a crop may cover.
-const AREA: (f64, f64) = (0.08, 1.0);
+/// Smallest part of the image's area that GoogLeNet's crops cover.
+pub const GOOGLENET_MIN_AREA: f64 = 0.08;
 /// Width over height that a crop may have.
 const ASPECT: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
 /// How often a crop is drawn before the centre is taken.
@@ -46,16 +46,18 @@ pub fn generator(purpose: Purpose, seed: u64, epoch: u64, index: u64) -> ChaCha8
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Augment {
     size: u32,
+    min_area: f64,
     distortion: f32,
 }
 
 impl Augment {
-    /// Images of `size` × `size` pixels, their colours distorted with a strength from 0 (not at all) to
-    /// 1 (factors of 0.6 to 1.4); values outside are brought to the nearer end. The paper (section
+    /// Images of `size` × `size` pixels, cut from at least `min_area` (0 to 1) of the original, their
+    /// colours distorted with a strength from 0 (not at all) to 1 (factors of 0.6 to 1.4); values outside are brought to the nearer end. The paper (section
     /// 4.2.1) reduces the distortion, because a faster network sees each image fewer times.
-    pub fn new(size: u32, distortion: f32) -> Self {
+    pub fn new(size: u32, min_area: f64, distortion: f32) -> Self {
         Self {
             size,
+            min_area: min_area.clamp(0.0, 1.0),
             distortion: distortion.clamp(0.0, 1.0),
         }
     }
@@ -74,7 +76,7 @@ impl Augment {
         image: &RgbImage,
         random: &mut impl Rng,
     ) -> Result<RgbImage, PreprocessError> {
-        let crop = random_crop(image.width(), image.height(), random);
+        let crop = random_crop(image.width(), image.height(), self.min_area, random);
         let mut view = crop_resize(image, crop, self.size, Interpolation::Bilinear)?;
         if random.random_bool(0.5) {
             flip_horizontal_in_place(&mut view);
@@ -91,10 +93,10 @@ impl Augment {
 /// Draws a part of a `width` × `height` image: its area uniformly, its aspect uniformly in the
 /// logarithm, its place uniformly among those that fit. After ten shapes that do not fit it takes
 /// the centre, at the aspect nearest to the image's own.
-fn random_crop(width: u32, height: u32, random: &mut impl Rng) -> CropRect {
+fn random_crop(width: u32, height: u32, min_area: f64, random: &mut impl Rng) -> CropRect {
     let area = f64::from(width) * f64::from(height);
     for _ in 0..TRIES {
-        let part = area * random.random_range(AREA.0..AREA.1);
+        let part = area * random.random_range(min_area..=1.0);
         let aspect = random.random_range(ASPECT.0.ln()..ASPECT.1.ln()).exp();
         let w = (part * aspect).sqrt().round() as u32;
         let h = (part / aspect).sqrt().round() as u32;
@@ -161,7 +163,7 @@ mod tests {
     fn crops_keep_their_bounds_and_cover_the_range() {
         let (mut smallest, mut largest) = (1.0_f64, 0.0_f64);
         for index in 0..3000 {
-            let crop = random_crop(500, 375, &mut random(index));
+            let crop = random_crop(500, 375, GOOGLENET_MIN_AREA, &mut random(index));
             let part = crop.width * crop.height / (500.0 * 375.0);
             let aspect = crop.width / crop.height;
             assert!((0.079..=1.0).contains(&part), "{crop:?}");
@@ -175,19 +177,19 @@ mod tests {
 
     #[test]
     fn shapes_that_never_fit_fall_back_to_the_centre() {
-        let crop = random_crop(1000, 10, &mut random(0));
+        let crop = random_crop(1000, 10, GOOGLENET_MIN_AREA, &mut random(0));
         assert_eq!((crop.width, crop.height, crop.top), (13.0, 10.0, 0.0));
         assert_eq!(crop.left, 493.0);
-        let crop = random_crop(3, 4000, &mut random(0));
+        let crop = random_crop(3, 4000, GOOGLENET_MIN_AREA, &mut random(0));
         assert_eq!((crop.width, crop.height, crop.left), (3.0, 4.0, 0.0));
-        let crop = random_crop(1, 1, &mut random(0));
+        let crop = random_crop(1, 1, GOOGLENET_MIN_AREA, &mut random(0));
         assert_eq!((crop.width, crop.height), (1.0, 1.0));
     }
 
     #[test]
     fn half_of_the_views_are_mirrored() {
         let image = RgbImage::from_fn(64, 64, |x, _| Rgb([4 * x as u8; 3]));
-        let augment = Augment::new(16, 0.0);
+        let augment = Augment::new(16, 0.08, 0.0);
         let mirrored = (0..400)
             .filter(|index| {
                 let view = augment.apply(&image, &mut random(*index)).unwrap();

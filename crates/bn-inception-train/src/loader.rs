@@ -123,14 +123,14 @@ pub struct ImageLoader {
 }
 
 impl ImageLoader {
-    /// A loader for training: views as [`Augment`] with the given `distortion`, of `preprocess.size` pixels.
+    /// A loader for training: views of the images as `augment` makes them, normalised as `preprocess` says.
     ///
     /// # Errors
     /// [`LoaderError`] when the batch size is 0 or over the number of images, or `preprocess` is invalid.
     pub fn train(
         folder: Arc<ImageFolder>,
         preprocess: Preprocess,
-        distortion: f32,
+        augment: Augment,
         options: LoaderOptions,
         device: &Device,
     ) -> Result<Self, LoaderError> {
@@ -141,7 +141,6 @@ impl ImageLoader {
                 batch_size: options.batch_size,
             });
         }
-        let augment = Augment::new(preprocess.size, distortion);
         let mut loader = Self::new(folder, preprocess, Some(augment), options, device)?;
         // The dataset is sorted by class, so that a slice of it (one of several devices' share) would
         // hold a few classes only. Slices are therefore cut from a fixed mixture.

@@ -14,6 +14,7 @@
 //! - **how many steps a whole run has**, which fixes how far the learning rate falls: the steps to
 //!   72.2 % for Inception and BN-Baseline, the 6 million of BN-x30's maximum for the other three
 //!   (*ours* where the paper gives no such figure). A run of any length decays as far;
+//! - **crops of 8 % of the image and up** (GoogLeNet's; this paper does not repeat it);
 //! - **distortion of half strength** where the paper only says "reduced" (*ours*);
 //! - BN-Baseline is "same as Inception with batch normalisation before each nonlinearity": it keeps
 //!   Inception's dropout, L2, decay and distortion. Local response normalisation is dropped
@@ -21,6 +22,7 @@
 
 use bn_inception::{Activation, BnInceptionConfig, Normalization};
 
+use crate::augment::{Augment, GOOGLENET_MIN_AREA};
 use crate::schedule::Schedule;
 use crate::sgd::{DecayScope, SgdConfig};
 
@@ -51,8 +53,10 @@ pub struct Recipe {
     pub batch_norm: bool,
     /// Non-linearity of the network.
     pub activation: Activation,
+    /// Smallest part of an image's area that a training crop covers.
+    pub min_crop_area: f64,
     /// Strength of the photometric distortion: 1 as in GoogLeNet, 0 for none.
-    pub distortion: f64,
+    pub distortion: f32,
 }
 
 /// Optimizer steps between two 4 % decays of the original Inception: 8 epochs at batch 32.
@@ -84,6 +88,7 @@ const INCEPTION: Recipe = Recipe {
     dropout: 0.4,
     batch_norm: false,
     activation: Activation::Relu,
+    min_crop_area: GOOGLENET_MIN_AREA,
     distortion: 1.0,
 };
 
@@ -141,6 +146,8 @@ const MODERN: Recipe = Recipe {
     dropout: 0.0,
     batch_norm: true,
     activation: Activation::Relu,
+    // A short run sees each image a few times only: a crop that misses the object is a wasted one.
+    min_crop_area: 0.35,
     distortion: 0.4,
 };
 
@@ -177,6 +184,12 @@ impl Recipe {
     #[must_use]
     pub fn rate(&self, step: u64, total: u64) -> f64 {
         self.learning_rate * self.schedule.factor(step, total)
+    }
+
+    /// The augmentation of images of `size` × `size` pixels.
+    #[must_use]
+    pub fn augment(&self, size: u32) -> Augment {
+        Augment::new(size, self.min_crop_area, self.distortion)
     }
 
     /// `network` with the normalisation, activation and dropout that the recipe is about.

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bn_inception::state::{self, TensorRole};
+use bn_inception::{Model, labels};
+use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorReadError};
 
 use crate::broken::BrokenImage;
-use crate::checkpoint::{Arrays, Checkpoint, CheckpointFolder, DataFacts};
+use crate::checkpoint::{Arrays, Checkpoint, DataFacts};
+use crate::checkpoint_folder::CheckpointFolder;
 use crate::ema::Ema;
 use crate::error::TrainError;
 use crate::interrupt::StopSignal;
@@ -22,6 +26,7 @@ use crate::run_log::{Event, RunLog, StepFacts};
 use crate::settings::Settings;
 use crate::sgd::Sgd;
 use crate::step::Classifier;
+use crate::summary::Summary;
 
 /// When to save within an epoch. The end of each epoch is saved in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,7 @@ pub(crate) struct Run {
     pub settings: Settings,
     pub recipe: Recipe,
     pub total_steps: u64,
+    pub total_epochs: usize,
     pub batches_per_epoch: usize,
     pub data: DataFacts,
     pub progress: Progress,
@@ -64,6 +70,59 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Begins the run's log and saves it before its first step: it can be resumed from its first
+    /// moment on, and its output folder is taken from here on.
+    pub fn begin(&mut self, classifier: &Classifier, device: &str) -> Result<(), TrainError> {
+        let (settings, labels) = (self.settings.clone(), self.labels());
+        self.log(&Event::Start {
+            settings: &settings,
+            device,
+            total_steps: self.total_steps,
+            total_epochs: self.total_epochs,
+            train_images: self.train_loader.num_items(),
+            val_images: self.valid_loader.num_items(),
+            labels: &labels,
+            parameters: parameter_count(&classifier.model),
+        })?;
+        self.save(classifier)
+    }
+
+    /// Names of the classes in the order of the logits: ImageNet's for its folders, the folders'
+    /// own otherwise.
+    pub fn labels(&self) -> Vec<String> {
+        let folders = self.data.classes.iter();
+        folders
+            .map(|folder| labels::of_folder(folder).to_owned())
+            .collect()
+    }
+
+    /// What came out, once all is done.
+    pub fn summary(&self, device: String, parameters: usize, weights: PathBuf) -> Summary {
+        let progress = &self.progress;
+        let last = progress.validations.last();
+        let best = progress.best();
+        Summary {
+            val_top1: last.map_or(0.0, |last| last.top1),
+            val_top5: last.map_or(0.0, |last| last.top5),
+            val_loss: last.map_or(0.0, |last| last.loss),
+            val_images: last.map_or(0, |last| last.images),
+            best_top1: best.map_or(0.0, |best| best.top1),
+            best_step: best.map_or(0, |best| best.step),
+            steps: progress.step,
+            images: progress.images,
+            images_per_second: progress.images_per_second(),
+            train_seconds: progress.train_seconds,
+            data_wait_fraction: progress.wait_fraction(),
+            device,
+            broken_images: self.broken().len(),
+            train_images: self.data.train_images,
+            classes: self.data.classes.len(),
+            parameters,
+            weights,
+            settings: self.settings.clone(),
+        }
+    }
+
     /// Images that could not be decoded since the process started, training images first.
     pub fn broken(&self) -> Vec<BrokenImage> {
         let mut broken = self.train_loader.broken().list();
@@ -231,6 +290,15 @@ impl Run {
         let written = self.log.write(event);
         written.map_err(TrainError::output(self.log.path()))
     }
+}
+
+/// How many values of `model` are learned.
+pub(crate) fn parameter_count(model: &Model) -> usize {
+    let shapes = state::shapes(model);
+    let learned = shapes
+        .iter()
+        .filter(|(name, _)| TensorRole::of(name) != TensorRole::Statistic);
+    learned.map(|(_, shape)| shape.num_elements()).sum()
 }
 
 /// SplitMix64's finaliser: neighbouring numbers become unrelated ones.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::atomic;
 use crate::settings::Settings;
@@ -59,6 +60,24 @@ impl Summary {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         atomic::write(path, &bytes)
+    }
+
+    /// What the weights' file says about how they came to be.
+    #[must_use]
+    pub fn facts(&self) -> Map<String, Value> {
+        let facts = json!({
+            "val_top1": self.val_top1,
+            "val_top5": self.val_top5,
+            "val_images": self.val_images,
+            "steps": self.steps,
+            "device": self.device,
+            "settings": self.settings,
+            "program": concat!("bn-inception-train ", env!("CARGO_PKG_VERSION")),
+        });
+        match facts {
+            Value::Object(facts) => facts,
+            _ => Map::new(),
+        }
     }
 
     /// Reads a summary.

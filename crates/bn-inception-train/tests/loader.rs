@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bn_inception::preprocess::Preprocess;
+use bn_inception_train::augment::Augment;
 use bn_inception_train::dataset::ImageFolder;
 use bn_inception_train::loader::{ImageBatch, ImageLoader, LoaderError, LoaderOptions};
 use burn::data::dataloader::DataLoader;
@@ -52,7 +53,8 @@ fn loader(root: &Path, train: bool, options: LoaderOptions) -> ImageLoader {
     let preprocess = Preprocess::imagenet(SIZE);
     let device = Device::flex();
     if train {
-        ImageLoader::train(folder, preprocess, 0.5, options, &device).unwrap()
+        let augment = Augment::new(SIZE, 0.08, 0.5);
+        ImageLoader::train(folder, preprocess, augment, options, &device).unwrap()
     } else {
         ImageLoader::eval(folder, preprocess, options, &device).unwrap()
     }
@@ -161,7 +163,13 @@ fn training_keeps_equal_batches_and_evaluation_keeps_all() {
             ..OPTIONS
         };
         let preprocess = Preprocess::imagenet(SIZE);
-        let result = ImageLoader::train(folder.clone(), preprocess, 0.0, options, &Device::flex());
+        let result = ImageLoader::train(
+            folder.clone(),
+            preprocess,
+            Augment::new(16, 0.08, 0.0),
+            options,
+            &Device::flex(),
+        );
         let text = result.err().unwrap().to_string();
         assert!(text.contains(expected), "{text}");
     }

@@ -1,5 +1,7 @@
 //! A run that is killed or stopped and then resumed ends with the same bits as one that was not.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use bn_inception::DeviceSpec;
-use bn_inception_train::checkpoint::{Checkpoint, CheckpointFolder};
+use bn_inception_train::checkpoint::Checkpoint;
+use bn_inception_train::checkpoint_folder::CheckpointFolder;
 use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
 use bn_inception_train::{
     CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer,

@@ -1,10 +1,13 @@
 //! Each wrong input is one clear line, and nothing is lost.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use bn_inception::DeviceSpec;
-use bn_inception_train::checkpoint::{Checkpoint, CheckpointFolder};
+use bn_inception_train::checkpoint::Checkpoint;
+use bn_inception_train::checkpoint_folder::CheckpointFolder;
 use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
 use bn_inception_train::{
     CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer,

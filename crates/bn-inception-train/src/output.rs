@@ -1,0 +1,58 @@
+//! The folder that everything of a run goes to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint_folder::CheckpointFolder;
+use crate::error::TrainError;
+
+/// Folder of the images drawn when there is no other data.
+pub(crate) const DRAWN_FOLDER: &str = "data";
+pub(crate) const CHECKPOINT_FOLDER: &str = "checkpoints";
+pub(crate) const LOG_FILE: &str = "run.jsonl";
+pub(crate) const SUMMARY_FILE: &str = "summary.json";
+pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
+
+/// The newest checkpoint of the run in `out`, and its file.
+pub(crate) fn newest_checkpoint(out: &Path) -> Result<(Checkpoint, PathBuf), TrainError> {
+    let folder = CheckpointFolder::new(out.join(CHECKPOINT_FOLDER));
+    let load = |error| TrainError::Load { error, older: None };
+    let steps = folder.steps().map_err(load)?;
+    let Some((newest, older)) = steps.split_last() else {
+        return Err(TrainError::NothingToResume {
+            path: out.to_owned(),
+        });
+    };
+    let path = folder.file(*newest);
+    match Checkpoint::load(&path) {
+        Ok(checkpoint) => Ok((checkpoint, path)),
+        Err(error) => Err(TrainError::Load {
+            error,
+            older: older.last().map(|step| folder.file(*step)),
+        }),
+    }
+}
+
+/// Refuses an output folder that holds a finished run, or an unfinished one that is not resumed.
+pub(crate) fn check_out(out: &Path, resume: bool) -> Result<(), TrainError> {
+    let path = out.to_owned();
+    let finished = out.join(SUMMARY_FILE).exists();
+    if resume && finished {
+        return Err(TrainError::AlreadyFinished { path });
+    }
+    let steps = CheckpointFolder::new(out.join(CHECKPOINT_FOLDER)).steps();
+    let steps = steps.map_err(|error| TrainError::Load { error, older: None })?;
+    if !resume && (finished || !steps.is_empty()) {
+        return Err(TrainError::OutputTaken { path, finished });
+    }
+    Ok(())
+}
+
+/// Makes the folder if need be and sees whether files can be made in it.
+pub(crate) fn make_writable(out: &Path) -> Result<(), TrainError> {
+    fs::create_dir_all(out).map_err(TrainError::output(out))?;
+    // Permissions lie (read-only mounts, quotas): only writing tells.
+    tempfile::tempfile_in(out).map_err(TrainError::output(out))?;
+    Ok(())
+}
