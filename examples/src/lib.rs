@@ -1,1 +1,18 @@
-//! The programs of bn-inception.
+//! What the programs of bn-inception share: how they end.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// Anything that ends a program; its message is one line.
+pub type Failure = Box<dyn Error>;
+
+/// Success, or the failure as one line on standard error and exit code 1.
+pub fn exit_code(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

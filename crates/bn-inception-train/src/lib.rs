@@ -1,5 +1,6 @@
 //! Training.
 pub mod drawn;
+pub mod evaluate;
 
 pub mod augment;
 pub mod broken;

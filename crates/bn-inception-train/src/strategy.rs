@@ -184,7 +184,9 @@ impl Session<'_> {
 
             // Dropout draws from the device's one random stream. Seeding it by the position makes
             // a resumed run draw what the uninterrupted one drew.
-            self.run.device.seed(self.run.step_seed(step, part));
+            if self.run.recipe.dropout > 0.0 {
+                self.run.device.seed(self.run.step_seed(step, part));
+            }
             let out = TrainStep::step(classifier, batch);
             let [loss, right] = loss_and_hits(&out.item)?;
             if !loss.is_finite() {

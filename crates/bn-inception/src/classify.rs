@@ -58,6 +58,11 @@ impl ImageClassifier {
         &self.model
     }
 
+    /// The device the network is on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// What the weights say about themselves.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata

@@ -1,0 +1,104 @@
+//! Names what is in photographs.
+//!
+//! ```text
+//! cargo run --release --example classify -- church.jpg
+//! cargo run --release --example classify -- --weights runs/1/model.safetensors --json *.jpg
+//! ```
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bn_inception::{DeviceSpec, ImageClassifier, Prediction, decode};
+use bn_inception_examples::{Failure, exit_code};
+use clap::Parser;
+use serde::Serialize;
+
+/// Name what is in photographs: the most probable classes of each JPEG or PNG file.
+#[derive(Parser)]
+#[command(name = "classify", version)]
+struct Arguments {
+    /// Image files
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+
+    /// Weight file, or the name of weights that come with the project
+    #[arg(long, value_name = "PATH|NAME", default_value = "imagenette")]
+    weights: String,
+
+    /// How many classes to print for each image
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    top: usize,
+
+    /// auto, flex, ndarray, wgpu, vulkan, metal, webgpu, cuda, cuda:1, rocm …
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: String,
+
+    /// Print one JSON array with an object for each image
+    #[arg(long)]
+    json: bool,
+
+    /// Add the raw logits to the JSON
+    #[arg(long, requires = "json")]
+    logits: bool,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    image: String,
+    predictions: Vec<Prediction>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits: Option<Vec<f32>>,
+}
+
+fn main() -> ExitCode {
+    exit_code(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let device = arguments.device.parse::<DeviceSpec>()?.open()?;
+    let classifier = ImageClassifier::open(&arguments.weights, &device.device)?;
+    let mut answers = Vec::with_capacity(arguments.images.len());
+    let mut refused = 0;
+    for path in &arguments.images {
+        // One bad file does not cost the answers for the others.
+        match classify(&classifier, path, arguments) {
+            Ok(answer) if arguments.json => answers.push(answer),
+            Ok(answer) => print(&answer, arguments.images.len() > 1),
+            Err(error) => {
+                eprintln!("error: {}: {error}", path.display());
+                refused += 1;
+            }
+        }
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&answers)?);
+    }
+    match refused {
+        0 => Ok(()),
+        1 => Err("1 image could not be classified".into()),
+        many => Err(format!("{many} images could not be classified").into()),
+    }
+}
+
+fn classify(
+    classifier: &ImageClassifier,
+    path: &PathBuf,
+    arguments: &Arguments,
+) -> Result<Answer, Failure> {
+    let image = decode::decode_file(path)?;
+    let logits = classifier.logits(std::slice::from_ref(&image))?.remove(0);
+    Ok(Answer {
+        image: path.display().to_string(),
+        predictions: classifier.rank(&logits, arguments.top),
+        logits: arguments.logits.then_some(logits),
+    })
+}
+
+fn print(answer: &Answer, named: bool) {
+    if named {
+        println!("{}", answer.image);
+    }
+    for prediction in &answer.predictions {
+        println!("{:6.2} %  {}", 100.0 * prediction.probability, prediction.label);
+    }
+}

@@ -1,0 +1,84 @@
+//! Measures the accuracy of weights over a folder of labelled images.
+//!
+//! ```text
+//! cargo run --release --example validate -- --weights imagenette --data imagenette
+//! ```
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+
+use bn_inception::{DeviceSpec, ImageClassifier};
+use bn_inception_examples::{Failure, exit_code};
+use bn_inception_train::dataset::ImageFolder;
+use bn_inception_train::evaluate::evaluate;
+use bn_inception_train::loader::LoaderOptions;
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Measure top-1 and top-5 accuracy of weights over DIR/val, or over DIR if it holds the classes.
+#[derive(Parser)]
+#[command(name = "validate", version)]
+struct Arguments {
+    /// Weight file, or the name of weights that come with the project
+    #[arg(long, value_name = "PATH|NAME", default_value = "imagenette")]
+    weights: String,
+
+    /// Folder with val/CLASS/*.jpg, or with CLASS/*.jpg
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+
+    /// auto, flex, ndarray, wgpu, vulkan, metal, webgpu, cuda, cuda:1, rocm …
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: String,
+
+    /// Images per batch
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    batch_size: u16,
+
+    /// Threads that decode images [default: one for each processor core]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    exit_code(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let folder = ImageFolder::open_validation(&arguments.data)?;
+    let device = arguments.device.parse::<DeviceSpec>()?.open()?;
+    let classifier = ImageClassifier::open(&arguments.weights, &device.device)?;
+    eprintln!("device: {}", device.name);
+    let options = LoaderOptions {
+        batch_size: arguments.batch_size.into(),
+        workers: arguments.workers.unwrap_or_else(|| available_parallelism().map_or(1, usize::from)),
+        seed: 0,
+        strict: false,
+    };
+    // Draws on a terminal only, so a pipe gets the result and nothing else.
+    let bar = ProgressBar::new(folder.len() as u64).with_style(ProgressStyle::with_template(
+        "{wide_bar} {pos}/{len} images  {per_sec}  ETA {eta}",
+    )?);
+    let result = evaluate(&classifier, folder, options, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    if result.broken_images > 0 {
+        eprintln!("warning: {} broken images were replaced by others of their class", result.broken_images);
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&result)?);
+    } else {
+        println!(
+            "top-1 {:.2} %  top-5 {:.2} %  {} images  {:.1} images/s",
+            100.0 * result.top1,
+            100.0 * result.top5,
+            result.images,
+            result.images_per_second
+        );
+    }
+    Ok(())
+}
