@@ -54,11 +54,11 @@ fn main() -> ExitCode {
     exit_code(run(&Arguments::parse()))
 }
 
-fn run(arguments: &Arguments) -> Result<(), Failure> {
+fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
     let classifier = ImageClassifier::open(&arguments.weights, &device.device)?;
     let mut answers = Vec::with_capacity(arguments.images.len());
-    let mut refused = 0;
+    let mut refused = false;
     for path in &arguments.images {
         // One bad file does not cost the answers for the others.
         match classify(&classifier, path, arguments) {
@@ -66,18 +66,14 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             Ok(answer) => print(&answer, arguments.images.len() > 1),
             Err(error) => {
                 eprintln!("error: {}: {error}", path.display());
-                refused += 1;
+                refused = true;
             }
         }
     }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&answers)?);
     }
-    match refused {
-        0 => Ok(()),
-        1 => Err("1 image could not be classified".into()),
-        many => Err(format!("{many} images could not be classified").into()),
-    }
+    Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn classify(

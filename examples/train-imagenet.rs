@@ -33,8 +33,8 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// inception, bn-baseline, bn-x5, bn-x30, bn-x5-sigmoid (the paper's) or modern (ours)
-    /// [default: modern]
+    /// inception, bn-baseline, bn-x5, bn-x30, bn-x5-sigmoid (the paper's), modern or drawn (ours)
+    /// [default: modern, for drawn images drawn]
     #[arg(long, value_name = "NAME")]
     recipe: Option<String>,
 
@@ -50,7 +50,7 @@ struct Arguments {
     #[arg(long, value_name = "N")]
     image_size: Option<usize>,
 
-    /// Passes over the training images [default: 20, drawn images 8]
+    /// Passes over the training images [default: 20, drawn images 10]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
 
@@ -58,7 +58,7 @@ struct Arguments {
     #[arg(long, value_name = "N", conflicts_with = "epochs")]
     steps: Option<u64>,
 
-    /// Images per batch [default: the recipe's: 64 for modern, 32 for the paper's]
+    /// Images per batch [default: the recipe's: 64 for modern, 32 for the others]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
 

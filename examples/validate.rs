@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     exit_code(run(&Arguments::parse()))
 }
 
-fn run(arguments: &Arguments) -> Result<(), Failure> {
+fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let folder = ImageFolder::open_validation(&arguments.data)?;
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
     let classifier = ImageClassifier::open(&arguments.weights, &device.device)?;
@@ -80,5 +80,5 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             result.images_per_second
         );
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,1 +1,56 @@
-//! Tests that cross crates and run the real programs.
+//! Finding and running the programs under test.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// The example program called `name`, built beside this test (`cargo test --workspace` builds the examples first).
+///
+/// # Panics
+/// If it has not been built.
+pub fn program(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap_or_default();
+    let profile = test.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
+    let path = profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(path.exists(), "{} is missing: run `cargo build --examples` first", path.display());
+    Command::new(path)
+}
+
+/// Runs `name` with `arguments` to its end.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn run(name: &str, arguments: &[&str]) -> Output {
+    match program(name).args(arguments).output() {
+        Ok(output) => output,
+        Err(error) => panic!("{name}: {error}"),
+    }
+}
+
+/// Standard output of a run that has to succeed.
+///
+/// # Panics
+/// If it fails; the message holds its standard error.
+pub fn succeed(name: &str, arguments: &[&str]) -> String {
+    let output = run(name, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} {arguments:?}: {stderr}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The one line on standard error of a run that has to fail, which must hold every one of `parts`.
+///
+/// # Panics
+/// If it succeeds, panics, says more than one line about the error, or leaves a part out.
+pub fn fail(name: &str, arguments: &[&str], parts: &[&str]) {
+    let output = run(name, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{name} {arguments:?} succeeded");
+    assert!(!stderr.contains("panicked"), "{name} {arguments:?}: {stderr}");
+    let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error")).collect();
+    let [line] = errors.as_slice() else {
+        panic!("{name} {arguments:?}: expected one line of error, got: {stderr}");
+    };
+    for part in parts {
+        assert!(line.contains(part), "{name} {arguments:?}: `{line}` does not say `{part}`");
+    }
+}

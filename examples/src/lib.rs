@@ -6,13 +6,10 @@ use std::process::ExitCode;
 /// Anything that ends a program; its message is one line.
 pub type Failure = Box<dyn Error>;
 
-/// Success, or the failure as one line on standard error and exit code 1.
-pub fn exit_code(result: Result<(), Failure>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+/// The program's own exit code, or the failure as one line on standard error and exit code 1.
+pub fn exit_code(result: Result<ExitCode, Failure>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
 }

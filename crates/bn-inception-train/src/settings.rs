@@ -79,8 +79,6 @@ pub struct Defaults {
     pub image_size: usize,
     /// Length of the run in epochs.
     pub epochs: usize,
-    /// Images per batch; `None` for the recipe's.
-    pub batch_size: Option<usize>,
 }
 
 /// Defaults for a dataset of the user's.
@@ -90,17 +88,15 @@ pub const PHOTOGRAPHS: Defaults = Defaults {
     width: 1.0,
     image_size: 224,
     epochs: 20,
-    batch_size: None,
 };
 
 /// Defaults for the embedded dataset: a few minutes on two processor cores.
 pub const EMBEDDED: Defaults = Defaults {
-    recipe: "modern",
+    recipe: "drawn",
     preset: "caffe",
     width: 0.25,
     image_size: 64,
-    epochs: 8,
-    batch_size: Some(32),
+    epochs: 10,
 };
 
 /// Why choices make no settings.
@@ -154,10 +150,6 @@ impl Choices {
         }
         let recipe = Recipe::named(self.recipe.as_deref().unwrap_or(defaults.recipe))?;
         let preset: Preset = self.preset.as_deref().unwrap_or(defaults.preset).parse()?;
-        let default_batch = defaults
-            .batch_size
-            .filter(|_| recipe.name == defaults.recipe)
-            .unwrap_or(recipe.batch_size);
         let settings = Settings {
             data,
             recipe: recipe.name.to_owned(),
@@ -169,7 +161,7 @@ impl Choices {
                 None => Some(self.epochs.unwrap_or(defaults.epochs)),
             },
             steps: self.steps,
-            batch_size: self.batch_size.unwrap_or(default_batch),
+            batch_size: self.batch_size.unwrap_or(recipe.batch_size),
             accumulate: self.accumulate.unwrap_or(1),
             clip_norm: self.clip_norm.or(recipe.clip_norm),
             seed: self.seed.unwrap_or(0),
@@ -305,7 +297,7 @@ mod tests {
         let none = Choices::default();
         let drawn = none.settings(None).unwrap();
         assert_eq!(drawn.image_size, EMBEDDED.image_size);
-        assert_eq!(drawn.batch_size, EMBEDDED.batch_size.unwrap());
+        assert_eq!((drawn.recipe.as_str(), drawn.batch_size), ("drawn", 32));
         let own = none.settings(photographs()).unwrap();
         assert_eq!((own.width, own.image_size, own.batch_size), (1.0, 224, 64));
         let paper = Choices {

@@ -150,7 +150,7 @@ fn names_and_numbers() {
     };
     fails(
         with(|c| c.recipe = Some("adam".into())),
-        &["adam", "bn-x30, bn-x5-sigmoid, modern"],
+        &["adam", "bn-x30, bn-x5-sigmoid, modern, drawn"],
     );
     fails(with(|c| c.preset = Some("vgg".into())), &["vgg", "caffe"]);
     fails(with(|c| c.batch_size = Some(0)), &["batch-size"]);
