@@ -73,7 +73,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&answers)?);
     }
-    Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if refused {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn classify(
@@ -95,6 +99,10 @@ fn print(answer: &Answer, named: bool) {
         println!("{}", answer.image);
     }
     for prediction in &answer.predictions {
-        println!("{:6.2} %  {}", 100.0 * prediction.probability, prediction.label);
+        println!(
+            "{:6.2} %  {}",
+            100.0 * prediction.probability,
+            prediction.label
+        );
     }
 }

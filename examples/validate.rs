@@ -56,7 +56,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     eprintln!("device: {}", device.name);
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),
-        workers: arguments.workers.unwrap_or_else(|| available_parallelism().map_or(1, usize::from)),
+        workers: arguments
+            .workers
+            .unwrap_or_else(|| available_parallelism().map_or(1, usize::from)),
         seed: 0,
         strict: false,
     };
@@ -64,10 +66,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let bar = ProgressBar::new(folder.len() as u64).with_style(ProgressStyle::with_template(
         "{wide_bar} {pos}/{len} images  {per_sec}  ETA {eta}",
     )?);
-    let result = evaluate(&classifier, folder, options, |done| bar.set_position(done as u64))?;
+    let result = evaluate(&classifier, folder, options, |done| {
+        bar.set_position(done as u64)
+    })?;
     bar.finish_and_clear();
     if result.broken_images > 0 {
-        eprintln!("warning: {} broken images were replaced by others of their class", result.broken_images);
+        eprintln!(
+            "warning: {} broken images were replaced by others of their class",
+            result.broken_images
+        );
     }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&result)?);

@@ -9,9 +9,20 @@ use std::process::{Command, Output};
 /// If it has not been built.
 pub fn program(name: &str) -> Command {
     let test = std::env::current_exe().unwrap_or_default();
-    let profile = test.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
-    let path = profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(path.exists(), "{} is missing: run `cargo build --examples` first", path.display());
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .map(PathBuf::from)
+        .unwrap_or_default();
+    let path = profile
+        .join("examples")
+        .join(name)
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --examples` first",
+        path.display()
+    );
     Command::new(path)
 }
 
@@ -45,12 +56,21 @@ pub fn fail(name: &str, arguments: &[&str], parts: &[&str]) {
     let output = run(name, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{name} {arguments:?} succeeded");
-    assert!(!stderr.contains("panicked"), "{name} {arguments:?}: {stderr}");
-    let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error")).collect();
+    assert!(
+        !stderr.contains("panicked"),
+        "{name} {arguments:?}: {stderr}"
+    );
+    let errors: Vec<_> = stderr
+        .lines()
+        .filter(|line| line.starts_with("error"))
+        .collect();
     let [line] = errors.as_slice() else {
         panic!("{name} {arguments:?}: expected one line of error, got: {stderr}");
     };
     for part in parts {
-        assert!(line.contains(part), "{name} {arguments:?}: `{line}` does not say `{part}`");
+        assert!(
+            line.contains(part),
+            "{name} {arguments:?}: `{line}` does not say `{part}`"
+        );
     }
 }

@@ -34,9 +34,15 @@ impl Trained {
     }
 
     fn train(&self, out: &str) -> Vec<String> {
-        let text = "--preset small --width 0.25 --image-size 28 --epochs 2 --batch-size 8 --device flex";
+        let text =
+            "--preset small --width 0.25 --image-size 28 --epochs 2 --batch-size 8 --device flex";
         let mut arguments: Vec<String> = text.split(' ').map(str::to_owned).collect();
-        arguments.extend(["--data".into(), self.path("data"), "--out".into(), self.path(out)]);
+        arguments.extend([
+            "--data".into(),
+            self.path("data"),
+            "--out".into(),
+            self.path(out),
+        ]);
         arguments
     }
 }
@@ -46,7 +52,10 @@ fn borrowed(arguments: &[String]) -> Vec<&str> {
 }
 
 fn first_image(class: &Path) -> PathBuf {
-    let mut files: Vec<_> = fs::read_dir(class).unwrap().map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(class)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
     files.sort();
     files.remove(0)
 }
@@ -55,7 +64,14 @@ fn first_image(class: &Path) -> PathBuf {
 fn train_validate_classify() {
     let trained = Trained::new();
     let printed = succeed("train-imagenet", &borrowed(&trained.train("out")));
-    assert!(printed.lines().last().unwrap().starts_with("validation: top-1"), "{printed}");
+    assert!(
+        printed
+            .lines()
+            .last()
+            .unwrap()
+            .starts_with("validation: top-1"),
+        "{printed}"
+    );
 
     let summary = fs::read_to_string(trained.path("out/summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
@@ -76,16 +92,44 @@ fn train_validate_classify() {
 
     let weights = trained.path("out/model.safetensors");
     let data = trained.path("data");
-    let arguments = ["--weights", &weights, "--data", &data, "--device", "flex", "--json"];
+    let arguments = [
+        "--weights",
+        &weights,
+        "--data",
+        &data,
+        "--device",
+        "flex",
+        "--json",
+    ];
     let validated: Value = serde_json::from_str(&succeed("validate", &arguments)).unwrap();
     assert_eq!(validated["images"], 12);
     let difference = validated["top1"].as_f64().unwrap() - summary["val_top1"].as_f64().unwrap();
-    assert!(difference.abs() < 1e-9, "validate and train-imagenet measure the same");
+    assert!(
+        difference.abs() < 1e-9,
+        "validate and train-imagenet measure the same"
+    );
 
-    let class = fs::read_dir(trained.path("data/val")).unwrap().next().unwrap().unwrap().path();
+    let class = fs::read_dir(trained.path("data/val"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let image = first_image(&class).display().to_string();
-    let arguments = ["--weights", &weights, "--device", "flex", "--top", "2", "--json", "--logits"];
-    let arguments: Vec<&str> = arguments.into_iter().chain([image.as_str(), image.as_str()]).collect();
+    let arguments = [
+        "--weights",
+        &weights,
+        "--device",
+        "flex",
+        "--top",
+        "2",
+        "--json",
+        "--logits",
+    ];
+    let arguments: Vec<&str> = arguments
+        .into_iter()
+        .chain([image.as_str(), image.as_str()])
+        .collect();
     let answers: Value = serde_json::from_str(&succeed("classify", &arguments)).unwrap();
     let answers = answers.as_array().unwrap();
     assert_eq!(answers.len(), 2);
@@ -97,7 +141,11 @@ fn train_validate_classify() {
     assert!(predictions[0]["label"].is_string() && predictions[0]["class"].is_u64());
 
     // A finished run is never overwritten.
-    fail("train-imagenet", &borrowed(&trained.train("out")), &["finished", "--out"]);
+    fail(
+        "train-imagenet",
+        &borrowed(&trained.train("out")),
+        &["finished", "--out"],
+    );
 }
 
 #[test]
@@ -106,7 +154,11 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
     succeed("train-imagenet", &borrowed(&trained.train("out")));
     let weights = trained.path("out/model.safetensors");
     let with = |weights: &str, image: &str, parts: &[&str]| {
-        fail("classify", &["--weights", weights, "--device", "flex", image], parts);
+        fail(
+            "classify",
+            &["--weights", weights, "--device", "flex", image],
+            parts,
+        );
     };
     let missing = trained.path("missing.safetensors");
     with(&missing, "x.jpg", &["missing.safetensors", "No such file"]);
@@ -114,24 +166,54 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
     let whole = fs::read(&weights).unwrap();
     let broken = trained.path("broken.safetensors");
     fs::write(&broken, &whole[..whole.len() / 2]).unwrap();
-    with(&broken, "x.jpg", &["broken.safetensors", "not a whole safetensors file"]);
+    with(
+        &broken,
+        "x.jpg",
+        &["broken.safetensors", "not a whole safetensors file"],
+    );
     fs::write(&broken, "<html>404</html>").unwrap();
-    with(&broken, "x.jpg", &["broken.safetensors", "not a whole safetensors file"]);
+    with(
+        &broken,
+        "x.jpg",
+        &["broken.safetensors", "not a whole safetensors file"],
+    );
     fs::write(&broken, "").unwrap();
-    with(&broken, "x.jpg", &["broken.safetensors", "not a whole safetensors file"]);
+    with(
+        &broken,
+        "x.jpg",
+        &["broken.safetensors", "not a whole safetensors file"],
+    );
 
-    fail("classify", &["--device", "gpu", "x.jpg"], &["unknown device `gpu`", "flex"]);
-    fail("classify", &["--device", "rocm", "x.jpg"], &["`rocm` is not"]);
+    fail(
+        "classify",
+        &["--device", "gpu", "x.jpg"],
+        &["unknown device `gpu`", "flex"],
+    );
+    fail(
+        "classify",
+        &["--device", "rocm", "x.jpg"],
+        &["`rocm` is not"],
+    );
 
     let text = trained.path("text.jpg");
     fs::write(&text, "no image").unwrap();
-    let arguments = ["--weights", &weights, "--device", "flex", "--json", text.as_str()];
+    let arguments = [
+        "--weights",
+        &weights,
+        "--device",
+        "flex",
+        "--json",
+        text.as_str(),
+    ];
     let output = bn_inception_tests::run("classify", &arguments);
     assert!(!output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "[]");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let line = stderr.trim();
-    assert!(line.contains("text.jpg: not a JPEG or PNG image") && line.lines().count() == 1, "{line}");
+    assert!(
+        line.contains("text.jpg: not a JPEG or PNG image") && line.lines().count() == 1,
+        "{line}"
+    );
 }
 
 #[test]
@@ -144,7 +226,11 @@ fn validate_refuses_what_the_weights_do_not_know() {
     fs::create_dir_all(format!("{other}/zebra")).unwrap();
     fs::copy(image, format!("{other}/zebra/1.JPEG")).unwrap();
     let validate = |data: &str, parts: &[&str]| {
-        fail("validate", &["--weights", &weights, "--device", "flex", "--data", data], parts);
+        fail(
+            "validate",
+            &["--weights", &weights, "--device", "flex", "--data", data],
+            parts,
+        );
     };
     validate(&other, &["`zebra`", "3 classes"]);
     validate(&trained.path("nowhere"), &["nowhere"]);
@@ -154,7 +240,10 @@ fn validate_refuses_what_the_weights_do_not_know() {
 fn every_program_explains_itself() {
     for name in ["train-imagenet", "classify", "validate"] {
         let help = succeed(name, &["--help"]);
-        assert!(help.contains("Usage:") && help.contains("--device"), "{name}: {help}");
+        assert!(
+            help.contains("Usage:") && help.contains("--device"),
+            "{name}: {help}"
+        );
         assert!(succeed(name, &["--version"]).contains(env!("CARGO_PKG_VERSION")));
     }
 }

@@ -12,7 +12,11 @@ pub struct Entry {
 }
 
 /// Every entry.
-pub const ENTRIES: &[Entry] = &[];
+pub const ENTRIES: &[Entry] = &[Entry {
+    name: "imagenette",
+    about: "ten ImageNet classes, BN-Inception at half width, 128 pixels",
+    bytes: include_bytes!("../imagenette.safetensors"),
+}];
 
 /// The entry called `name`.
 pub fn named(name: &str) -> Option<&'static Entry> {

@@ -32,7 +32,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let augment = Augment::new(SIZE, GOOGLENET_MIN_AREA, 0.0);
     let preprocess = Preprocess::imagenet(SIZE);
-    let loader = ImageLoader::train(Arc::new(folder), preprocess, augment, options, &Device::flex())?;
+    let loader = ImageLoader::train(
+        Arc::new(folder),
+        preprocess,
+        augment,
+        options,
+        &Device::flex(),
+    )?;
     let mut batches = loader.iter_from(0, 0);
     batches.next_batch().ok_or("no batch")??;
     let start = Instant::now();

@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::atomic;
 use crate::progress::Progress;
 use crate::settings::Settings;
+use bn_inception::atomic;
 
 /// Flat arrays by name.
 pub type Arrays = BTreeMap<String, Vec<f32>>;

@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::atomic::UNFINISHED;
 use crate::checkpoint::CheckpointError;
+use bn_inception::atomic::UNFINISHED;
 
 const PREFIX: &str = "step-";
 const SUFFIX: &str = ".ckpt";

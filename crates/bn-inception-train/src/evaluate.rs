@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::dataset::ImageFolder;
 use crate::loader::{ImageLoader, LoaderError, LoaderOptions};
+use crate::rank::rank;
 
 /// What [`evaluate`] measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,7 +29,9 @@ pub struct Evaluation {
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
     /// The weights know no such class.
-    #[error("class folder `{folder}` is not among the {classes} classes of the weights ({examples}, …)")]
+    #[error(
+        "class folder `{folder}` is not among the {classes} classes of the weights ({examples}, …)"
+    )]
     UnknownClass {
         /// The folder's name.
         folder: String,
@@ -54,7 +57,9 @@ fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, Eva
             }
         }
         let label = labels::of_folder(folder);
-        known.iter().position(|known| known == folder || known == label)
+        known
+            .iter()
+            .position(|known| known == folder || known == label)
     };
     let indices = folders.iter().map(|folder| {
         index(folder).ok_or_else(|| EvaluateError::UnknownClass {
@@ -64,16 +69,6 @@ fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, Eva
         })
     });
     indices.collect()
-}
-
-/// Rank of `class` among `logits`, 0 for the largest. A NaN counts as larger, so that a broken network never scores.
-fn rank(logits: &[f32], class: usize) -> usize {
-    let own = logits[class];
-    let above = |(index, value): (usize, &f32)| {
-        index != class && (value.partial_cmp(&own) != Some(std::cmp::Ordering::Less))
-            && !(*value == own && index > class)
-    };
-    logits.iter().enumerate().filter(|entry| above(*entry)).count()
 }
 
 /// Runs every image of `folder` through `classifier` and calls `progress` with the number done after each batch.
@@ -96,7 +91,11 @@ pub fn evaluate(
     let (mut images, mut top1, mut top5) = (0, 0, 0);
     while let Some(batch) = batches.next_batch() {
         let batch = batch?;
-        let logits = classifier.model().forward(batch.images).into_data().convert::<f32>();
+        let logits = classifier
+            .model()
+            .forward(batch.images)
+            .into_data()
+            .convert::<f32>();
         let logits: Vec<f32> = logits.iter().collect();
         let targets = batch.targets.into_data().convert::<i64>();
         let rows = logits.chunks_exact(metadata.labels.len());
@@ -123,24 +122,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks_count_what_is_larger_and_what_is_no_number() {
-        assert_eq!(rank(&[1.0, 3.0, 2.0], 1), 0);
-        assert_eq!(rank(&[1.0, 3.0, 2.0], 0), 2);
-        assert_eq!(rank(&[1.0, 1.0, 1.0], 0), 0);
-        assert_eq!(rank(&[1.0, 1.0, 1.0], 2), 2);
-        assert_eq!(rank(&[f32::NAN, 1.0, 2.0], 2), 1);
-        assert_eq!(rank(&[f32::NAN; 3], 0), 2);
-    }
-
-    #[test]
     fn classes_are_found_by_folder_or_by_imagenet_name() {
-        let strings = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let strings = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
         let known = strings(&["tench", "church", "star"]);
         let found = class_indices(&known, &strings(&["n03028079", "star"]));
         assert_eq!(found.unwrap(), [1, 2]);
-        let error = class_indices(&known, &strings(&["cat"])).unwrap_err().to_string();
-        assert!(error.contains("`cat`") && error.contains("tench"), "{error}");
-        let all: Vec<String> = labels::imagenet().iter().map(|(_, name)| (*name).to_owned()).collect();
-        assert_eq!(class_indices(&all, &strings(&["n03126707"])).unwrap(), [517]);
+        let error = class_indices(&known, &strings(&["cat"]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`cat`") && error.contains("tench"),
+            "{error}"
+        );
+        let all: Vec<String> = labels::imagenet()
+            .iter()
+            .map(|(_, name)| (*name).to_owned())
+            .collect();
+        assert_eq!(
+            class_indices(&all, &strings(&["n03126707"])).unwrap(),
+            [517]
+        );
     }
 }

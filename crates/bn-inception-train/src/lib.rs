@@ -9,7 +9,6 @@ mod epoch;
 pub mod loader;
 mod prefetch;
 
-mod atomic;
 pub mod checkpoint;
 pub mod checkpoint_folder;
 pub mod clip;
@@ -22,6 +21,7 @@ mod metric_log;
 mod output;
 pub mod parameters;
 pub mod progress;
+mod rank;
 pub mod recipe;
 mod restore;
 mod run;

@@ -22,6 +22,7 @@ use crate::error::TrainError;
 use crate::loader::ImageBatches;
 use crate::parameters::{self, NamedTensors};
 use crate::progress::Validation;
+use crate::rank::rank;
 use crate::run::Run;
 use crate::run_log::{Event, StepFacts};
 use crate::step::Classifier;
@@ -331,51 +332,13 @@ fn loss_and_hits(output: &ClassificationOutput) -> Result<[f64; 2], TensorReadEr
     Ok([both[0], both[1]])
 }
 
-/// How many classes are ahead of the right one, for each image. Equal logits are ranked by class
-/// index, and NaN is ahead of everything, so that a broken network is not taken for a perfect one.
+/// The rank of the right class, for each image.
 fn ranks(output: &ClassificationOutput) -> Result<Vec<usize>, TensorReadError> {
     let [_, classes] = output.output.dims();
     let logits = output.output.clone().try_into_vec_as::<f32>()?;
     let targets = output.targets.clone().try_into_vec_as::<i64>()?;
-    Ok(rank_rows(&logits, &targets, classes))
-}
-
-fn rank_rows(logits: &[f32], targets: &[i64], classes: usize) -> Vec<usize> {
-    logits
-        .chunks_exact(classes)
-        .zip(targets)
-        .map(|(row, target)| {
-            let target = *target as usize;
-            let right = row[target];
-            let behind = |(class, logit): (usize, &f32)| {
-                class == target || *logit < right || (*logit == right && class > target)
-            };
-            row.iter().enumerate().filter(|pair| !behind(*pair)).count()
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranks_count_the_classes_ahead() {
-        let nan = f32::NAN;
-        let cases: [(&[f32], i64, usize); 6] = [
-            (&[0.1, 0.9, 0.3], 1, 0),
-            (&[0.1, 0.9, 0.3], 2, 1),
-            (&[0.1, 0.9, 0.3], 0, 2),
-            (&[0.5, 0.5, 0.5], 1, 1),
-            (&[nan, nan, nan], 0, 2),
-            (&[nan, 0.5, 0.1], 1, 1),
-        ];
-        for (row, target, expected) in cases {
-            assert_eq!(
-                rank_rows(row, &[target], row.len()),
-                [expected],
-                "{row:?} {target}"
-            );
-        }
-    }
+    let rows = logits.chunks_exact(classes).zip(targets);
+    Ok(rows
+        .map(|(row, target)| rank(row, target as usize))
+        .collect())
 }

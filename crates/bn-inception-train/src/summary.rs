@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::atomic;
 use crate::settings::Settings;
+use bn_inception::atomic;
 
 /// The outcome of a finished run. Accuracies are fractions, of the weights that were written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,13 +65,20 @@ impl Summary {
     /// What the weights' file says about how they came to be.
     #[must_use]
     pub fn facts(&self) -> Map<String, Value> {
+        // Weights travel; where the data lay on this machine is nobody's business.
+        let mut settings = self.settings.clone();
+        settings.data = settings
+            .data
+            .as_deref()
+            .and_then(Path::file_name)
+            .map(PathBuf::from);
         let facts = json!({
             "val_top1": self.val_top1,
             "val_top5": self.val_top5,
             "val_images": self.val_images,
             "steps": self.steps,
             "device": self.device,
-            "settings": self.settings,
+            "settings": settings,
             "program": concat!("bn-inception-train ", env!("CARGO_PKG_VERSION")),
         });
         match facts {

@@ -26,6 +26,7 @@ pub use preset::{Preset, UnknownPreset};
 pub use stem::Stem as StemLayers;
 pub use summary::{Summary, SummaryRow};
 
+pub mod atomic;
 mod batch_norm;
 mod classifier;
 mod classify;
@@ -46,3 +47,8 @@ pub mod state;
 mod stem;
 mod summary;
 pub mod weights;
+
+/// The README's example, compiled.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../../../README.md")]
+mod readme {}

@@ -4,7 +4,6 @@
 //! as JSON: configuration, preprocessing, class labels and facts about the training.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, TensorData};
@@ -12,6 +11,7 @@ use half::f16;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use crate::atomic;
 use crate::config::{BnInceptionConfig, ConfigError};
 use crate::model::Model;
 use crate::preprocess::{Preprocess, PreprocessError};
@@ -131,14 +131,7 @@ pub fn save(
     precision: Precision,
 ) -> Result<(), WeightsError> {
     let write = || -> Result<(), WeightsProblem> {
-        let bytes = to_bytes(model, metadata, precision)?;
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-        file.write_all(&bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
+        atomic::write(path, &to_bytes(model, metadata, precision)?)?;
         Ok(())
     };
     write().map_err(|problem| at(path, problem))

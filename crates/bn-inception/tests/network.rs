@@ -35,10 +35,18 @@ fn parameter_counts_are_the_published_ones() {
         // osmr/imgclsmob prints this figure; so do MXNet's shapes.
         ("caffe", thousand(Preset::Caffe), 11_295_240),
         ("mxnet", thousand(Preset::MxNet), 11_295_240),
-        ("608, plain, no bias", paper.clone().with_stem(Stem::Plain), 11_285_224),
+        (
+            "608, plain, no bias",
+            paper.clone().with_stem(Stem::Plain),
+            11_285_224,
+        ),
         ("paper", paper, 11_278_528),
         ("onnx", onnx.clone(), 11_194_984),
-        ("576, separable, no bias", onnx.with_stem(Stem::Separable), 11_188_288),
+        (
+            "576, separable, no bias",
+            onnx.with_stem(Stem::Separable),
+            11_188_288,
+        ),
     ] {
         assert_eq!(learned(&config), expected, "{what}");
     }
@@ -83,10 +91,15 @@ fn small_is_mxnets_network_for_28_pixels() {
     let convolutions: usize = rows
         .iter()
         .flat_map(|(input, branches)| {
-            branches.iter().map(move |(out, k)| out * input * k * k + 3 * out)
+            branches
+                .iter()
+                .map(move |(out, k)| out * input * k * k + 3 * out)
         })
         .sum();
-    assert_eq!(learned(&Preset::Small.config()), convolutions + 336 * 10 + 10);
+    assert_eq!(
+        learned(&Preset::Small.config()),
+        convolutions + 336 * 10 + 10
+    );
 }
 
 #[test]
@@ -94,7 +107,11 @@ fn caffe_needs_two_billion_multiply_adds() {
     let summary = model(&Preset::Caffe.config()).summary(224);
     let billions = summary.multiply_adds() as f64 / 1e9;
     assert!((2.03..2.04).contains(&billions), "{billions}");
-    let shapes: Vec<_> = summary.rows.iter().map(|row| (row.name.as_str(), row.output)).collect();
+    let shapes: Vec<_> = summary
+        .rows
+        .iter()
+        .map(|row| (row.name.as_str(), row.output))
+        .collect();
     assert_eq!(
         shapes,
         [
@@ -113,7 +130,10 @@ fn caffe_needs_two_billion_multiply_adds() {
         ]
     );
     let text = model(&Preset::Caffe.config()).to_string();
-    assert!(text.contains("2032.60 M") && text.contains("11295240"), "{text}");
+    assert!(
+        text.contains("2032.60 M") && text.contains("11295240"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -141,18 +161,32 @@ fn the_summary_tells_the_shapes_of_a_real_forward_pass() {
 fn every_variant_of_the_paper_trains_a_step() {
     let device = Device::flex().autodiff();
     let base = Preset::Paper.config().with_width(0.125).with_classes(3);
-    let plain = base.clone().with_normalization(Normalization::LocalResponse);
+    let plain = base
+        .clone()
+        .with_normalization(Normalization::LocalResponse);
     for (what, config) in [
         ("BN-Baseline", base.clone()),
         ("Inception", plain.with_dropout(0.4)),
-        ("BN-x5-Sigmoid", base.clone().with_activation(Activation::Sigmoid)),
-        ("TF padding", base.with_strided_padding(StridedPadding::Same)),
+        (
+            "BN-x5-Sigmoid",
+            base.clone().with_activation(Activation::Sigmoid),
+        ),
+        (
+            "TF padding",
+            base.with_strided_padding(StridedPadding::Same),
+        ),
     ] {
         let model = config.init(&device).unwrap();
         let x = Tensor::<4>::ones([2, 3, 32, 32], &device);
         let gradients = model.forward(x).powf_scalar(2.0).mean().backward();
         let gradient = model.stem.conv1.weight.grad(&gradients).unwrap();
-        let sum = gradient.abs().sum().into_data().iter::<f32>().next().unwrap();
+        let sum = gradient
+            .abs()
+            .sum()
+            .into_data()
+            .iter::<f32>()
+            .next()
+            .unwrap();
         assert!(sum.is_finite(), "{what}: {sum}");
     }
 }
@@ -182,7 +216,10 @@ fn a_state_that_does_not_fit_is_refused_by_name() {
 
     let eleven = model(&config.clone().with_classes(11));
     let message = error(state::state(&eleven)).to_string();
-    assert!(message.contains("classifier.bias") && message.contains("[11]"), "{message}");
+    assert!(
+        message.contains("classifier.bias") && message.contains("[11]"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -197,7 +234,13 @@ fn configurations_that_are_no_network_are_refused() {
         let error = config.init(&Device::flex()).unwrap_err().to_string();
         assert!(error.starts_with(field), "{error}");
     }
-    assert!("caffee".parse::<Preset>().unwrap_err().to_string().contains("caffe"));
+    assert!(
+        "caffee"
+            .parse::<Preset>()
+            .unwrap_err()
+            .to_string()
+            .contains("caffe")
+    );
 }
 
 #[test]
@@ -214,7 +257,9 @@ fn frozen_layers_keep_their_statistics() {
     let config = Preset::Small.config().with_width(0.25);
     let statistics = |model: &Model| -> BTreeMap<_, _> {
         let state = state::state(model).into_iter();
-        state.filter(|(name, _)| TensorRole::of(name) == TensorRole::Statistic).collect()
+        state
+            .filter(|(name, _)| TensorRole::of(name) == TensorRole::Statistic)
+            .collect()
     };
     let frozen = config.init(&device).unwrap().freeze();
     let before = statistics(&frozen);
@@ -223,5 +268,9 @@ fn frozen_layers_keep_their_statistics() {
 
     let trained = config.init(&device).unwrap();
     trained.forward(Tensor::ones([2, 3, 28, 28], &device));
-    assert_ne!(statistics(&trained), before, "up to date right after the forward pass");
+    assert_ne!(
+        statistics(&trained),
+        before,
+        "up to date right after the forward pass"
+    );
 }

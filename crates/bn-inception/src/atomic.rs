@@ -5,11 +5,14 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 /// Beginning of the names of files that are not whole yet.
-pub(crate) const UNFINISHED: &str = ".writing-";
+pub const UNFINISHED: &str = ".writing-";
 
 /// Writes `bytes` to `path`. The file is written beside its place, flushed to the disk and then
 /// renamed: whenever the process or the machine dies, `path` is as it was or whole.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// What the file system says.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
