@@ -1,6 +1,6 @@
 //! Weight files: safetensors with everything inside that is needed to use them.
 //!
-//! The tensors carry the names of [`state`](crate::state). One metadata entry, `bn_inception`, holds [`Metadata`]
+//! The tensors carry the names of [`state`]. One metadata entry, `bn_inception`, holds [`Metadata`]
 //! as JSON: configuration, preprocessing, class labels and facts about the training.
 
 use std::collections::HashMap;

@@ -1,5 +1,7 @@
 //! Batch normalisation and local response normalisation against PyTorch, and the paper's Algorithm 2.
 
+// A failed step of the preparation is a failed test.
+#![allow(clippy::unwrap_used)]
 #![cfg(feature = "flex")]
 
 mod common;

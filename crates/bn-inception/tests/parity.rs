@@ -1,5 +1,8 @@
 //! The network against PyTorch: every end point, the logits, gradients and running statistics.
 
+// A failed step of the preparation is a failed test.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,4 +1,7 @@
 //! Reading the parity fixtures.
+
+// A failed step of the preparation is a failed test.
+#![allow(clippy::unwrap_used)]
 #![allow(dead_code)] // each test file uses a part
 
 use std::path::PathBuf;

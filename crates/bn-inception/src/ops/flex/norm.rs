@@ -138,16 +138,14 @@ impl ScaleShiftOp for Flex {
 }
 
 fn norm_gradients(
-    x: FlexTensor,
-    gamma: FlexTensor,
-    beta: FlexTensor,
+    inputs: [FlexTensor; 3],
     mean: FlexTensor,
     variance: FlexTensor,
     grad: FlexTensor,
     epsilon: f64,
     relu: bool,
 ) -> (FlexTensor, FlexTensor, FlexTensor) {
-    let (x, gamma, beta) = (Dense::new(x), Dense::new(gamma), Dense::new(beta));
+    let [x, gamma, beta] = inputs.map(Dense::new);
     let (mean, variance, grad) = (Dense::new(mean), Dense::new(variance), Dense::new(grad));
     let (shape, dims) = norm_shape(&x);
     let channels = dims[1];
@@ -198,10 +196,8 @@ impl Backward<Flex, 3> for BatchNormBackward {
         let nodes = ops.parents;
         let grad = grads.consume::<Flex>(&ops.node);
         let (inputs, mean, variance, (epsilon, relu)) = ops.state;
-        let [x, gamma, beta] =
-            inputs.map(|input| checkpointer.retrieve_node_output::<FlexTensor>(input));
-        let (dx, dgamma, dbeta) =
-            norm_gradients(x, gamma, beta, mean, variance, grad, epsilon, relu);
+        let inputs = inputs.map(|input| checkpointer.retrieve_node_output::<FlexTensor>(input));
+        let (dx, dgamma, dbeta) = norm_gradients(inputs, mean, variance, grad, epsilon, relu);
         for (node, gradient) in nodes.into_iter().zip([dx, dgamma, dbeta]) {
             if let Some(node) = node {
                 grads.register::<Flex>(node.id, gradient);
