@@ -17,6 +17,7 @@
 //! | `tile`          | the register-tiled inner loops, written once over a vector type                |
 //! | `simd`          | that vector type for AVX-512, AVX2 and anything else, and the choice between them |
 //! | [`batch_norm`]  | batch normalisation with optional fused ReLU                                   |
+//! | [`infer`]       | the whole folded network as one planned call                                        |
 //! | [`pool`]        | max and average pooling with PyTorch's border rules                            |
 //! | [`mod@reference`] | the scalar twin of every kernel, accumulating in `f64`: slow, obvious, the oracle of the tests |
 //!
@@ -52,6 +53,7 @@ mod columns;
 pub mod conv;
 mod correlation;
 mod disjoint;
+pub mod infer;
 pub mod pool;
 pub mod reference;
 mod scratch;

@@ -66,6 +66,10 @@ pub(crate) trait Vector: Copy {
     /// Writes `LANES` floats, any alignment.
     unsafe fn store(self, to: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    /// The larger of each pair of lanes; NaN where either is NaN.
+    unsafe fn max(self, other: Self) -> Self;
     /// `self * factor + addend`.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// The sum of the lanes of each of four registers, in a fixed order.
@@ -105,6 +109,27 @@ impl Vector for Portable {
         self
     }
     #[inline(always)]
+    unsafe fn sub(mut self, other: Self) -> Self {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a -= b;
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn mul(mut self, other: Self) -> Self {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a *= b;
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn max(mut self, other: Self) -> Self {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a = if *a > b || a.is_nan() { *a } else { b };
+        }
+        self
+    }
+    #[inline(always)]
     unsafe fn mul_add(self, factor: Self, mut addend: Self) -> Self {
         for ((c, a), b) in addend.0.iter_mut().zip(self.0).zip(factor.0) {
             *c += a * b;
@@ -123,7 +148,7 @@ mod x86 {
     use std::arch::x86_64::*;
 
     macro_rules! vector {
-        ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $sums:ident) => {
+        ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $max:ident, $fma:ident, $sums:ident) => {
             #[derive(Clone, Copy)]
             pub(crate) struct $name($reg);
 
@@ -155,6 +180,21 @@ mod x86 {
                 unsafe fn add(self, other: Self) -> Self {
                     // SAFETY: see the impl.
                     Self(unsafe { $add(self.0, other.0) })
+                }
+                #[inline(always)]
+                unsafe fn sub(self, other: Self) -> Self {
+                    // SAFETY: see the impl.
+                    Self(unsafe { $sub(self.0, other.0) })
+                }
+                #[inline(always)]
+                unsafe fn mul(self, other: Self) -> Self {
+                    // SAFETY: see the impl.
+                    Self(unsafe { $mul(self.0, other.0) })
+                }
+                #[inline(always)]
+                unsafe fn max(self, other: Self) -> Self {
+                    // SAFETY: see the impl.
+                    Self(unsafe { $max(self.0, other.0) })
                 }
                 #[inline(always)]
                 unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -215,6 +255,20 @@ mod x86 {
         }
     }
 
+    // The instruction returns its second operand when either is NaN; a NaN in the first has to be kept.
+
+    #[inline(always)]
+    unsafe fn max8(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: called from AVX2 code only.
+        unsafe { _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)) }
+    }
+
+    #[inline(always)]
+    unsafe fn max16(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: called from AVX-512 code only.
+        unsafe { _mm512_mask_max_ps(a, _mm512_cmp_ps_mask::<_CMP_ORD_Q>(a, a), a, b) }
+    }
+
     vector!(
         Avx512,
         __m512,
@@ -224,6 +278,9 @@ mod x86 {
         _mm512_loadu_ps,
         _mm512_storeu_ps,
         _mm512_add_ps,
+        _mm512_sub_ps,
+        _mm512_mul_ps,
+        max16,
         _mm512_fmadd_ps,
         sums16
     );
@@ -236,6 +293,9 @@ mod x86 {
         _mm256_loadu_ps,
         _mm256_storeu_ps,
         _mm256_add_ps,
+        _mm256_sub_ps,
+        _mm256_mul_ps,
+        max8,
         _mm256_fmadd_ps,
         sums8
     );

@@ -1,25 +1,48 @@
-//! Training.
-pub mod drawn;
-pub mod evaluate;
+//! Training of BN-Inception: from folders of image files to a weight file.
+//!
+//! [`Trainer`] is the whole way, as the program `train-imagenet` goes it. Its parts, in the order of the data:
+//!
+//! - [`dataset`]: a folder for each class; [`drawn`]: the images the project draws itself.
+//! - [`augment`] and [`loader`]: decoded, distorted and batched, the same for any number of workers.
+//! - [`recipe`], [`schedule`], [`sgd`], [`ema`], [`clip`]: how weights change.
+//! - [`checkpoint`]: runs that are killed go on where they were, to the same bits.
+//! - [`run_log`], [`summary`], [`console`]: what happened, for programs and for people.
+//! - [`evaluate`](mod@evaluate): the accuracy of finished weights.
+//!
+//! ```no_run
+//! use bn_inception_train::{Choices, Outcome, StopSignal, TrainConfig, Trainer};
+//!
+//! let config = TrainConfig {
+//!     data: Some("imagenette".into()),
+//!     choices: Choices { width: Some(0.5), image_size: Some(128), ..Choices::default() },
+//!     ..TrainConfig::new("runs/imagenette")
+//! };
+//! let trainer = Trainer::new(config, |line| println!("{line}"))?;
+//! if let Outcome::Finished(summary) = trainer.run(&StopSignal::default())? {
+//!     println!("top-1 {:.1} %", 100.0 * summary.val_top1);
+//! }
+//! # Ok::<(), bn_inception_train::TrainError>(())
+//! ```
 
 pub mod augment;
 pub mod broken;
-pub mod dataset;
-mod epoch;
-pub mod loader;
-mod prefetch;
-
 pub mod checkpoint;
 pub mod checkpoint_folder;
 pub mod clip;
 pub mod console;
+pub mod dataset;
+pub mod drawn;
 pub mod ema;
+mod epoch;
 pub mod error;
+pub mod evaluate;
 pub mod interrupt;
+pub mod loader;
 pub mod meter;
 mod metric_log;
 mod output;
 pub mod parameters;
+mod prefetch;
 pub mod progress;
 mod rank;
 pub mod recipe;

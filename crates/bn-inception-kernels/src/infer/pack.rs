@@ -1,0 +1,229 @@
+//! Filters in the order the inner loops read them.
+
+use super::kernel::BLOCK;
+use super::memory::{Aligned, Shelf};
+use super::network::{Conv, Linear};
+use super::winograd::{self, F2, F3, F4, Scheme};
+
+/// Which channel of the network a physical channel holds; `None` for padding, which is always zero.
+pub(super) type ChannelMap = Vec<Option<usize>>;
+
+/// `channels` in order, padded to whole blocks.
+pub(super) fn padded(channels: usize) -> ChannelMap {
+    (0..channels.next_multiple_of(BLOCK))
+        .map(|c| (c < channels).then_some(c))
+        .collect()
+}
+
+/// How a convolution's filters are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Form {
+    /// `[tile][input block][tap][16][oc]`.
+    Direct,
+    /// `[tile][filter row][filter column][3][oc]`, for interleaved images.
+    Rgb,
+    /// `[tile][position][input channel][oc]`, transformed for F(2×2).
+    Wino2,
+    /// The same for F(4×4).
+    Wino4,
+    /// `[tile][position][12][oc]`, a 7×7 of stride 2 as a 4×4 of stride 1 over the image's four phases, transformed for
+    /// F(3×3, 4×4).
+    Phases,
+}
+
+/// One convolution of a merged layer.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) conv: &'a Conv,
+    /// Whether bias and ReLU are applied here. Otherwise a later step does.
+    pub(super) finish: bool,
+}
+
+/// The filters of one layer. Output channels are padded to whole blocks per part and to whole tiles at the end.
+pub(super) struct Packed {
+    pub(super) weights: Aligned,
+    pub(super) bias: Aligned,
+    pub(super) floor: Aligned,
+    /// Product tiles of output channels.
+    pub(super) tiles: usize,
+    /// Floats of one tile's weights.
+    pub(super) tile_len: usize,
+}
+
+impl Packed {
+    pub(super) fn new(
+        parts: &[Part<'_>],
+        inputs: &[Option<usize>],
+        form: Form,
+        oc: usize,
+        threads: usize,
+        shelf: &mut Shelf,
+    ) -> Self {
+        let mut outputs: Vec<Option<(&Part<'_>, usize)>> = Vec::new();
+        for part in parts {
+            let map = padded(part.conv.out_channels);
+            outputs.extend(map.into_iter().map(|o| o.map(|o| (part, o))));
+        }
+        outputs.resize(outputs.len().next_multiple_of(oc), None);
+        let tiles = outputs.len() / oc;
+        let k = parts[0].conv.kernel;
+        let tile_len = oc
+            * match form {
+                Form::Direct => inputs.len() * k * k,
+                Form::Rgb => 3 * k * k,
+                Form::Wino2 => inputs.len() * 16,
+                Form::Wino4 => inputs.len() * 36,
+                Form::Phases => 12 * 36,
+            };
+        let mut weights = shelf.zeroed(tiles * tile_len);
+        let mut bias = Aligned::zeroed(outputs.len());
+        let mut floor = Aligned::zeroed(outputs.len());
+        for (n, output) in outputs.iter().enumerate() {
+            let Some((part, o)) = output else { continue };
+            if part.finish {
+                bias.as_mut_slice()[n] = part.conv.bias[*o];
+            } else {
+                floor.as_mut_slice()[n] = f32::NEG_INFINITY;
+            }
+        }
+        // Threads of its own, not a pool's: the caller holds a lock that another task of the pool may want.
+        let threads = threads.min((tiles * tile_len) >> 18).clamp(1, tiles);
+        let each = tiles.div_ceil(threads);
+        std::thread::scope(|scope| {
+            let shares = weights.as_mut_slice().chunks_mut(each * tile_len);
+            for (n, (weights, outputs)) in shares.zip(outputs.chunks(each * oc)).enumerate() {
+                let mut work = move || {
+                    for (tile, outputs) in weights.chunks_mut(tile_len).zip(outputs.chunks(oc)) {
+                        for (lane, output) in outputs.iter().enumerate() {
+                            if let Some((part, o)) = output {
+                                fill(&mut tile[lane..], oc, part.conv, *o, inputs, form);
+                            }
+                        }
+                    }
+                };
+                match n + 1 < threads {
+                    true => drop(scope.spawn(work)),
+                    false => work(),
+                }
+            }
+        });
+        Self {
+            weights,
+            bias,
+            floor,
+            tiles,
+            tile_len,
+        }
+    }
+
+    /// Bias and ReLU of `conv` without its filters.
+    pub(super) fn finish(conv: &Conv) -> Self {
+        let len = conv.out_channels.next_multiple_of(BLOCK);
+        let mut bias = Aligned::zeroed(len);
+        bias.as_mut_slice()[..conv.out_channels].copy_from_slice(&conv.bias);
+        Self {
+            weights: Aligned::zeroed(0),
+            bias,
+            floor: Aligned::zeroed(len),
+            tiles: 0,
+            tile_len: 0,
+        }
+    }
+
+    /// The classifier as a 1×1 convolution without ReLU.
+    pub(super) fn linear(
+        linear: &Linear,
+        inputs: &[Option<usize>],
+        oc: usize,
+        shelf: &mut Shelf,
+    ) -> Self {
+        let classes = linear.bias.len();
+        let features = linear.weight.len() / classes;
+        let outputs = classes.next_multiple_of(oc);
+        let tile_len = inputs.len() * oc;
+        let mut weights = shelf.zeroed(outputs * inputs.len());
+        let mut bias = Aligned::zeroed(outputs);
+        let mut floor = Aligned::zeroed(outputs);
+        floor.as_mut_slice().fill(f32::NEG_INFINITY);
+        bias.as_mut_slice()[..classes].copy_from_slice(&linear.bias);
+        let to = weights.as_mut_slice();
+        for (o, row) in linear.weight.chunks(features).enumerate() {
+            let tile = &mut to[o / oc * tile_len + o % oc..];
+            for (c, i) in inputs.iter().enumerate() {
+                if let Some(i) = i {
+                    tile[c * oc] = row[*i];
+                }
+            }
+        }
+        Self {
+            weights,
+            bias,
+            floor,
+            tiles: outputs / oc,
+            tile_len,
+        }
+    }
+
+    /// Memory held, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        4 * (self.weights.len() + self.bias.len() + self.floor.len())
+    }
+}
+
+/// Writes output channel `o` of `conv` to every `oc`-th element of `to`.
+fn fill(to: &mut [f32], oc: usize, conv: &Conv, o: usize, inputs: &[Option<usize>], form: Form) {
+    let taps = conv.kernel * conv.kernel;
+    let filter = |i: usize| &conv.weight[(o * conv.in_channels + i) * taps..][..taps];
+    match form {
+        Form::Direct => {
+            for (c, i) in inputs.iter().enumerate() {
+                let Some(i) = i else { continue };
+                for (t, &w) in filter(*i).iter().enumerate() {
+                    to[((c / BLOCK * taps + t) * BLOCK + c % BLOCK) * oc] = w;
+                }
+            }
+        }
+        Form::Rgb => {
+            for i in 0..conv.in_channels {
+                for (t, &w) in filter(i).iter().enumerate() {
+                    to[(t * 3 + i) * oc] = w;
+                }
+            }
+        }
+        Form::Wino2 => transform::<F2, 2, 4>(to, oc, filter, inputs),
+        Form::Wino4 => transform::<F4, 4, 6>(to, oc, filter, inputs),
+        Form::Phases => {
+            for lane in 0..12 {
+                // Lane, row and column of the 4×4 to channel, row and column of the 7×7.
+                let (p, q, channel) = (lane / 6, lane / 3 % 2, lane % 3);
+                let at = |y: usize, x: usize| match (2 * y + p, 2 * x + q) {
+                    (y @ 0..7, x @ 0..7) => f64::from(filter(channel)[y * 7 + x]),
+                    _ => 0.0,
+                };
+                let g = std::array::from_fn(|y| std::array::from_fn(|x| at(y, x)));
+                let u = winograd::filter::<F3, 3, 6, 4>(g);
+                for (n, u) in u.as_flattened().iter().enumerate() {
+                    to[(n * 12 + lane) * oc] = *u as f32;
+                }
+            }
+        }
+    }
+}
+
+fn transform<'a, S: Scheme<M, A, 3>, const M: usize, const A: usize>(
+    to: &mut [f32],
+    oc: usize,
+    filter: impl Fn(usize) -> &'a [f32],
+    inputs: &[Option<usize>],
+) {
+    for (c, i) in inputs.iter().enumerate() {
+        let Some(i) = i else { continue };
+        let g = filter(*i);
+        let u = winograd::filter::<S, M, A, 3>(std::array::from_fn(|y| {
+            std::array::from_fn(|x| f64::from(g[3 * y + x]))
+        }));
+        for (n, u) in u.as_flattened().iter().enumerate() {
+            to[(n * inputs.len() + c) * oc] = *u as f32;
+        }
+    }
+}
