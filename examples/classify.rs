@@ -5,6 +5,7 @@
 //! cargo run --release --example classify -- --weights runs/1/model.safetensors --json *.jpg
 //! ```
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -63,7 +64,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         // One bad file does not cost the answers for the others.
         match classify(&classifier, path, arguments) {
             Ok(answer) if arguments.json => answers.push(answer),
-            Ok(answer) => print(&answer, arguments.images.len() > 1),
+            Ok(answer) => print(&answer, arguments.images.len() > 1)?,
             Err(error) => {
                 eprintln!("error: {}: {error}", path.display());
                 refused = true;
@@ -71,7 +72,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
     }
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&answers)?);
+        writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&answers)?)?;
     }
     Ok(if refused {
         ExitCode::FAILURE
@@ -94,15 +95,18 @@ fn classify(
     })
 }
 
-fn print(answer: &Answer, named: bool) {
+fn print(answer: &Answer, named: bool) -> io::Result<()> {
+    let mut out = io::stdout();
     if named {
-        println!("{}", answer.image);
+        writeln!(out, "{}", answer.image)?;
     }
     for prediction in &answer.predictions {
-        println!(
+        writeln!(
+            out,
             "{:6.2} %  {}",
             100.0 * prediction.probability,
             prediction.label
-        );
+        )?;
     }
+    Ok(())
 }

@@ -6,6 +6,7 @@
 //! cargo run --release --example train-imagenet -- --out runs/x30 --resume
 //! ```
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -78,11 +79,11 @@ struct Arguments {
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
 
-    /// Threads that decode images [default: one for each processor core]
-    #[arg(long, value_name = "N")]
-    workers: Option<usize>,
+    /// Threads that decode images, 0 for none besides the main one [default: one for each processor core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=256))]
+    workers: Option<u16>,
 
-    /// Output folder [default: the first free one of runs/1, runs/2, …; with --resume the last]
+    /// Output folder [default: the next of runs/1, runs/2, …; with --resume the last]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -109,16 +110,17 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let json = arguments.json;
+    let (json, device, strict) = (arguments.json, arguments.device.clone(), arguments.strict);
     match train(arguments) {
         Ok(Outcome::Finished(summary)) => {
-            print_result(&summary, json);
+            // The result is in summary.json too, so a closed standard output loses nothing.
+            let _ = print_result(&summary, json);
             ExitCode::SUCCESS
         }
         Ok(Outcome::Stopped { step, out }) => {
             eprintln!(
                 "stopped and saved after step {step}; go on with: {}",
-                resume_command(&out)
+                resume_command(&out, &device, strict)
             );
             ExitCode::from(130)
         }
@@ -150,7 +152,7 @@ fn train(arguments: Arguments) -> Result<Outcome, TrainError> {
         },
         resume: arguments.resume,
         device: arguments.device.parse::<DeviceSpec>()?,
-        workers: arguments.workers.unwrap_or(defaults.workers),
+        workers: arguments.workers.map_or(defaults.workers, usize::from),
         strict: arguments.strict,
         checkpoint_every: match arguments.checkpoint_every {
             Some(steps) => CheckpointEvery::Steps(steps),
@@ -166,11 +168,11 @@ fn train(arguments: Arguments) -> Result<Outcome, TrainError> {
     };
     let json = arguments.json;
     let status = |line: &str| {
-        if json {
-            eprintln!("{line}")
-        } else {
-            println!("{line}")
-        }
+        // A reader that went away (`| head`) is no reason not to train.
+        let _ = match json {
+            true => writeln!(io::stderr(), "{line}"),
+            false => writeln!(io::stdout(), "{line}"),
+        };
     };
     status(&format!("output: {}", config.out.display()));
     let trainer = Trainer::new(config, status)?;
@@ -179,44 +181,65 @@ fn train(arguments: Arguments) -> Result<Outcome, TrainError> {
     trainer.run(&stop)
 }
 
-/// The first `runs/N` that is not there, or the last one that is.
+/// `runs/N` after the last one, or, to resume, the last one that has something to resume.
 fn default_out(runs: &Path, resume: bool) -> PathBuf {
-    let free = (1..)
-        .find(|n| !runs.join(n.to_string()).exists())
-        .unwrap_or(1);
-    let number: usize = if resume { (free - 1).max(1) } else { free };
+    let numbers = std::fs::read_dir(runs)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let number: u64 = entry.file_name().to_str()?.parse().ok()?;
+            let begun = entry.path().join("checkpoints").exists();
+            (begun || !resume).then_some(number)
+        });
+    let last = numbers.max();
+    let number = if resume {
+        last.unwrap_or(1)
+    } else {
+        last.map_or(1, |last| last.saturating_add(1))
+    };
     runs.join(number.to_string())
 }
 
-fn resume_command(out: &Path) -> String {
-    format!("train-imagenet --out {} --resume", out.display())
+/// What to type to go on, with the flags that are not in the checkpoint.
+fn resume_command(out: &Path, device: &str, strict: bool) -> String {
+    let device = if device == "auto" {
+        String::new()
+    } else {
+        format!(" --device {device}")
+    };
+    let strict = if strict { " --strict" } else { "" };
+    format!(
+        "cargo run --release --example train-imagenet -- --resume --out '{}'{device}{strict}",
+        out.display()
+    )
 }
 
-fn print_result(summary: &Summary, json: bool) {
+fn print_result(summary: &Summary, json: bool) -> io::Result<()> {
+    let mut out = io::stdout();
     if json {
-        match serde_json::to_string_pretty(summary) {
-            Ok(text) => println!("{text}"),
-            Err(error) => eprintln!("error: {error}"),
-        }
-        return;
+        return writeln!(out, "{}", serde_json::to_string_pretty(summary)?);
     }
-    println!(
+    writeln!(
+        out,
         "{} steps at {:.1} images/s, {:.1} % of the time waiting for data",
         summary.steps,
         summary.images_per_second,
         100.0 * summary.data_wait_fraction
-    );
+    )?;
     if summary.broken_images > 0 {
-        println!(
+        writeln!(
+            out,
             "{} broken images were replaced; run.jsonl names them",
             summary.broken_images
-        );
+        )?;
     }
-    println!("weights: {}", summary.weights.display());
-    println!(
+    writeln!(out, "weights: {}", summary.weights.display())?;
+    writeln!(
+        out,
         "validation: top-1 {:.2} %, top-5 {:.2} % of {} images",
         100.0 * summary.val_top1,
         100.0 * summary.val_top5,
         summary.val_images
-    );
+    )
 }

@@ -4,6 +4,7 @@
 //! cargo run --release --example validate -- --weights imagenette --data imagenette
 //! ```
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -36,9 +37,9 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: u16,
 
-    /// Threads that decode images [default: one for each processor core]
-    #[arg(long, value_name = "N")]
-    workers: Option<usize>,
+    /// Threads that decode images, 0 for none besides the main one [default: one for each processor core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=256))]
+    workers: Option<u16>,
 
     /// Print one JSON object
     #[arg(long)]
@@ -56,9 +57,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     eprintln!("device: {}", device.name);
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),
-        workers: arguments
-            .workers
-            .unwrap_or_else(|| available_parallelism().map_or(1, usize::from)),
+        workers: arguments.workers.map_or_else(
+            || available_parallelism().map_or(1, usize::from),
+            usize::from,
+        ),
         seed: 0,
         strict: false,
     };
@@ -77,15 +79,16 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         );
     }
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&result)?);
+        writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&result)?)?;
     } else {
-        println!(
+        writeln!(
+            io::stdout(),
             "top-1 {:.2} %  top-5 {:.2} %  {} images  {:.1} images/s",
             100.0 * result.top1,
             100.0 * result.top5,
             result.images,
             result.images_per_second
-        );
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -69,6 +69,12 @@ pub enum TrainError {
         /// Whether that run is finished.
         finished: bool,
     },
+    /// The output folder holds weights of another run, which would be overwritten.
+    #[error("{} is in the way: choose another --out", path.display())]
+    WeightsInTheWay {
+        /// The file.
+        path: PathBuf,
+    },
     /// There is no run to resume.
     #[error("nothing to resume: {} holds no checkpoint", path.display())]
     NothingToResume {

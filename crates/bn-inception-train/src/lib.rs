@@ -55,6 +55,7 @@ pub mod sgd;
 pub mod step;
 mod strategy;
 pub mod summary;
+mod terminal;
 pub mod trainer;
 
 pub use error::TrainError;

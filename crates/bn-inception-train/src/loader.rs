@@ -55,7 +55,7 @@ pub enum LoaderError {
     #[error("the batch size must be at least 1")]
     NoBatchSize,
     /// There are fewer images than one training batch, which is never cut short.
-    #[error("{} holds {images} images, fewer than one batch of {batch_size}", .root.display())]
+    #[error("{} holds {images} images, fewer than one batch of {batch_size}: add images, or choose a smaller batch size", .root.display())]
     TooFewImages {
         /// The dataset's folder.
         root: PathBuf,

@@ -34,7 +34,7 @@ pub(crate) fn newest_checkpoint(out: &Path) -> Result<(Checkpoint, PathBuf), Tra
     }
 }
 
-/// Refuses an output folder that holds a finished run, or an unfinished one that is not resumed.
+/// Refuses an output folder that holds a finished run, an unfinished one that is not resumed, or somebody's weights.
 pub(crate) fn check_out(out: &Path, resume: bool) -> Result<(), TrainError> {
     let path = out.to_owned();
     let finished = out.join(SUMMARY_FILE).exists();
@@ -43,6 +43,11 @@ pub(crate) fn check_out(out: &Path, resume: bool) -> Result<(), TrainError> {
     }
     let steps = CheckpointFolder::new(out.join(CHECKPOINT_FOLDER)).steps();
     let steps = steps.map_err(|error| TrainError::Load { error, older: None })?;
+    if !resume && steps.is_empty() && !finished && out.join(WEIGHTS_FILE).exists() {
+        return Err(TrainError::WeightsInTheWay {
+            path: out.join(WEIGHTS_FILE),
+        });
+    }
     if !resume && (finished || !steps.is_empty()) {
         return Err(TrainError::OutputTaken { path, finished });
     }

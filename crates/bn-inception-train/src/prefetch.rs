@@ -97,7 +97,7 @@ impl<W: Work> Prefetch<W> {
         });
         let mut prefetch = Self {
             shared,
-            threads: Vec::with_capacity(workers),
+            threads: Vec::new(),
         };
         for index in 0..workers {
             let ending = Ending(prefetch.shared.clone());

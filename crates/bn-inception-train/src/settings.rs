@@ -269,7 +269,7 @@ impl Settings {
     pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
         match (self.steps, self.epochs) {
             (Some(steps), _) => steps,
-            (None, epochs) => epochs.unwrap_or(1) as u64 * steps_per_epoch,
+            (None, epochs) => (epochs.unwrap_or(1) as u64).saturating_mul(steps_per_epoch),
         }
     }
 

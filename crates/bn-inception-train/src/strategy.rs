@@ -140,6 +140,8 @@ impl Session<'_> {
             if self.run.progress.batch >= self.run.batches_per_epoch {
                 self.run.progress.epoch = epoch;
                 self.run.progress.batch = 0;
+                // The validation that follows can take long; an epoch is too much to lose in it.
+                self.run.save(classifier)?;
                 break Pass::Done;
             }
             if self.should_stop()? {

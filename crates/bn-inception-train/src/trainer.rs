@@ -41,6 +41,7 @@ use crate::sgd::Sgd;
 use crate::step::Classifier;
 use crate::strategy::{Ending, StepLoop};
 use crate::summary::Summary;
+use crate::terminal::KeepCtrlC;
 
 /// Where progress is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -345,8 +346,10 @@ fn launch(
     let (train, valid) = (run.train_loader.clone(), run.valid_loader.clone());
     let interrupter = Interrupter::new();
     let meter = run.meter.clone();
+    let on_terminal = display == Display::Auto && io::stdout().is_terminal();
+    let _ctrl_c = on_terminal.then(KeepCtrlC::start);
     let renderer: Box<dyn MetricsRenderer> = match display {
-        Display::Auto if io::stdout().is_terminal() => Box::new(TuiMetricsRendererWrapper::new(
+        Display::Auto if on_terminal => Box::new(TuiMetricsRendererWrapper::new(
             interrupter.clone(),
             Some(first_epoch),
         )),

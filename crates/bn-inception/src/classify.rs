@@ -111,16 +111,13 @@ impl ImageClassifier {
         let probabilities = activation::softmax(row, 1).into_data().convert::<f32>();
         let mut ranked: Vec<(usize, f32)> = probabilities.iter::<f32>().enumerate().collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let ranked = ranked
-            .into_iter()
-            .take(top)
-            .zip(std::iter::repeat(&self.metadata.labels));
-        ranked
-            .map(|((class, probability), labels)| Prediction {
-                class,
-                label: labels.get(class).cloned().unwrap_or_default(),
-                probability,
-            })
-            .collect()
+        let labels = &self.metadata.labels;
+        let best = ranked.into_iter().take(top);
+        best.map(|(class, probability)| Prediction {
+            class,
+            label: labels.get(class).cloned().unwrap_or_default(),
+            probability,
+        })
+        .collect()
     }
 }

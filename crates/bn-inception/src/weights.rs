@@ -99,6 +99,20 @@ pub enum WeightsProblem {
     /// The preprocessing cannot work.
     #[error("{0}")]
     Preprocess(#[from] PreprocessError),
+    /// The preprocessing makes images too small for the network.
+    #[error("preprocessing to {size} pixels, the network needs {smallest}")]
+    TooSmall {
+        /// Side of the images in pixels.
+        size: u32,
+        /// The smallest side that the network takes.
+        smallest: usize,
+    },
+    /// The file does not exist, and no built-in weights have this name.
+    #[error("no such file, and no built-in weights of that name ({known})")]
+    NotFound {
+        /// Names of the built-in weights.
+        known: String,
+    },
     /// Labels and classes differ in number.
     #[error("{labels} labels for {classes} classes")]
     Labels {
@@ -154,6 +168,11 @@ pub fn open(name: &str, device: &Device) -> Result<(Model, Metadata), WeightsErr
     match bn_inception_weights::named(name) {
         Some(entry) => {
             from_bytes(entry.bytes, device).map_err(|problem| at(Path::new(name), problem))
+        }
+        None if !Path::new(name).exists() => {
+            let known = bn_inception_weights::ENTRIES.iter().map(|entry| entry.name);
+            let known = known.collect::<Vec<_>>().join(", ");
+            Err(at(Path::new(name), WeightsProblem::NotFound { known }))
         }
         None => load(Path::new(name), device),
     }
@@ -212,6 +231,10 @@ fn from_bytes(bytes: &[u8], device: &Device) -> Result<(Model, Metadata), Weight
     }
     metadata.config.validate()?;
     metadata.preprocess.check()?;
+    let (size, smallest) = (metadata.preprocess.size, metadata.config.smallest_input());
+    if (size as usize) < smallest {
+        return Err(WeightsProblem::TooSmall { size, smallest });
+    }
     check_labels(&metadata)?;
     let file = SafeTensors::deserialize(bytes)?;
     let mut state = State::new();
