@@ -161,7 +161,11 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
         );
     };
     let missing = trained.path("missing.safetensors");
-    with(&missing, "x.jpg", &["missing.safetensors", "No such file"]);
+    with(
+        &missing,
+        "x.jpg",
+        &["missing.safetensors", "no such file", "imagenette"],
+    );
 
     let whole = fs::read(&weights).unwrap();
     let broken = trained.path("broken.safetensors");
