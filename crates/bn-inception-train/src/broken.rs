@@ -31,6 +31,16 @@ impl BrokenImages {
         self.with(|images| images.values().cloned().collect())
     }
 
+    /// What the decoder says of each, by index in the dataset.
+    pub(crate) fn reasons(&self) -> BTreeMap<usize, String> {
+        self.with(|images| {
+            let images = images.iter();
+            images
+                .map(|(index, image)| (*index, image.reason.clone()))
+                .collect()
+        })
+    }
+
     /// Adds dataset image `index`; `false` if it was known.
     pub(crate) fn add(&self, index: usize, image: BrokenImage) -> bool {
         self.with(|images| images.insert(index, image).is_none())

@@ -6,6 +6,7 @@
 //! that cannot be decoded is replaced by the next readable one of its class and noted in
 //! [`ImageLoader::broken`]; an epoch never gets shorter.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -242,6 +243,14 @@ impl ImageLoader {
     /// The images that could not be decoded so far, shared with this loader's copies and slices.
     pub fn broken(&self) -> &BrokenImages {
         &self.source.broken
+    }
+
+    /// Counts images as broken that were found to be so before a run was resumed.
+    pub(crate) fn restore_broken(&self, reasons: BTreeMap<usize, String>) {
+        for (index, reason) in reasons {
+            let path = self.source.folder.path(index);
+            self.source.broken.add(index, BrokenImage { path, reason });
+        }
     }
 
     /// Seconds that consumers waited for batches so far, in this loader and its copies and slices.

@@ -1,5 +1,7 @@
 //! How far a run is and what it has found so far.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The part of a run's state that is not tensors.
@@ -20,6 +22,12 @@ pub struct Progress {
     pub wait_seconds: f64,
     /// The validation after each epoch, oldest first.
     pub validations: Vec<Validation>,
+    /// Training images that could not be decoded, by index, with what the decoder says.
+    #[serde(default)]
+    pub broken_train: BTreeMap<usize, String>,
+    /// Validation images that could not be decoded, likewise.
+    #[serde(default)]
+    pub broken_val: BTreeMap<usize, String>,
     /// Whether all steps are done.
     pub finished: bool,
 }

@@ -123,7 +123,7 @@ impl Run {
         }
     }
 
-    /// Images that could not be decoded since the process started, training images first.
+    /// Images that could not be decoded since the run began, training images first.
     pub fn broken(&self) -> Vec<BrokenImage> {
         let mut broken = self.train_loader.broken().list();
         broken.extend(self.valid_loader.broken().list());
@@ -195,6 +195,16 @@ impl Run {
         self.log_broken()
     }
 
+    /// Takes up the count of broken images where a checkpoint left it.
+    pub fn restore_broken(&mut self) {
+        let progress = &self.progress;
+        self.train_loader
+            .restore_broken(progress.broken_train.clone());
+        self.valid_loader
+            .restore_broken(progress.broken_val.clone());
+        self.logged_broken = self.broken().into_iter().map(|image| image.path).collect();
+    }
+
     fn log_broken(&mut self) -> Result<(), TrainError> {
         let count = self.train_loader.broken().count() + self.valid_loader.broken().count();
         if count == self.logged_broken.len() {
@@ -223,6 +233,8 @@ impl Run {
     /// Saves the run as it stands, and removes checkpoints that are no longer to be kept.
     pub fn save(&mut self, classifier: &Classifier) -> Result<(), TrainError> {
         self.progress.finished = self.is_done() && !self.validation_is_due();
+        self.progress.broken_train = self.train_loader.broken().reasons();
+        self.progress.broken_val = self.valid_loader.broken().reasons();
         let checkpoint = Checkpoint {
             settings: self.settings.clone(),
             data: self.data.clone(),

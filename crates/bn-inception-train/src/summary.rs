@@ -37,7 +37,7 @@ pub struct Summary {
     pub data_wait_fraction: f64,
     /// Device the run ended on.
     pub device: String,
-    /// Different images that could not be decoded, met since the process started.
+    /// Different images that could not be decoded.
     pub broken_images: usize,
     /// Training images of an epoch.
     pub train_images: usize,

@@ -293,6 +293,7 @@ impl Trainer {
             Start::New => run.begin(&classifier, &device.name)?,
             Start::Checkpoint(checkpoint, path) => {
                 restore(&mut run, &mut classifier, *checkpoint, path, &plain)?;
+                run.restore_broken();
                 run.log(&Event::Resume {
                     step: run.progress.step,
                     device: &device.name,
