@@ -96,14 +96,13 @@ impl NormOp for Flex {
             epsilon,
             relu,
         };
-        let statistics = (&mut mean, &mut variance);
         batch_norm::batch_norm_train(
             &shape,
             &params,
             x.values(),
             &mut y,
-            statistics.0,
-            statistics.1,
+            &mut mean,
+            &mut variance,
         )
         .expect(EXTENTS);
         (
