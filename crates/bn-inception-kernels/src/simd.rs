@@ -63,6 +63,9 @@ pub(crate) trait Vector: Copy {
     unsafe fn splat(x: f32) -> Self;
     /// Reads `LANES` floats, any alignment.
     unsafe fn load(from: *const f32) -> Self;
+    /// Hints that the line at this address, which need not be readable, will be read soon.
+    #[inline(always)]
+    fn prefetch(_: *const f32) {}
     /// Writes `LANES` floats, any alignment.
     unsafe fn store(self, to: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
@@ -170,6 +173,11 @@ mod x86 {
                 unsafe fn load(from: *const f32) -> Self {
                     // SAFETY: see the impl.
                     Self(unsafe { $load(from) })
+                }
+                #[inline(always)]
+                fn prefetch(line: *const f32) {
+                    // SAFETY: part of every x86-64 processor's instruction set; the address is never accessed.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
                 }
                 #[inline(always)]
                 unsafe fn store(self, to: *mut f32) {
