@@ -5,6 +5,8 @@
 //! reads its pixels at and in the distance between neighbouring pixels.
 
 use super::winograd::{self, F2, F3, F4};
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Vector};
@@ -348,6 +350,12 @@ kernels!(
     || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
     #[target_feature(enable = "avx2,fma")]
 );
+#[cfg(target_arch = "aarch64")]
+kernels!(
+    NEON, neon, Neon, pixels 1 2 3 4 5 6 7 8 9 10 11 12 13 14,
+    || std::arch::is_aarch64_feature_detected!("neon"),
+    #[target_feature(enable = "neon")]
+);
 kernels!(PORTABLE, portable, Portable, pixels 1 2, || true);
 
 static ALL: &[&Kernels] = &[
@@ -355,5 +363,7 @@ static ALL: &[&Kernels] = &[
     &AVX512,
     #[cfg(target_arch = "x86_64")]
     &AVX2,
+    #[cfg(target_arch = "aarch64")]
+    &NEON,
     &PORTABLE,
 ];
