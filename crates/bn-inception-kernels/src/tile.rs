@@ -36,7 +36,7 @@ pub(crate) struct Tiles {
     pub(crate) lanes: usize,
     /// Rows of a product tile.
     pub(crate) rows: usize,
-    /// Floats in a row of a product tile; a multiple of `lanes`.
+    /// Floats in a row of a product tile; a multiple of `lanes`, and of the 8 that panels are copied by.
     pub(crate) width: usize,
     /// Columns (`b`) of a dot tile.
     pub(crate) dot_columns: usize,
@@ -239,7 +239,7 @@ tiles!(
 );
 #[cfg(target_arch = "aarch64")]
 tiles!(
-    NEON, neon, Neon, rows 8 x [1 2] of 3, dot 4 x [1 2 3 4 5] of 6,
+    NEON, neon, Neon, rows 6 x [1 2 3] of 4, dot 4 x [1 2 3 4 5] of 6,
     || std::arch::is_aarch64_feature_detected!("neon"),
     #[target_feature(enable = "neon")]
 );
