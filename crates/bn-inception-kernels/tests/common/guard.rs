@@ -57,9 +57,7 @@ impl Guarded {
         for i in 0..lengths.len() {
             all.buffer(i).fill(f32::NAN);
             let (start, length) = all.slack[i];
-            all.memory
-                .range(start, length)
-                .fill(f32::from_bits(SLACK));
+            all.memory.range(start, length).fill(f32::from_bits(SLACK));
         }
         all
     }
