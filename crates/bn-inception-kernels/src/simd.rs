@@ -1,6 +1,6 @@
 //! One vector type per instruction set, and plain loops compiled once for each.
 
-/// Defines a function whose body, ordinary safe code, is compiled for AVX-512, for AVX2 and for the baseline;
+/// Defines a function whose body, ordinary safe code, is compiled for AVX-512, for AVX2 and for the baseline (NEON on ARM);
 /// a call picks the best the processor has. The body computes the same bits in all of them: the compiler
 /// neither reorders nor fuses floating-point operations. Write it with loops: a closure that is not
 /// inlined is compiled for the baseline.
@@ -19,7 +19,7 @@ macro_rules! widened {
                 #[target_feature(enable = "avx2")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx2($($arg: $ty),*) $(-> $ret)? { plain($($arg),*) }
-                if is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512bw") {
+                if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512bw") {
                     // SAFETY: the processor has the features the function is compiled for.
                     return unsafe { avx512($($arg),*) };
                 }

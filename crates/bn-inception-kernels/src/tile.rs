@@ -228,7 +228,7 @@ macro_rules! tiles {
 #[cfg(target_arch = "x86_64")]
 tiles!(
     AVX512, avx512, Avx512, rows 8 x [1 2] of 3, dot 4 x [1 2 3 4 5] of 6,
-    || is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma"),
+    || is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
     #[target_feature(enable = "avx512f,avx2,fma")]
 );
 #[cfg(target_arch = "x86_64")]

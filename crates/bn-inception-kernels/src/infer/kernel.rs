@@ -341,7 +341,7 @@ macro_rules! kernels {
 #[cfg(target_arch = "x86_64")]
 kernels!(
     AVX512, avx512, Avx512, pixels 1 2 3 4 5 6 7 8 9 10 11 12 13 14,
-    || is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma"),
+    || is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
     #[target_feature(enable = "avx512f,avx2,fma")]
 );
 #[cfg(target_arch = "x86_64")]

@@ -1,6 +1,7 @@
 //! Single loops, single layers and whole plans on every instruction set, in guarded memory full of NaN.
 #![allow(clippy::unwrap_used)]
 
+mod case;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 #[path = "../../tests/common/guard.rs"]
