@@ -10,6 +10,8 @@ use bn_inception::{Model, labels};
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorReadError};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::broken::BrokenImage;
 use crate::checkpoint::{Arrays, Checkpoint, DataFacts};
@@ -22,7 +24,7 @@ use crate::meter::Meter;
 use crate::parameters::{self, NamedTensors};
 use crate::progress::{Progress, Validation};
 use crate::recipe::Recipe;
-use crate::run_log::{Event, RunLog, StepFacts};
+use crate::run_log::{Event, RunLog, Start, StepFacts};
 use crate::settings::Settings;
 use crate::sgd::Sgd;
 use crate::step::Classifier;
@@ -73,17 +75,18 @@ impl Run {
     /// Begins the run's log and saves it before its first step: it can be resumed from its first
     /// moment on, and its output folder is taken from here on.
     pub fn begin(&mut self, classifier: &Classifier, device: &str) -> Result<(), TrainError> {
-        let (settings, labels) = (self.settings.clone(), self.labels());
-        self.log(&Event::Start {
-            settings: &settings,
-            device,
+        self.log(Event::Start(Box::new(Start {
+            settings: map(&self.settings),
+            seed: self.settings.seed,
+            device: device.to_owned(),
             total_steps: self.total_steps,
             total_epochs: self.total_epochs,
             train_images: self.train_loader.num_items(),
             val_images: self.valid_loader.num_items(),
-            labels: &labels,
+            labels: self.labels(),
             parameters: parameter_count(&classifier.model),
-        })?;
+            ..Start::default()
+        })))?;
         self.save(classifier)
     }
 
@@ -191,7 +194,7 @@ impl Run {
             reading.train_seconds += facts.seconds;
             reading.wait_seconds += facts.wait_seconds;
         });
-        self.log(&Event::Step(*facts))?;
+        self.log(Event::Step(*facts))?;
         self.log_broken()
     }
 
@@ -212,9 +215,9 @@ impl Run {
         }
         for image in self.broken() {
             if self.logged_broken.insert(image.path.clone()) {
-                self.log(&Event::BrokenImage {
-                    path: &image.path,
-                    reason: &image.reason,
+                self.log(Event::BrokenImage {
+                    path: image.path,
+                    reason: image.reason,
                 })?;
             }
         }
@@ -223,7 +226,7 @@ impl Run {
 
     /// Takes in a validation's result.
     pub fn validated(&mut self, result: Validation) -> Result<(), TrainError> {
-        self.log(&Event::Validation(&result))?;
+        self.log(Event::Validation(Box::new(result.clone().into())))?;
         self.meter
             .update(|reading| reading.validation = Some(result.clone()));
         self.progress.validations.push(result);
@@ -255,9 +258,9 @@ impl Run {
         self.checkpoints
             .prune(self.keep_checkpoints, best)
             .map_err(TrainError::Save)?;
-        self.log(&Event::Checkpoint {
+        self.log(Event::Checkpoint {
             step: self.progress.step,
-            path: &path,
+            path,
         })
     }
 
@@ -298,9 +301,18 @@ impl Run {
         }
     }
 
-    pub fn log(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
+    pub fn log(&mut self, event: Event) -> Result<(), TrainError> {
         let written = self.log.write(event);
-        written.map_err(TrainError::output(self.log.path()))
+        written.map_err(TrainError::output(self.log.path()))?;
+        Ok(())
+    }
+}
+
+/// A struct's fields by name.
+fn map(fields: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(fields) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
     }
 }
 

@@ -169,6 +169,7 @@ impl Session<'_> {
             epoch: self.run.progress.epoch + 1,
             loss: 0.0,
             top1: 0.0,
+            top5: None,
             lr,
             grad_norm: None,
             images: 0,
@@ -301,7 +302,10 @@ impl Session<'_> {
     fn stop(&mut self, classifier: &Classifier) -> Result<Ending, TrainError> {
         self.run.save(classifier)?;
         let step = self.run.progress.step;
-        self.run.log(&Event::Interrupted { step })?;
+        self.run.log(Event::Interrupted {
+            step,
+            reason: "asked to stop".to_owned(),
+        })?;
         Ok(Ending::Stopped)
     }
 

@@ -208,11 +208,10 @@ impl Trainer {
         let (mut run, ending, classifier) = launch(run, classifier, display, &out)?;
         match ending {
             Err(error) => {
-                let (step, message) = (run.progress.step, error.to_string());
                 // The error itself matters more than a log that may be on the same full disk.
-                let _ = run.log(&Event::Failed {
-                    step,
-                    error: &message,
+                let _ = run.log(Event::Failed {
+                    step: run.progress.step,
+                    error: error.to_string(),
                 });
                 Err(error)
             }
@@ -294,9 +293,9 @@ impl Trainer {
             Start::Checkpoint(checkpoint, path) => {
                 restore(&mut run, &mut classifier, *checkpoint, path, &plain)?;
                 run.restore_broken();
-                run.log(&Event::Resume {
+                run.log(Event::Resume {
                     step: run.progress.step,
-                    device: &device.name,
+                    device: device.name.clone(),
                 })?;
             }
         }
@@ -329,7 +328,7 @@ fn write_results(
     weights::save(weights, &classifier.model, &metadata, Precision::Full)?;
     let path = out.join(SUMMARY_FILE);
     summary.save(&path).map_err(TrainError::output(&path))?;
-    run.log(&Event::Finished {
+    run.log(Event::Finished {
         step: run.progress.step,
     })?;
     Ok(summary)
