@@ -170,6 +170,32 @@ pub struct Start {
     pub telemetry_every: u64,
 }
 
+/// What the workspace pins; Burn itself does not tell.
+const BURN_VERSION: &str = "0.22.1";
+
+impl Start {
+    /// A start of `program` (name and version), built from git revision `revision`, as the process was called;
+    /// all else empty.
+    #[must_use]
+    pub fn of_program(program: String, revision: Option<String>) -> Self {
+        // Our crates all have the same version.
+        let versions = [
+            ("bn-inception", env!("CARGO_PKG_VERSION")),
+            ("burn", BURN_VERSION),
+        ];
+        let versions = versions.into_iter();
+        Self {
+            program,
+            revision,
+            versions: versions
+                .map(|(name, version)| (name.to_owned(), version.to_owned()))
+                .collect(),
+            command: std::env::args().collect(),
+            ..Self::default()
+        }
+    }
+}
+
 /// The numbers of one optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepFacts {
@@ -208,4 +234,17 @@ pub enum WarningKind {
     /// Anything else.
     #[serde(other)]
     Other,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn burn_is_the_one_that_is_pinned() {
+        let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+        let manifest = std::fs::read_to_string(workspace).unwrap();
+        let pinned = format!("burn = {{ version = \"={BURN_VERSION}\"");
+        assert!(manifest.contains(&pinned), "{pinned}");
+    }
 }
