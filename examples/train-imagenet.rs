@@ -149,6 +149,7 @@ fn train(arguments: Arguments) -> Result<Outcome, TrainError> {
             accumulate: arguments.accumulate,
             clip_norm: arguments.clip_norm,
             seed: arguments.seed,
+            ..Choices::default()
         },
         resume: arguments.resume,
         device: arguments.device.parse::<DeviceSpec>()?,

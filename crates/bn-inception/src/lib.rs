@@ -19,7 +19,7 @@ pub use config::{
 pub use conv::ConvUnit;
 pub use device::{DeviceError, DeviceSpec, OpenDevice};
 pub use inception::InceptionBlock;
-pub use model::{Features, Model};
+pub use model::{Features, Model, UnknownEndPoint};
 pub use plan::{BlockPlan, Plan, PoolBranch, StemPlan};
 pub use preprocess::Preprocess;
 pub use preset::{Preset, UnknownPreset};
