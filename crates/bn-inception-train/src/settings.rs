@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use bn_inception::weights::Metadata;
 use bn_inception::{
-    BnInceptionConfig, ConfigError, Preprocess, Preset, UnknownEndPoint, UnknownPreset,
+    BnInceptionConfig, ConfigError, Normalization, Preprocess, Preset, UnknownEndPoint,
+    UnknownPreset,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -148,6 +149,14 @@ pub enum SettingsError {
     /// The network cannot be frozen up to there.
     #[error("--freeze: {0}")]
     Freeze(#[from] UnknownEndPoint),
+    /// Weights without batch normalisation to train with.
+    #[error(
+        "--weights {weights}: folded for inference, which cannot be undone; fine-tune the weights they were made from"
+    )]
+    Folded {
+        /// The weights' name or path.
+        weights: String,
+    },
     /// A choice that only fine-tuning has.
     #[error("--{flag} needs --weights, the weights to start from")]
     NeedsWeights {
@@ -235,6 +244,10 @@ impl Choices {
                 return Err(SettingsError::OfWeights { flag });
             }
         }
+        let weights = self.weights.clone().unwrap_or_default();
+        if base.config.normalization == Normalization::Folded {
+            return Err(SettingsError::Folded { weights });
+        }
         let lr = self.lr.unwrap_or(recipe.learning_rate);
         settings.preset = Preset::of(&base.config)
             .map_or("other", Preset::name)
@@ -242,7 +255,7 @@ impl Choices {
         settings.width = base.config.width;
         settings.image_size = base.preprocess.size as usize;
         settings.fine_tune = Some(FineTune {
-            weights: self.weights.clone().unwrap_or_default(),
+            weights,
             freeze: self.freeze.clone(),
             lr,
             head_lr: self.head_lr.unwrap_or(HEAD_FACTOR * lr),
