@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bn_inception::DeviceSpec;
+use bn_inception_examples::REVISION;
 use bn_inception_examples::training::{default_out, finish, status};
 use bn_inception_train::{Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer};
 use clap::Parser;
@@ -110,6 +111,8 @@ fn tune(arguments: Arguments) -> Result<Outcome, TrainError> {
         } else {
             Display::Auto
         },
+        program: concat!("fine-tune ", env!("CARGO_PKG_VERSION")).to_owned(),
+        revision: REVISION.map(str::to_owned),
         ..TrainConfig::new(out)
     };
     let status = status(arguments.json);

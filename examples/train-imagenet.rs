@@ -11,9 +11,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bn_inception::DeviceSpec;
+use bn_inception_examples::REVISION;
 use bn_inception_examples::training::{default_out, finish, status};
 use bn_inception_train::{
-    CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer,
+    CheckpointEvery, Choices, Display, Outcome, StopSignal, TELEMETRY_EVERY, TrainConfig,
+    TrainError, Trainer,
 };
 use clap::Parser;
 
@@ -102,6 +104,10 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 3)]
     keep_checkpoints: usize,
 
+    /// Look inside the network every N steps, for the run log and TensorBoard; 0 for never
+    #[arg(long, value_name = "N", default_value_t = TELEMETRY_EVERY)]
+    telemetry_every: u64,
+
     /// Print the summary as JSON on standard output, and progress on standard error
     #[arg(long)]
     json: bool,
@@ -151,6 +157,9 @@ fn train(arguments: Arguments) -> Result<Outcome, TrainError> {
         } else {
             Display::Auto
         },
+        telemetry_every: arguments.telemetry_every,
+        program: concat!("train-imagenet ", env!("CARGO_PKG_VERSION")).to_owned(),
+        revision: REVISION.map(str::to_owned),
         ..defaults
     };
     let status = status(arguments.json);

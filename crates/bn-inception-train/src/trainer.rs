@@ -1,6 +1,6 @@
 //! The trainer: from a user's choices to trained weights.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use crate::checkpoint::{Checkpoint, DataFacts};
 use crate::checkpoint_folder::CheckpointFolder;
 use crate::console::{self, Console};
-use crate::dataset::{ImageFolder, Split};
+use crate::dataset::{ImageFolder, Split, fingerprint};
 use crate::drawn;
 use crate::ema::Ema;
 use crate::error::TrainError;
@@ -26,16 +26,17 @@ use crate::interrupt::StopSignal;
 use crate::loader::{ImageLoader, LoaderOptions};
 use crate::meter::Meter;
 use crate::metric_log::NoMetricLog;
+use crate::observe::{Monitor, Observer, Probe, TELEMETRY_EVERY};
 use crate::output::{
-    CHECKPOINT_FOLDER, DRAWN_FOLDER, LOG_FILE, SUMMARY_FILE, WEIGHTS_FILE, check_out,
-    make_writable, newest_checkpoint,
+    CHECKPOINT_FOLDER, DRAWN_FOLDER, LOG_FILE, SUMMARY_FILE, TENSORBOARD_FOLDER, WEIGHTS_FILE,
+    check_out, make_writable, newest_checkpoint,
 };
 use crate::parameters;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::restore::{check_data, restore};
 use crate::run::{CheckpointEvery, Run, parameter_count};
-use crate::run_log::{Event, RunLog};
+use crate::run_log::{Event, Journal, RunLog, Sink, Start, TensorBoard, WarningKind};
 use crate::settings::{Choices, Settings, SettingsError};
 use crate::sgd::Sgd;
 use crate::step::Classifier;
@@ -79,6 +80,14 @@ pub struct TrainConfig {
     pub keep_checkpoints: usize,
     /// Where to show progress.
     pub display: Display,
+    /// Optimizer steps from one look inside the network to the next, 0 for none.
+    pub telemetry_every: u64,
+    /// Whether to write TensorBoard's event files, besides the run log.
+    pub tensorboard: bool,
+    /// The program that trains, with its version, for the run log.
+    pub program: String,
+    /// Git revision of its source, for the run log.
+    pub revision: Option<String>,
 }
 
 impl TrainConfig {
@@ -96,6 +105,10 @@ impl TrainConfig {
             checkpoint_every: CheckpointEvery::default(),
             keep_checkpoints: 3,
             display: Display::default(),
+            telemetry_every: TELEMETRY_EVERY,
+            tensorboard: true,
+            program: concat!("bn-inception-train ", env!("CARGO_PKG_VERSION")).to_owned(),
+            revision: None,
         }
     }
 }
@@ -123,10 +136,10 @@ pub struct Trainer {
     device: OpenDevice,
     train: ImageFolder,
     val: ImageFolder,
-    start: Start,
+    start: Beginning,
 }
 
-enum Start {
+enum Beginning {
     New,
     FineTune(Box<Base>),
     Checkpoint(Box<Checkpoint>, PathBuf),
@@ -143,21 +156,21 @@ impl Trainer {
         let (settings, start) = match (config.resume, &config.choices.weights) {
             (false, None) => (
                 config.choices.settings(config.data.clone(), None)?,
-                Start::New,
+                Beginning::New,
             ),
             (false, Some(weights)) => {
                 let base = Base::open(weights, &device)?;
                 let settings = config
                     .choices
                     .settings(config.data.clone(), Some(&base.metadata))?;
-                (settings, Start::FineTune(Box::new(base)))
+                (settings, Beginning::FineTune(Box::new(base)))
             }
             (true, _) => {
                 let (checkpoint, path) = newest_checkpoint(&config.out)?;
                 config.choices.check_against(&checkpoint.settings)?;
                 let mut settings = checkpoint.settings.clone();
                 settings.data = config.data.clone().or(settings.data);
-                (settings, Start::Checkpoint(Box::new(checkpoint), path))
+                (settings, Beginning::Checkpoint(Box::new(checkpoint), path))
             }
         };
         check_out(&config.out, config.resume)?;
@@ -178,7 +191,7 @@ impl Trainer {
         let val = ImageFolder::open_split(&folder, Split::Val)?;
         train.check_same_classes(&val)?;
         settings.network(train.classes().len())?;
-        if let Start::Checkpoint(checkpoint, path) = &start {
+        if let Beginning::Checkpoint(checkpoint, path) = &start {
             check_data(&checkpoint.data, &facts(&train, &val), path)?;
         }
         make_writable(&config.out)?;
@@ -216,14 +229,24 @@ impl Trainer {
         let display = self.config.display;
         let device_name = self.device.name.clone();
         let (run, classifier) = self.prepare(stop)?;
-        let (mut run, ending, classifier) = launch(run, classifier, display, &out)?;
-        match ending {
+        let journal = run.journal.clone();
+        let monitor = Monitor::start(journal.clone());
+        let launched = launch(run, classifier, display, &out);
+        drop(monitor);
+        let (mut run, ending, classifier) = launched?;
+        let outcome = match ending {
             Err(error) => {
-                let (step, message) = (run.progress.step, error.to_string());
+                if let TrainError::NotFinite { .. } = &error {
+                    let _ = run.log(Event::Warning {
+                        step: run.progress.step,
+                        kind: WarningKind::NotFinite,
+                        message: error.to_string(),
+                    });
+                }
                 // The error itself matters more than a log that may be on the same full disk.
-                let _ = run.log(&Event::Failed {
-                    step,
-                    error: &message,
+                let _ = run.log(Event::Failed {
+                    step: run.progress.step,
+                    error: error.to_string(),
                 });
                 Err(error)
             }
@@ -232,10 +255,12 @@ impl Trainer {
                 out,
             }),
             Ok(Ending::Finished) => {
-                let summary = write_results(&mut run, &classifier, device_name, &out)?;
-                Ok(Outcome::Finished(Box::new(summary)))
+                let summary = write_results(&mut run, &classifier, device_name, &out);
+                summary.map(|summary| Outcome::Finished(Box::new(summary)))
             }
-        }
+        };
+        journal.close();
+        outcome
     }
 
     /// The run at its beginning, or where its checkpoint was taken, and its network.
@@ -250,11 +275,23 @@ impl Trainer {
             start,
         } = self;
         let data = facts(&train, &val);
+        let origin = Start {
+            program: config.program,
+            versions: versions(),
+            revision: config.revision,
+            command: std::env::args().collect(),
+            device: device.name.clone(),
+            dataset: fingerprint([&train, &val]),
+            telemetry_every: config.telemetry_every,
+            ..Start::default()
+        };
         let plain = device.device;
         let training_device = plain.clone().autodiff();
         let network = settings.network(data.classes.len())?;
         let (model, start) = match start {
-            Start::FineTune(base) => (base.start(network.classes, settings.seed), Start::New),
+            Beginning::FineTune(base) => {
+                (base.start(network.classes, settings.seed), Beginning::New)
+            }
             start => (network.init_seeded(&training_device, settings.seed), start),
         };
         let mut model = model.map_err(SettingsError::from)?;
@@ -273,6 +310,10 @@ impl Trainer {
             strict: config.strict,
         };
         let augment = recipe.augment(preprocess.size);
+        let probe = match config.telemetry_every {
+            0 => Probe::none(),
+            _ => Probe::new(&val, &preprocess, &plain),
+        };
         let (train, val) = (Arc::new(train), Arc::new(val));
         let train_loader = ImageLoader::train(train, preprocess.clone(), augment, options, &plain)?;
         let valid_loader = ImageLoader::eval(val, preprocess, options, &plain)?;
@@ -280,7 +321,6 @@ impl Trainer {
         let batches_per_epoch = train_loader.batches();
         let steps_per_epoch = batches_per_epoch.div_ceil(settings.accumulate) as u64;
         let total_steps = settings.total_steps(steps_per_epoch);
-        let log_path = config.out.join(LOG_FILE);
         let checkpoints = CheckpointFolder::new(config.out.join(CHECKPOINT_FOLDER));
         checkpoints.prepare().map_err(TrainError::Save)?;
         let average = parameters::values(&classifier.model);
@@ -299,7 +339,8 @@ impl Trainer {
             stop: stop.clone(),
             sgd: Sgd::new(recipe.optimizer),
             ema: recipe.ema.map(|decay| Ema::new(decay, average)),
-            log: RunLog::open(&log_path).map_err(TrainError::output(&log_path))?,
+            journal: open_journal(&config.out, config.tensorboard)?,
+            observer: Observer::new(config.telemetry_every, probe),
             checkpoints,
             checkpoint_every: config.checkpoint_every,
             keep_checkpoints: config.keep_checkpoints.max(1),
@@ -308,13 +349,13 @@ impl Trainer {
             logged_broken: BTreeSet::new(),
         };
         match start {
-            Start::New | Start::FineTune(_) => run.begin(&classifier, &device.name)?,
-            Start::Checkpoint(checkpoint, path) => {
+            Beginning::New | Beginning::FineTune(_) => run.begin(&classifier, origin)?,
+            Beginning::Checkpoint(checkpoint, path) => {
                 restore(&mut run, &mut classifier, *checkpoint, path, &plain)?;
                 run.restore_broken();
-                run.log(&Event::Resume {
+                run.log(Event::Resume {
                     step: run.progress.step,
-                    device: &device.name,
+                    device: origin.device,
                 })?;
             }
         }
@@ -347,7 +388,7 @@ fn write_results(
     weights::save(weights, &classifier.model, &metadata, Precision::Full)?;
     let path = out.join(SUMMARY_FILE);
     summary.save(&path).map_err(TrainError::output(&path))?;
-    run.log(&Event::Finished {
+    run.log(Event::Finished {
         step: run.progress.step,
     })?;
     Ok(summary)
@@ -404,10 +445,51 @@ fn launch(
     }
 }
 
+/// The run's log with the sinks that are always there.
+fn open_journal(out: &Path, tensorboard: bool) -> Result<Journal, TrainError> {
+    let path = out.join(LOG_FILE);
+    let log = RunLog::open(&path).map_err(TrainError::output(&path))?;
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if tensorboard {
+        let folder = out.join(TENSORBOARD_FOLDER);
+        let sink = TensorBoard::create(&folder).map_err(TrainError::output(&folder))?;
+        sinks.push(Box::new(sink));
+    }
+    Ok(Journal::new(log, sinks))
+}
+
+/// Version of each crate that shapes the numbers of a run. Ours all have the same.
+fn versions() -> BTreeMap<String, String> {
+    let versions = [
+        ("bn-inception", env!("CARGO_PKG_VERSION")),
+        ("burn", BURN_VERSION),
+    ];
+    let versions = versions.into_iter();
+    versions
+        .map(|(name, version)| (name.to_owned(), version.to_owned()))
+        .collect()
+}
+
+/// What the workspace pins; Burn itself does not tell.
+const BURN_VERSION: &str = "0.22.1";
+
 fn facts(train: &ImageFolder, val: &ImageFolder) -> DataFacts {
     DataFacts {
         classes: train.classes().to_vec(),
         train_images: train.len(),
         val_images: val.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn burn_is_the_one_that_is_pinned() {
+        let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+        let manifest = std::fs::read_to_string(workspace).unwrap();
+        let pinned = format!("burn = {{ version = \"={BURN_VERSION}\"");
+        assert!(manifest.contains(&pinned), "{pinned}");
     }
 }

@@ -47,7 +47,7 @@ pub struct View {
     pub area: CropRect,
     /// Whether left and right are swapped then.
     pub mirrored: bool,
-    /// How many of the crops are this very view: in a square image three squares are one.
+    /// How many of the crops are this very view: in a square image, say, three squares are one.
     pub count: u32,
 }
 
@@ -64,7 +64,7 @@ impl Crops {
     /// The different views of an image of `width` × `height` pixels; their counts add up to [`Self::count`].
     ///
     /// Each is cut from the original and scaled once. Scaling the image first and cutting then gives the same pixels,
-    /// but for the whole squares of [`Crops::Many`], which it would scale twice.
+    /// but for the whole squares of [`Crops::Many`], which it would scale twice: here they are the same at each scale.
     pub fn views(self, preprocess: &Preprocess, width: u32, height: u32) -> Vec<View> {
         let size = f64::from(preprocess.size);
         let mut views = Vec::new();
@@ -235,9 +235,15 @@ mod tests {
                 assert_eq!(sum, crops.count(), "{crops} of {width}x{height}");
             }
         }
-        // One square instead of three.
-        assert_eq!(Crops::Many.views(&preprocess, 224, 224).len(), 48);
-        assert_eq!(Crops::Many.views(&preprocess, 500, 375).len(), 144);
+        // One square instead of three, and it is the same at each scale.
+        assert_eq!(
+            Crops::Many.views(&preprocess, 224, 224).len(),
+            2 * (4 * 5 + 1)
+        );
+        assert_eq!(
+            Crops::Many.views(&preprocess, 512, 256).len(),
+            2 * 3 * (4 * 5 + 1)
+        );
         assert_eq!(Crops::Ten.views(&preprocess, 500, 375).len(), 10);
     }
 
@@ -261,7 +267,6 @@ mod tests {
         assert_eq!(Crops::Ten.views(&Preprocess::tf_slim(), 512, 256), views);
     }
 
-    /// The areas of the unmirrored views, at the scale of the short side in the table.
     #[test]
     fn many_crops_are_six_of_three_squares_of_four_scales() {
         // Image, input size; then scale by scale its short side, and the three squares' upper left corners.
@@ -294,27 +299,42 @@ mod tests {
                 ..Preprocess::cadene()
             };
             let views = Crops::Many.views(&preprocess, width, height);
-            let mut upright = views.iter().filter(|view| !view.mirrored);
+            let mut expected = Vec::new();
             let size = f64::from(size);
             for (short, squares) in scales {
                 let scale = short / f64::from(width.min(height));
                 for [x, y] in squares {
                     let (far, half) = (short - size, (short - size) / 2.0);
-                    for (dx, dy, side) in [
-                        (0.0, 0.0, size),
-                        (far, 0.0, size),
-                        (0.0, far, size),
-                        (far, far, size),
-                        (half, half, size),
-                        (0.0, 0.0, short),
+                    for [left, top, side] in [
+                        [x, y, size],
+                        [x + far, y, size],
+                        [x, y + far, size],
+                        [x + far, y + far, size],
+                        [x + half, y + half, size],
+                        [x, y, short],
                     ] {
-                        let view = upright.next().unwrap();
-                        assert_eq!(at_scale_of(view, scale), [x + dx, y + dy, side, side]);
+                        expected.push([left, top, side, side].map(|pixels| pixels / scale));
                     }
                 }
             }
-            assert!(upright.next().is_none());
-            assert_eq!(views.iter().filter(|view| view.mirrored).count(), 72);
+            for mirrored in [false, true] {
+                let views = views.iter().filter(|view| view.mirrored == mirrored);
+                let found: Vec<_> = views
+                    .map(|view| (at_scale_of(view, 1.0), view.count))
+                    .collect();
+                for (area, count) in &found {
+                    let same = |other: &&[f64; 4]| {
+                        area.iter().zip(**other).all(|(a, b)| (a - b).abs() < 1e-5)
+                    };
+                    assert_eq!(
+                        expected.iter().filter(same).count(),
+                        *count as usize,
+                        "{area:?}"
+                    );
+                }
+                let total: u32 = found.iter().map(|(_, count)| count).sum();
+                assert_eq!(total, 72);
+            }
         }
     }
 
