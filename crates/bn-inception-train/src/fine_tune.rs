@@ -6,16 +6,18 @@
 use std::path::{Path, PathBuf};
 
 use bn_inception::weights::{self, Metadata, WeightsError};
-use bn_inception::{BnInceptionConfig, ConfigError, Model, OpenDevice, Preprocess};
+use bn_inception::{BnInceptionConfig, ConfigError, Model, Normalization, OpenDevice, Preprocess};
 use serde::{Deserialize, Serialize};
 
 use crate::drawn::DrawnConfig;
 use crate::parameters::NamedTensors;
+use crate::recipe::Recipe;
+use crate::settings::{Choices, SettingsError};
 
 /// Tensors of the classifier, which starts anew and learns at a rate of its own.
 const HEAD: &str = "classifier.";
 /// How much faster than the rest the classifier learns unless the user says otherwise.
-pub(crate) const HEAD_FACTOR: f64 = 10.0;
+const HEAD_FACTOR: f64 = 10.0;
 
 /// What a run takes from the weights it starts from, and how it treats them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +58,65 @@ impl Base {
 }
 
 impl FineTune {
+    /// What `choices` make of the weights that say `base` about themselves.
+    pub(crate) fn choose(
+        choices: &Choices,
+        base: &Metadata,
+        recipe: &Recipe,
+    ) -> Result<Self, SettingsError> {
+        let given = [
+            ("preset", choices.preset.is_some()),
+            ("width", choices.width.is_some()),
+            ("image-size", choices.image_size.is_some()),
+        ];
+        if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+            return Err(SettingsError::OfWeights { flag });
+        }
+        let weights = choices.weights.clone().unwrap_or_default();
+        if base.config.normalization == Normalization::Folded {
+            return Err(SettingsError::Folded { weights });
+        }
+        let lr = choices.lr.unwrap_or(recipe.learning_rate);
+        Ok(Self {
+            weights,
+            freeze: choices.freeze.clone(),
+            lr,
+            head_lr: choices.head_lr.unwrap_or(HEAD_FACTOR * lr),
+            network: base.config.clone(),
+            preprocess: base.preprocess.clone(),
+        })
+    }
+
+    /// Nothing, if `choices` for a run from scratch have nothing that only fine-tuning has.
+    pub(crate) fn refuse(choices: &Choices) -> Result<Option<Self>, SettingsError> {
+        let given = [
+            ("freeze", choices.freeze.is_some()),
+            ("lr", choices.lr.is_some()),
+            ("head-lr", choices.head_lr.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(SettingsError::NeedsWeights { flag }),
+            None => Ok(None),
+        }
+    }
+
+    /// Checks the learning rates and the end point.
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        for (flag, lr) in [("lr", self.lr), ("head-lr", self.head_lr)] {
+            if !lr.is_finite() || lr <= 0.0 {
+                return Err(SettingsError::Range {
+                    flag,
+                    found: lr.to_string(),
+                    expected: "a positive number",
+                });
+            }
+        }
+        if let Some(end_point) = &self.freeze {
+            self.network.count_through(end_point)?;
+        }
+        Ok(())
+    }
+
     /// The images drawn for a run without data of its own: few, of few classes, at the weights' size.
     pub(crate) fn drawn(&self) -> DrawnConfig {
         DrawnConfig {

@@ -7,14 +7,13 @@ use std::path::PathBuf;
 
 use bn_inception::weights::Metadata;
 use bn_inception::{
-    BnInceptionConfig, ConfigError, Normalization, Preprocess, Preset, UnknownEndPoint,
-    UnknownPreset,
+    BnInceptionConfig, ConfigError, Preprocess, Preset, UnknownEndPoint, UnknownPreset,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::drawn::DrawnConfig;
-use crate::fine_tune::{FineTune, HEAD_FACTOR};
+use crate::fine_tune::FineTune;
 use crate::recipe::{Recipe, UnknownRecipe};
 
 /// The choices a user may leave open, as given: `None` means "the default", or, for a run that is
@@ -202,6 +201,10 @@ impl Choices {
             return Err(SettingsError::TwoLengths);
         }
         let recipe = Recipe::named(self.recipe.as_deref().unwrap_or(defaults.recipe))?;
+        let fine_tune = match base {
+            Some(base) => Some(FineTune::choose(self, base, &recipe)?),
+            None => FineTune::refuse(self)?,
+        };
         let preset: Preset = self.preset.as_deref().unwrap_or(defaults.preset).parse()?;
         let mut settings = Settings {
             data,
@@ -220,62 +223,15 @@ impl Choices {
             seed: self.seed.unwrap_or(0),
             fine_tune: None,
         };
-        match base {
-            Some(base) => self.start_from(base, &recipe, &mut settings)?,
-            None => self.start_from_nothing()?,
+        if let Some(fine_tune) = fine_tune {
+            let network = &fine_tune.network;
+            settings.preset = Preset::of(network).map_or("other", Preset::name).to_owned();
+            settings.width = network.width;
+            settings.image_size = fine_tune.preprocess.size as usize;
+            settings.fine_tune = Some(fine_tune);
         }
         settings.check()?;
         Ok(settings)
-    }
-
-    /// Puts what comes with the weights into `settings`.
-    fn start_from(
-        &self,
-        base: &Metadata,
-        recipe: &Recipe,
-        settings: &mut Settings,
-    ) -> Result<(), SettingsError> {
-        for (flag, given) in [
-            ("preset", self.preset.is_some()),
-            ("width", self.width.is_some()),
-            ("image-size", self.image_size.is_some()),
-        ] {
-            if given {
-                return Err(SettingsError::OfWeights { flag });
-            }
-        }
-        let weights = self.weights.clone().unwrap_or_default();
-        if base.config.normalization == Normalization::Folded {
-            return Err(SettingsError::Folded { weights });
-        }
-        let lr = self.lr.unwrap_or(recipe.learning_rate);
-        settings.preset = Preset::of(&base.config)
-            .map_or("other", Preset::name)
-            .to_owned();
-        settings.width = base.config.width;
-        settings.image_size = base.preprocess.size as usize;
-        settings.fine_tune = Some(FineTune {
-            weights,
-            freeze: self.freeze.clone(),
-            lr,
-            head_lr: self.head_lr.unwrap_or(HEAD_FACTOR * lr),
-            network: base.config.clone(),
-            preprocess: base.preprocess.clone(),
-        });
-        Ok(())
-    }
-
-    fn start_from_nothing(&self) -> Result<(), SettingsError> {
-        for (flag, given) in [
-            ("freeze", self.freeze.is_some()),
-            ("lr", self.lr.is_some()),
-            ("head-lr", self.head_lr.is_some()),
-        ] {
-            if given {
-                return Err(SettingsError::NeedsWeights { flag });
-            }
-        }
-        Ok(())
     }
 
     /// Checks that nothing chosen contradicts `settings`, those of a run to be resumed.
@@ -349,13 +305,7 @@ impl Settings {
             range(fine, "clip-norm", norm.to_string(), "a positive number")?;
         }
         if let Some(fine_tune) = &self.fine_tune {
-            for (flag, lr) in [("lr", fine_tune.lr), ("head-lr", fine_tune.head_lr)] {
-                let fine = lr.is_finite() && lr > 0.0;
-                range(fine, flag, lr.to_string(), "a positive number")?;
-            }
-            if let Some(end_point) = &fine_tune.freeze {
-                fine_tune.network.count_through(end_point)?;
-            }
+            fine_tune.check()?;
         }
         self.network(2)?;
         Ok(())

@@ -197,7 +197,7 @@ fn a_stopped_run_resumes_to_the_same_bits_without_the_weights_it_began_with() {
     // A signal given beforehand stops each session after one step.
     let stopped = folder.path().join("stopped");
     let stop = StopSignal::new();
-    stop.stop();
+    stop.stop("test");
     let outcome = train(config(&base, &data, &stopped), &stop).unwrap();
     assert!(
         matches!(outcome, Outcome::Stopped { step: 1, .. }),
@@ -265,7 +265,7 @@ fn what_cannot_be_fine_tuned_is_one_clear_line() {
     );
 
     let stop = StopSignal::new();
-    stop.stop();
+    stop.stop("test");
     let stopped = folder.path().join("stopped");
     train(config(&base, &data, &stopped), &stop).unwrap();
     let other = TrainConfig {

@@ -176,7 +176,7 @@ fn add_both(views: &mut Vec<View>, area: CropRect) {
 fn add(views: &mut Vec<View>, area: CropRect, mirrored: bool) {
     let mut same = views
         .iter_mut()
-        .filter(|view| view.area == area && view.mirrored == mirrored);
+        .filter(|view| view.mirrored == mirrored && is_same(view.area, area));
     match same.next() {
         Some(view) => view.count += 1,
         None => views.push(View {
@@ -185,6 +185,12 @@ fn add(views: &mut Vec<View>, area: CropRect, mirrored: bool) {
             count: 1,
         }),
     }
+}
+
+/// Whether two areas differ by rounding errors at most.
+fn is_same(a: CropRect, b: CropRect) -> bool {
+    let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
+    near(a.left, b.left) && near(a.top, b.top) && near(a.width, b.width) && near(a.height, b.height)
 }
 
 impl fmt::Display for Crops {
