@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bn_inception::Preprocess;
 use bn_inception::device::{DeviceSpec, OpenDevice};
 use bn_inception::weights::{self, Metadata, Precision};
 use burn::optim::SgdConfig as BurnSgdConfig;
@@ -22,6 +21,7 @@ use crate::dataset::{ImageFolder, Split, fingerprint};
 use crate::drawn;
 use crate::ema::Ema;
 use crate::error::TrainError;
+use crate::fine_tune::Base;
 use crate::interrupt::StopSignal;
 use crate::loader::{ImageLoader, LoaderOptions};
 use crate::meter::Meter;
@@ -141,6 +141,7 @@ pub struct Trainer {
 
 enum Beginning {
     New,
+    FineTune(Box<Base>),
     Checkpoint(Box<Checkpoint>, PathBuf),
 }
 
@@ -151,12 +152,20 @@ impl Trainer {
     /// # Errors
     /// [`TrainError`], before anything in the output folder is changed.
     pub fn new(config: TrainConfig, mut status: impl FnMut(&str)) -> Result<Self, TrainError> {
-        let (settings, start) = match config.resume {
-            false => (
-                config.choices.settings(config.data.clone())?,
+        let device = config.device.open()?;
+        let (settings, start) = match (config.resume, &config.choices.weights) {
+            (false, None) => (
+                config.choices.settings(config.data.clone(), None)?,
                 Beginning::New,
             ),
-            true => {
+            (false, Some(weights)) => {
+                let base = Base::open(weights, &device)?;
+                let settings = config
+                    .choices
+                    .settings(config.data.clone(), Some(&base.metadata))?;
+                (settings, Beginning::FineTune(Box::new(base)))
+            }
+            (true, _) => {
                 let (checkpoint, path) = newest_checkpoint(&config.out)?;
                 config.choices.check_against(&checkpoint.settings)?;
                 let mut settings = checkpoint.settings.clone();
@@ -166,7 +175,6 @@ impl Trainer {
         };
         check_out(&config.out, config.resume)?;
         let recipe = settings.recipe()?;
-        let device = config.device.open()?;
         status(&format!("device: {}", device.name));
 
         let folder = match &settings.data {
@@ -175,7 +183,7 @@ impl Trainer {
                 make_writable(&config.out)?;
                 let folder = config.out.join(DRAWN_FOLDER);
                 status("drawing the embedded images");
-                drawn::draw_dataset(&folder, &drawn::DrawnConfig::default())?;
+                drawn::draw_dataset(&folder, &settings.drawn())?;
                 folder
             }
         };
@@ -275,13 +283,22 @@ impl Trainer {
         };
         let plain = device.device;
         let training_device = plain.clone().autodiff();
-        let model = settings
-            .network(data.classes.len())?
-            .init_seeded(&training_device, settings.seed)
-            .map_err(SettingsError::from)?;
+        let network = settings.network(data.classes.len())?;
+        let (model, start) = match start {
+            Beginning::FineTune(base) => {
+                (base.start(network.classes, settings.seed), Beginning::New)
+            }
+            start => (network.init_seeded(&training_device, settings.seed), start),
+        };
+        let mut model = model.map_err(SettingsError::from)?;
+        if let Some(end_point) = settings.frozen() {
+            model = model
+                .freeze_through(end_point)
+                .map_err(SettingsError::from)?;
+        }
         let mut classifier = Classifier::new(model, recipe.label_smoothing);
 
-        let preprocess = Preprocess::imagenet(settings.image_size as u32);
+        let preprocess = settings.preprocess();
         let options = LoaderOptions {
             batch_size: settings.batch_size,
             workers: config.workers,
@@ -328,7 +345,7 @@ impl Trainer {
             logged_broken: BTreeSet::new(),
         };
         match start {
-            Beginning::New => run.begin(&classifier, origin)?,
+            Beginning::New | Beginning::FineTune(_) => run.begin(&classifier, origin)?,
             Beginning::Checkpoint(checkpoint, path) => {
                 restore(&mut run, &mut classifier, *checkpoint, path, &plain)?;
                 run.restore_broken();
@@ -359,7 +376,7 @@ fn write_results(
     let summary = run.summary(device, parameters, out.join(WEIGHTS_FILE));
     let metadata = Metadata {
         config: classifier.model.config().clone(),
-        preprocess: Preprocess::imagenet(run.settings.image_size as u32),
+        preprocess: run.settings.preprocess(),
         labels: run.labels(),
         facts: summary.facts(),
     };
