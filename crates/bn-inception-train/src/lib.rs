@@ -40,6 +40,7 @@ pub mod interrupt;
 pub mod loader;
 pub mod meter;
 mod metric_log;
+mod observe;
 mod output;
 pub mod parameters;
 mod prefetch;
@@ -60,6 +61,7 @@ pub mod trainer;
 
 pub use error::TrainError;
 pub use interrupt::StopSignal;
+pub use observe::{TELEMETRY_EVERY, percentile};
 pub use run::CheckpointEvery;
 pub use settings::{Choices, Settings};
 pub use summary::Summary;

@@ -18,6 +18,7 @@ use bn_inception::preprocess::{Preprocess, PreprocessError};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use image::RgbImage;
 use rand::seq::SliceRandom;
 
 use crate::augment::{Augment, Purpose, generator};
@@ -245,6 +246,17 @@ impl ImageLoader {
         &self.source.broken
     }
 
+    /// Image `index` of the dataset as an evaluation sees it, with its name; `None` if it cannot be
+    /// decoded, which is not noted here.
+    pub(crate) fn picture(&self, index: usize) -> Option<(String, RgbImage)> {
+        let Source {
+            folder, preprocess, ..
+        } = self.source.as_ref();
+        let decoded = (self.source.decode)(&folder.path(index)).ok()?;
+        let image = preprocess.eval_image(&decoded).ok()?;
+        Some((folder.name(index), image))
+    }
+
     /// Counts images as broken that were found to be so before a run was resumed.
     pub(crate) fn restore_broken(&self, reasons: BTreeMap<usize, String>) {
         for (index, reason) in reasons {
@@ -380,7 +392,6 @@ impl DataLoaderIterator<ImageBatch> for ImageBatches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::RgbImage;
 
     #[test]
     fn a_panicking_worker_is_an_error_and_never_a_short_epoch() {

@@ -22,12 +22,14 @@
 
 use bn_inception::{Activation, BnInceptionConfig, Normalization};
 
+use serde::Serialize;
+
 use crate::augment::{Augment, GOOGLENET_MIN_AREA};
 use crate::schedule::Schedule;
 use crate::sgd::{DecayScope, SgdConfig};
 
 /// How to train: everything that is neither the network nor the data nor the length of the run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Recipe {
     /// Name on the command line.
     pub name: &'static str,

@@ -21,10 +21,11 @@ use crate::error::TrainError;
 use crate::interrupt::StopSignal;
 use crate::loader::ImageLoader;
 use crate::meter::Meter;
+use crate::observe::Observer;
 use crate::parameters::{self, NamedTensors};
-use crate::progress::{Progress, Validation};
+use crate::progress::Progress;
 use crate::recipe::Recipe;
-use crate::run_log::{Event, RunLog, Start, StepFacts};
+use crate::run_log::{Event, Journal, Start, StepFacts, ValidationReport};
 use crate::settings::Settings;
 use crate::sgd::Sgd;
 use crate::step::Classifier;
@@ -62,7 +63,8 @@ pub(crate) struct Run {
     pub stop: StopSignal,
     pub sgd: Sgd,
     pub ema: Option<Ema>,
-    pub log: RunLog,
+    pub journal: Journal,
+    pub observer: Observer,
     pub checkpoints: CheckpointFolder,
     pub checkpoint_every: CheckpointEvery,
     pub keep_checkpoints: usize,
@@ -72,20 +74,21 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Begins the run's log and saves it before its first step: it can be resumed from its first
-    /// moment on, and its output folder is taken from here on.
-    pub fn begin(&mut self, classifier: &Classifier, device: &str) -> Result<(), TrainError> {
+    /// Begins the run's log, with what `origin` says of where the run comes from, and saves it before
+    /// its first step: it can be resumed from its first moment on, and its output folder is taken from
+    /// here on.
+    pub fn begin(&mut self, classifier: &Classifier, origin: Start) -> Result<(), TrainError> {
         self.log(Event::Start(Box::new(Start {
             settings: map(&self.settings),
+            recipe: map(&self.recipe),
             seed: self.settings.seed,
-            device: device.to_owned(),
             total_steps: self.total_steps,
             total_epochs: self.total_epochs,
             train_images: self.train_loader.num_items(),
             val_images: self.valid_loader.num_items(),
             labels: self.labels(),
             parameters: parameter_count(&classifier.model),
-            ..Start::default()
+            ..origin
         })))?;
         self.save(classifier)
     }
@@ -225,8 +228,9 @@ impl Run {
     }
 
     /// Takes in a validation's result.
-    pub fn validated(&mut self, result: Validation) -> Result<(), TrainError> {
-        self.log(Event::Validation(Box::new(result.clone().into())))?;
+    pub fn validated(&mut self, report: ValidationReport) -> Result<(), TrainError> {
+        let result = report.result.clone();
+        self.log(Event::Validation(Box::new(report)))?;
         self.meter
             .update(|reading| reading.validation = Some(result.clone()));
         self.progress.validations.push(result);
@@ -302,9 +306,8 @@ impl Run {
     }
 
     pub fn log(&mut self, event: Event) -> Result<(), TrainError> {
-        let written = self.log.write(event);
-        written.map_err(TrainError::output(self.log.path()))?;
-        Ok(())
+        let written = self.journal.record(event);
+        written.map_err(TrainError::output(self.journal.path()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The trainer: from a user's choices to trained weights.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use crate::checkpoint::{Checkpoint, DataFacts};
 use crate::checkpoint_folder::CheckpointFolder;
 use crate::console::{self, Console};
-use crate::dataset::{ImageFolder, Split};
+use crate::dataset::{ImageFolder, Split, fingerprint};
 use crate::drawn;
 use crate::ema::Ema;
 use crate::error::TrainError;
@@ -26,16 +26,17 @@ use crate::interrupt::StopSignal;
 use crate::loader::{ImageLoader, LoaderOptions};
 use crate::meter::Meter;
 use crate::metric_log::NoMetricLog;
+use crate::observe::{Monitor, Observer, Probe, TELEMETRY_EVERY};
 use crate::output::{
-    CHECKPOINT_FOLDER, DRAWN_FOLDER, LOG_FILE, SUMMARY_FILE, WEIGHTS_FILE, check_out,
-    make_writable, newest_checkpoint,
+    CHECKPOINT_FOLDER, DRAWN_FOLDER, LOG_FILE, SUMMARY_FILE, TENSORBOARD_FOLDER, WEIGHTS_FILE,
+    check_out, make_writable, newest_checkpoint,
 };
 use crate::parameters;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::restore::{check_data, restore};
 use crate::run::{CheckpointEvery, Run, parameter_count};
-use crate::run_log::{Event, RunLog};
+use crate::run_log::{Event, Journal, RunLog, Sink, Start, TensorBoard, WarningKind};
 use crate::settings::{Choices, Settings, SettingsError};
 use crate::sgd::Sgd;
 use crate::step::Classifier;
@@ -79,6 +80,14 @@ pub struct TrainConfig {
     pub keep_checkpoints: usize,
     /// Where to show progress.
     pub display: Display,
+    /// Optimizer steps from one look inside the network to the next, 0 for none.
+    pub telemetry_every: u64,
+    /// Whether to write TensorBoard's event files, besides the run log.
+    pub tensorboard: bool,
+    /// The program that trains, with its version, for the run log.
+    pub program: String,
+    /// Git revision of its source, for the run log.
+    pub revision: Option<String>,
 }
 
 impl TrainConfig {
@@ -96,6 +105,10 @@ impl TrainConfig {
             checkpoint_every: CheckpointEvery::default(),
             keep_checkpoints: 3,
             display: Display::default(),
+            telemetry_every: TELEMETRY_EVERY,
+            tensorboard: true,
+            program: concat!("bn-inception-train ", env!("CARGO_PKG_VERSION")).to_owned(),
+            revision: None,
         }
     }
 }
@@ -123,10 +136,10 @@ pub struct Trainer {
     device: OpenDevice,
     train: ImageFolder,
     val: ImageFolder,
-    start: Start,
+    start: Beginning,
 }
 
-enum Start {
+enum Beginning {
     New,
     Checkpoint(Box<Checkpoint>, PathBuf),
 }
@@ -139,13 +152,16 @@ impl Trainer {
     /// [`TrainError`], before anything in the output folder is changed.
     pub fn new(config: TrainConfig, mut status: impl FnMut(&str)) -> Result<Self, TrainError> {
         let (settings, start) = match config.resume {
-            false => (config.choices.settings(config.data.clone())?, Start::New),
+            false => (
+                config.choices.settings(config.data.clone())?,
+                Beginning::New,
+            ),
             true => {
                 let (checkpoint, path) = newest_checkpoint(&config.out)?;
                 config.choices.check_against(&checkpoint.settings)?;
                 let mut settings = checkpoint.settings.clone();
                 settings.data = config.data.clone().or(settings.data);
-                (settings, Start::Checkpoint(Box::new(checkpoint), path))
+                (settings, Beginning::Checkpoint(Box::new(checkpoint), path))
             }
         };
         check_out(&config.out, config.resume)?;
@@ -167,7 +183,7 @@ impl Trainer {
         let val = ImageFolder::open_split(&folder, Split::Val)?;
         train.check_same_classes(&val)?;
         settings.network(train.classes().len())?;
-        if let Start::Checkpoint(checkpoint, path) = &start {
+        if let Beginning::Checkpoint(checkpoint, path) = &start {
             check_data(&checkpoint.data, &facts(&train, &val), path)?;
         }
         make_writable(&config.out)?;
@@ -205,9 +221,20 @@ impl Trainer {
         let display = self.config.display;
         let device_name = self.device.name.clone();
         let (run, classifier) = self.prepare(stop)?;
-        let (mut run, ending, classifier) = launch(run, classifier, display, &out)?;
-        match ending {
+        let journal = run.journal.clone();
+        let monitor = Monitor::start(journal.clone());
+        let launched = launch(run, classifier, display, &out);
+        drop(monitor);
+        let (mut run, ending, classifier) = launched?;
+        let outcome = match ending {
             Err(error) => {
+                if let TrainError::NotFinite { .. } = &error {
+                    let _ = run.log(Event::Warning {
+                        step: run.progress.step,
+                        kind: WarningKind::NotFinite,
+                        message: error.to_string(),
+                    });
+                }
                 // The error itself matters more than a log that may be on the same full disk.
                 let _ = run.log(Event::Failed {
                     step: run.progress.step,
@@ -220,10 +247,12 @@ impl Trainer {
                 out,
             }),
             Ok(Ending::Finished) => {
-                let summary = write_results(&mut run, &classifier, device_name, &out)?;
-                Ok(Outcome::Finished(Box::new(summary)))
+                let summary = write_results(&mut run, &classifier, device_name, &out);
+                summary.map(|summary| Outcome::Finished(Box::new(summary)))
             }
-        }
+        };
+        journal.close();
+        outcome
     }
 
     /// The run at its beginning, or where its checkpoint was taken, and its network.
@@ -238,6 +267,16 @@ impl Trainer {
             start,
         } = self;
         let data = facts(&train, &val);
+        let origin = Start {
+            program: config.program,
+            versions: versions(),
+            revision: config.revision,
+            command: std::env::args().collect(),
+            device: device.name.clone(),
+            dataset: fingerprint([&train, &val]),
+            telemetry_every: config.telemetry_every,
+            ..Start::default()
+        };
         let plain = device.device;
         let training_device = plain.clone().autodiff();
         let model = settings
@@ -254,6 +293,10 @@ impl Trainer {
             strict: config.strict,
         };
         let augment = recipe.augment(preprocess.size);
+        let probe = match config.telemetry_every {
+            0 => Probe::none(),
+            _ => Probe::new(&val, &preprocess, &plain),
+        };
         let (train, val) = (Arc::new(train), Arc::new(val));
         let train_loader = ImageLoader::train(train, preprocess.clone(), augment, options, &plain)?;
         let valid_loader = ImageLoader::eval(val, preprocess, options, &plain)?;
@@ -261,7 +304,6 @@ impl Trainer {
         let batches_per_epoch = train_loader.batches();
         let steps_per_epoch = batches_per_epoch.div_ceil(settings.accumulate) as u64;
         let total_steps = settings.total_steps(steps_per_epoch);
-        let log_path = config.out.join(LOG_FILE);
         let checkpoints = CheckpointFolder::new(config.out.join(CHECKPOINT_FOLDER));
         checkpoints.prepare().map_err(TrainError::Save)?;
         let average = parameters::values(&classifier.model);
@@ -280,7 +322,8 @@ impl Trainer {
             stop: stop.clone(),
             sgd: Sgd::new(recipe.optimizer),
             ema: recipe.ema.map(|decay| Ema::new(decay, average)),
-            log: RunLog::open(&log_path).map_err(TrainError::output(&log_path))?,
+            journal: open_journal(&config.out, config.tensorboard)?,
+            observer: Observer::new(config.telemetry_every, probe),
             checkpoints,
             checkpoint_every: config.checkpoint_every,
             keep_checkpoints: config.keep_checkpoints.max(1),
@@ -289,13 +332,13 @@ impl Trainer {
             logged_broken: BTreeSet::new(),
         };
         match start {
-            Start::New => run.begin(&classifier, &device.name)?,
-            Start::Checkpoint(checkpoint, path) => {
+            Beginning::New => run.begin(&classifier, origin)?,
+            Beginning::Checkpoint(checkpoint, path) => {
                 restore(&mut run, &mut classifier, *checkpoint, path, &plain)?;
                 run.restore_broken();
                 run.log(Event::Resume {
                     step: run.progress.step,
-                    device: device.name.clone(),
+                    device: origin.device,
                 })?;
             }
         }
@@ -385,10 +428,51 @@ fn launch(
     }
 }
 
+/// The run's log with the sinks that are always there.
+fn open_journal(out: &Path, tensorboard: bool) -> Result<Journal, TrainError> {
+    let path = out.join(LOG_FILE);
+    let log = RunLog::open(&path).map_err(TrainError::output(&path))?;
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if tensorboard {
+        let folder = out.join(TENSORBOARD_FOLDER);
+        let sink = TensorBoard::create(&folder).map_err(TrainError::output(&folder))?;
+        sinks.push(Box::new(sink));
+    }
+    Ok(Journal::new(log, sinks))
+}
+
+/// Version of each crate that shapes the numbers of a run. Ours all have the same.
+fn versions() -> BTreeMap<String, String> {
+    let versions = [
+        ("bn-inception", env!("CARGO_PKG_VERSION")),
+        ("burn", BURN_VERSION),
+    ];
+    let versions = versions.into_iter();
+    versions
+        .map(|(name, version)| (name.to_owned(), version.to_owned()))
+        .collect()
+}
+
+/// What the workspace pins; Burn itself does not tell.
+const BURN_VERSION: &str = "0.22.1";
+
 fn facts(train: &ImageFolder, val: &ImageFolder) -> DataFacts {
     DataFacts {
         classes: train.classes().to_vec(),
         train_images: train.len(),
         val_images: val.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn burn_is_the_one_that_is_pinned() {
+        let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+        let manifest = std::fs::read_to_string(workspace).unwrap();
+        let pinned = format!("burn = {{ version = \"={BURN_VERSION}\"");
+        assert!(manifest.contains(&pinned), "{pinned}");
     }
 }

@@ -131,6 +131,29 @@ impl Model {
         Features(end_points)
     }
 
+    /// What the non-linearities of some layers get: the first convolution and the first of each block, with
+    /// the layers' names (`stem.conv1`, `3a.conv_1x1`, `3c.reduce_3x3` …) in forward order. Batch normalisation
+    /// uses the running statistics on any device, and leaves them as they are.
+    ///
+    /// # Shapes
+    /// `[N, 3, H, W]` → each `[N, C, H', W']`.
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    pub fn pre_activations(&self, images: Tensor<4>) -> Vec<(String, Tensor<4>)> {
+        let statistics = Statistics::Running;
+        let mut found = vec![self.stem.pre_activation(images.clone(), statistics)];
+        let mut blocks = self.blocks.iter();
+        self.trunk(images, statistics, |end_point, x| {
+            if end_point != "pool1"
+                && let Some(block) = blocks.next()
+            {
+                found.push(block.pre_activation(x.clone(), statistics));
+            }
+        });
+        found
+    }
+
     fn trunk(
         &self,
         images: Tensor<4>,

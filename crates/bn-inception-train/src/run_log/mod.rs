@@ -6,7 +6,8 @@
 //! run's, whose work was lost and is done again in the lines that follow; a reader drops them. A second
 //! `start` line makes everything before it void: that run died before it had saved anything.
 //!
-//! [`RunLog`] writes, [`LogReader`] follows a log however long it is and whatever state it is in, and
+//! [`RunLog`] writes, and [`Journal`] passes what is written on to [`Sink`]s such as [`TensorBoard`].
+//! [`LogReader`] follows a log however long it is and whatever state it is in, and
 //! [`surviving`] gives the lines that are not void.
 //!
 //! ```no_run
@@ -22,9 +23,11 @@
 
 mod event;
 mod history;
+mod journal;
 mod picture;
 mod reader;
 mod telemetry;
+pub mod tensorboard;
 mod validation;
 mod writer;
 
@@ -32,11 +35,13 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{Event, Rewind, Start, StepFacts, WarningKind};
 pub use history::{Surviving, surviving};
+pub use journal::{Journal, Sink};
 pub use picture::{FilterGrid, GradCam, Overlay, Picture};
 pub use reader::{LogReader, MAX_LINE};
 pub use telemetry::{
     ActivationPercentiles, BlockTelemetry, GpuSample, Histogram, SystemSample, Telemetry,
 };
+pub use tensorboard::TensorBoard;
 pub use validation::{
     ClassCount, ConfusedPair, Confusion, MATRIX_CLASSES, Sample, TOP_CONFUSIONS, ValidationReport,
 };

@@ -92,3 +92,14 @@ pub struct GpuSample {
     /// Memory it has, in bytes.
     pub total_bytes: u64,
 }
+
+impl Histogram {
+    /// The bins' edges, one more than there are bins.
+    #[must_use]
+    pub fn edges(&self) -> Vec<f32> {
+        let bins = self.counts.len();
+        let (min, max) = (f64::from(self.min), f64::from(self.max));
+        let edge = |bin: usize| (min + (max - min) * bin as f64 / bins.max(1) as f64) as f32;
+        (0..=bins).map(edge).collect()
+    }
+}

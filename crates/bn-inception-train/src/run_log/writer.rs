@@ -54,7 +54,7 @@ impl RunLog {
     pub fn write(&self, event: Event) -> io::Result<Record> {
         let time = SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0.0, |elapsed| elapsed.as_secs_f64());
+            .map_or(0.0, |elapsed| elapsed.as_millis() as f64 / 1e3);
         let record = Record {
             schema: SCHEMA,
             time,
