@@ -271,7 +271,7 @@ impl Trainer {
             program: config.program,
             versions: versions(),
             revision: config.revision,
-            command: std::env::args().collect(),
+            command: command_line(),
             device: device.name.clone(),
             dataset: fingerprint([&train, &val]),
             telemetry_every: config.telemetry_every,
@@ -475,4 +475,22 @@ mod tests {
         let pinned = format!("burn = {{ version = \"={BURN_VERSION}\"");
         assert!(manifest.contains(&pinned), "{pinned}");
     }
+}
+
+/// The command line, as far as it is anybody's business.
+fn command_line() -> Vec<String> {
+    let mut secret = false;
+    let arguments = std::env::args_os().map(|argument| {
+        let argument = argument.to_string_lossy().into_owned();
+        let name = argument.split('=').next().unwrap_or_default();
+        let names_token = name.starts_with("--") && name.ends_with("token");
+        if std::mem::replace(&mut secret, names_token && name == argument) {
+            return "…".to_owned();
+        }
+        match names_token && name != argument {
+            true => format!("{name}=…"),
+            false => argument,
+        }
+    });
+    arguments.collect()
 }

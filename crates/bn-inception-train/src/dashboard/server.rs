@@ -150,7 +150,7 @@ async fn stop(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     }
     match &site.stop {
         Some(stop) if site.can_stop() => {
-            stop.stop();
+            stop.stop("the dashboard's stop button");
             (StatusCode::ACCEPTED, "the run saves a checkpoint and stops\n").into_response()
         }
         Some(_) => {
