@@ -12,9 +12,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bn_inception::DeviceSpec;
+use bn_inception_examples::REVISION;
 use bn_inception_train::dashboard::{Dashboard, DashboardConfig, DashboardError};
 use bn_inception_train::{
-    CheckpointEvery, Choices, Display, Outcome, StopSignal, Summary, TrainConfig,
+    CheckpointEvery, Choices, Display, Outcome, StopSignal, Summary, TELEMETRY_EVERY, TrainConfig,
     Trainer,
 };
 use clap::Parser;
@@ -112,6 +113,10 @@ struct Arguments {
     #[arg(long, value_name = "TOKEN", env = "BN_INCEPTION_DASHBOARD_TOKEN", hide_env_values = true)]
     dashboard_token: Option<String>,
 
+    /// Look inside the network every N steps, for the run log and TensorBoard; 0 for never
+    #[arg(long, value_name = "N", default_value_t = TELEMETRY_EVERY)]
+    telemetry_every: u64,
+
     /// Print the summary as JSON on standard output, and progress on standard error
     #[arg(long)]
     json: bool,
@@ -173,6 +178,9 @@ fn train(arguments: Arguments) -> Result<Outcome, Box<dyn std::error::Error>> {
         } else {
             Display::Auto
         },
+        telemetry_every: arguments.telemetry_every,
+        program: concat!("train-imagenet ", env!("CARGO_PKG_VERSION")).to_owned(),
+        revision: REVISION.map(str::to_owned),
         ..defaults
     };
     let json = arguments.json;

@@ -24,6 +24,8 @@ mod runs;
 mod series;
 mod server;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod track;
 mod view;
 

@@ -24,11 +24,23 @@ const MODULES: &[&str] = &[
     include_str!("page/main.js"),
 ];
 
-/// What the served page may do: load its own files, ask its own server. plotly.js adds an empty `style` element and
-/// fills it through the object model, which the hash of nothing allows; a `style` element with text stays forbidden.
-pub const SERVED_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; \
-    style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; \
-    img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Style that plotly.js sets as text, by its hash: an empty `style` element, which it fills through the object model,
+/// and how images of heat maps are scaled. Any other inline style stays forbidden.
+macro_rules! inline_style {
+    () => {
+        "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; \
+         style-src-attr 'unsafe-hashes' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' \
+         'sha256-AR/cKIZjWPcPmBUPDA6oti9XBiTbJvz0Cro2J1VzzS8=' \
+         'sha256-S+l+cz1wXqs2B0FcjqqT7NvjwGmhD1UjJswXjlSkj0s='; \
+         img-src data: blob:; base-uri 'none'; form-action 'none'"
+    };
+}
+
+/// What the served page may do: load its own files, ask its own server.
+pub const SERVED_POLICY: &str = concat!(
+    "default-src 'none'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; style-src 'self' ",
+    inline_style!()
+);
 
 /// A file of the page.
 #[derive(Debug)]
@@ -109,9 +121,10 @@ pub fn report(data: &str) -> String {
     // Inside a script element nothing but its end tag and comments mean anything.
     let data = data.replace('<', "\\u003c");
     let policy = format!(
-        "default-src 'none'; script-src 'sha256-{}' 'sha256-{}'; \
-         style-src 'sha256-{}' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; \
-         img-src data: blob:; base-uri 'none'; form-action 'none'",
+        concat!(
+            "default-src 'none'; script-src 'sha256-{}' 'sha256-{}'; style-src 'sha256-{}' ",
+            inline_style!()
+        ),
         digest(PLOTLY.text()),
         digest(SCRIPT.text()),
         digest(STYLE.text()),

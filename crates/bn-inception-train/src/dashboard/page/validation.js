@@ -13,7 +13,7 @@ function afterValidation(view) {
 
 export function addValidation(section) {
   const cell = (name) => (view) => Boolean(view.focus?.cells[name]);
-  addPanel(section, { title: "Confusions", has: cell("confusion"), coming: afterValidation, draw: drawConfusion });
+  addPanel(section, { title: "Confusions", note: "Of the images of a row's class, how many were taken for a column's.", has: cell("confusion"), coming: afterValidation, draw: drawConfusion });
   addPanel(section, { title: "Accuracy by class", has: cell("classes"), coming: afterValidation, draw: drawClasses });
   addSamples(section);
   addPanel(section, { title: "First-layer filters", has: cell("filters"), coming: afterValidation, draw: drawFilters });
@@ -53,8 +53,8 @@ function drawMatrix(body, run, matrix, step) {
     hovertemplate: "%{y}<br>taken for %{x}:<br>%{customdata} images, %{z:.1f} %<extra></extra>",
   };
   chart(body, [trace], {
-    x: { title: { text: "predicted" }, type: "category", tickangle: -45, tickfont: { size: 10 }, showgrid: false },
-    y: { title: { text: "true" }, type: "category", autorange: "reversed", tickfont: { size: 10 }, showgrid: false },
+    x: { title: { text: "predicted class" }, type: "category", tickangle: -45, tickfont: { size: 10 }, showgrid: false },
+    y: { type: "category", autorange: "reversed", tickfont: { size: 10 }, showgrid: false },
     hovermode: "closest",
     height: 400,
     uirevision: "matrix",
