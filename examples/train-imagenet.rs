@@ -110,7 +110,12 @@ struct Arguments {
     dashboard: Option<String>,
 
     /// What browsers must know to see the dashboard; gives it a button that stops the run
-    #[arg(long, value_name = "TOKEN", env = "BN_INCEPTION_DASHBOARD_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "BN_INCEPTION_DASHBOARD_TOKEN",
+        hide_env_values = true
+    )]
     dashboard_token: Option<String>,
 
     /// Look inside the network every N steps, for the run log and TensorBoard; 0 for never
@@ -194,7 +199,12 @@ fn train(arguments: Arguments) -> Result<Outcome, Box<dyn std::error::Error>> {
     status(&format!("output: {}", config.out.display()));
     // Without the handler Ctrl-C ends the process at once, which loses two minutes at most.
     let stop = StopSignal::on_ctrl_c().unwrap_or_default();
-    let dashboard = open_dashboard(arguments.dashboard, arguments.dashboard_token, &config, &stop)?;
+    let dashboard = open_dashboard(
+        arguments.dashboard,
+        arguments.dashboard_token,
+        &config,
+        &stop,
+    )?;
     let trainer = Trainer::new(config, status)?;
     if let Some(dashboard) = &dashboard {
         status(&format!("dashboard: {}", dashboard.url()));

@@ -75,19 +75,24 @@ fn browser() -> Option<Browser> {
 /// A page that keeps what goes wrong on it.
 fn open(browser: &Browser, address: &str) -> Arc<Tab> {
     let tab = browser.new_tab().unwrap();
-    tab.call_method(headless_chrome::protocol::cdp::Page::AddScriptToEvaluateOnNewDocument {
-        source: "window.wrong = [];
+    tab.call_method(
+        headless_chrome::protocol::cdp::Page::AddScriptToEvaluateOnNewDocument {
+            source: "window.wrong = [];
             addEventListener('error', (event) => wrong.push(event.message));
             addEventListener('unhandledrejection', (event) => wrong.push(String(event.reason)));
             document.addEventListener('securitypolicyviolation', (event) =>
                 wrong.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));"
-            .to_owned(),
-        world_name: None,
-        include_command_line_api: None,
-        run_immediately: None,
-    })
+                .to_owned(),
+            world_name: None,
+            include_command_line_api: None,
+            run_immediately: None,
+        },
+    )
     .unwrap();
-    tab.navigate_to(address).unwrap().wait_until_navigated().unwrap();
+    tab.navigate_to(address)
+        .unwrap()
+        .wait_until_navigated()
+        .unwrap();
     tab
 }
 
@@ -136,7 +141,12 @@ fn panels(tab: &Tab) -> Vec<String> {
                 .map((panel) => panel.ariaLabel).join('|');
         })()",
     );
-    titles.as_str().unwrap().split('|').map(str::to_owned).collect()
+    titles
+        .as_str()
+        .unwrap()
+        .split('|')
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A folder with a small drawn dataset.
@@ -184,25 +194,47 @@ fn a_live_run() {
     let folder = Folder::new();
     let mut train = program("train-imagenet");
     // More epochs than anybody waits for: the run ends by its stop button.
-    train.args(folder.arguments("out", 100_000)).args(["--dashboard", "127.0.0.1:0"]);
+    train
+        .args(folder.arguments("out", 100_000))
+        .args(["--dashboard", "127.0.0.1:0"]);
     train.args(["--dashboard-token", "token-of-the-test"]);
     let (mut training, address) = address_of(train);
 
     let tab = open(&browser, &address);
-    wait_for(&tab, "document.querySelector('#connection').textContent === 'Live'");
+    wait_for(
+        &tab,
+        "document.querySelector('#connection').textContent === 'Live'",
+    );
     wait_for(&tab, &format!("{} > 5", drawn("Loss")));
     let before = evaluate(&tab, &drawn("Loss")).as_u64().unwrap();
     wait_for(&tab, &format!("{} > {before} + 5", drawn("Loss")));
-    assert_eq!(evaluate(&tab, "location.hash"), "", "the token stays out of sight");
+    assert_eq!(
+        evaluate(&tab, "location.hash"),
+        "",
+        "the token stays out of sight"
+    );
     let early = panels(&tab);
-    for title in ["Loss", "Top-1 accuracy", "Learning rate", "Speed", "Time of a step", "About the run"] {
-        assert!(early.iter().any(|panel| panel == title), "{title} is not among {early:?}");
+    for title in [
+        "Loss",
+        "Top-1 accuracy",
+        "Learning rate",
+        "Speed",
+        "Time of a step",
+        "About the run",
+    ] {
+        assert!(
+            early.iter().any(|panel| panel == title),
+            "{title} is not among {early:?}"
+        );
     }
     // A second browser that comes late sees the curve from its first step.
     let late = open(&browser, &address);
     wait_for(&late, &format!("{} > 5", drawn("Loss")));
     let first = "document.querySelector('[aria-label=\"Loss\"] .chart').data.at(0).x[0]";
-    assert!(evaluate(&late, first).as_u64().unwrap() <= 1_000, "the beginning is missing");
+    assert!(
+        evaluate(&late, first).as_u64().unwrap() <= 1_000,
+        "the beginning is missing"
+    );
     nothing_is_wrong(&late);
     late.close(false).unwrap();
 
@@ -212,24 +244,38 @@ fn a_live_run() {
     let other = open(&browser, &address);
     wait_for(&other, &format!("{} > 5", drawn("Loss")));
     drop(watcher);
-    wait_for(&other, "document.querySelector('#connection').dataset.state === 'lost'");
+    wait_for(
+        &other,
+        "document.querySelector('#connection').dataset.state === 'lost'",
+    );
     let before = evaluate(&other, &drawn("Loss")).as_u64().unwrap();
     assert!(before > 5, "what was seen stays");
     let port = address.trim_start_matches("http://").trim_end_matches('/');
     let _watcher = address_of(watching(&run, port));
-    wait_for(&other, "document.querySelector('#connection').textContent === 'Live'");
+    wait_for(
+        &other,
+        "document.querySelector('#connection').textContent === 'Live'",
+    );
     wait_for(&other, &format!("{} !== {before}", drawn("Loss")));
     nothing_is_wrong(&other);
 
     // The button asks first.
-    let click = |selector: &str| evaluate(&tab, &format!("document.querySelector('{selector}').click()"));
+    let click = |selector: &str| {
+        evaluate(
+            &tab,
+            &format!("document.querySelector('{selector}').click()"),
+        )
+    };
     click("#stop");
     wait_for(&tab, "document.querySelector('#ask-stop').open");
     click("#ask-stop [value=stop]");
     let code = training.0.wait().unwrap().code();
     assert_eq!(code, Some(130), "stopped and saved");
     wait_for(&tab, "document.body.innerText.includes('stopped: ')");
-    wait_for(&tab, "document.querySelector('#connection').textContent.startsWith('The process has ended')");
+    wait_for(
+        &tab,
+        "document.querySelector('#connection').textContent.startsWith('The process has ended')",
+    );
     nothing_is_wrong(&tab);
 }
 
@@ -245,7 +291,10 @@ fn a_report_without_a_network() {
     }
     let report = folder.path("report.html");
     let runs = folder.path("runs").display().to_string();
-    let printed = succeed("dashboard", &[&runs, "--export", &report.display().to_string()]);
+    let printed = succeed(
+        "dashboard",
+        &[&runs, "--export", &report.display().to_string()],
+    );
     assert!(printed.contains("MB"), "{printed}");
 
     let tab = open(&browser, &format!("file://{}", report.display()));
@@ -267,11 +316,20 @@ fn a_report_without_a_network() {
         "Histograms",
         "About the run",
     ] {
-        assert!(shown.iter().any(|panel| panel == title), "{title} is not among {shown:?}");
+        assert!(
+            shown.iter().any(|panel| panel == title),
+            "{title} is not among {shown:?}"
+        );
     }
-    let asked = evaluate(&tab, "performance.getEntriesByType('resource').filter((entry) => !entry.name.startsWith('data:')).length");
+    let asked = evaluate(
+        &tab,
+        "performance.getEntriesByType('resource').filter((entry) => !entry.name.startsWith('data:')).length",
+    );
     assert_eq!(asked, 0, "a report loads nothing");
-    let differs = evaluate(&tab, "document.querySelector('[aria-label=\"What differs\"]').innerText");
+    let differs = evaluate(
+        &tab,
+        "document.querySelector('[aria-label=\"What differs\"]').innerText",
+    );
     assert!(differs.as_str().unwrap().contains("--seed"), "{differs}");
     nothing_is_wrong(&tab);
 }

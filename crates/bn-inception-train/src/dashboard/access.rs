@@ -58,7 +58,10 @@ impl Access {
             .get("sec-fetch-mode")
             .is_some_and(|mode| mode == "navigate");
         if foreign && !navigates {
-            return Err((StatusCode::FORBIDDEN, "only the dashboard's own page may ask"));
+            return Err((
+                StatusCode::FORBIDDEN,
+                "only the dashboard's own page may ask",
+            ));
         }
         Ok(())
     }

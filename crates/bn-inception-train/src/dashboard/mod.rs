@@ -1,6 +1,6 @@
 //! The dashboard: what `run.jsonl` says, as a page that moves.
 //!
-//! A thread reads the logs of one or more runs into bounded memory ([`view`]: curves are down-sampled, of pictures the
+//! A thread reads the logs of one or more runs into bounded memory (curves are down-sampled, of pictures the
 //! newest are kept), another one serves a page and sends open pages what is new as server-sent events. Training knows
 //! nothing of it: it writes its log, and this reads it, in the same process or in another.
 //!

@@ -191,7 +191,12 @@ mod tests {
     #[test]
     fn a_report_holds_everything_and_no_more_tags_than_it_should() {
         let report = report("{\"name\":\"</script><script>alert(1)</script>\"}");
-        for link in ["href=\"app.css\"", "src=\"plotly.js\"", "src=\"app.js\"", "<!-- policy"] {
+        for link in [
+            "href=\"app.css\"",
+            "src=\"plotly.js\"",
+            "src=\"app.js\"",
+            "<!-- policy",
+        ] {
             assert!(DOCUMENT.contains(link), "{link}");
             assert!(!report.contains(link), "{link}");
         }

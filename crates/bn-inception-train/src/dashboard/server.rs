@@ -20,7 +20,7 @@ use super::runs::Runs;
 use super::stream;
 use crate::interrupt::StopSignal;
 
-/// Most event streams at once. Each is an open page; a forgotten tab closes its own when it is hidden.
+/// Most event streams at once. Each is an open page.
 pub const MOST_STREAMS: usize = 64;
 
 /// Most connections at once: far from what would leave a training process without file descriptors.
@@ -86,10 +86,22 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) {
 
 fn router(site: Arc<Site>) -> Router {
     Router::new()
-        .route("/", get(async |headers: HeaderMap| page::PAGE.answer(&headers)))
-        .route("/app.css", get(async |headers: HeaderMap| page::STYLE.answer(&headers)))
-        .route("/app.js", get(async |headers: HeaderMap| page::SCRIPT.answer(&headers)))
-        .route("/plotly.js", get(async |headers: HeaderMap| page::PLOTLY.answer(&headers)))
+        .route(
+            "/",
+            get(async |headers: HeaderMap| page::PAGE.answer(&headers)),
+        )
+        .route(
+            "/app.css",
+            get(async |headers: HeaderMap| page::STYLE.answer(&headers)),
+        )
+        .route(
+            "/app.js",
+            get(async |headers: HeaderMap| page::SCRIPT.answer(&headers)),
+        )
+        .route(
+            "/plotly.js",
+            get(async |headers: HeaderMap| page::PLOTLY.answer(&headers)),
+        )
         .route("/events", get(events))
         .route("/stop", post(stop))
         .fallback(async || (StatusCode::NOT_FOUND, "there is no such page\n"))
@@ -112,7 +124,9 @@ async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
         ("cache-control", "no-cache"),
     ];
     for (name, value) in headers {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     response
 }
@@ -120,7 +134,10 @@ async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
 impl Asset {
     fn answer(&'static self, headers: &HeaderMap) -> Response {
         let tag = self.tag();
-        if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag) {
+        if headers
+            .get(header::IF_NONE_MATCH)
+            .is_some_and(|known| known == tag)
+        {
             return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag.to_owned())]).into_response();
         }
         let headers = [
@@ -140,7 +157,9 @@ async fn events(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
         let headers = [(header::RETRY_AFTER, "5"), (header::CONNECTION, "close")];
         return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
     };
-    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let seen = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
     stream::events(site, permit, seen).into_response()
 }
 
@@ -151,7 +170,11 @@ async fn stop(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     match &site.stop {
         Some(stop) if site.can_stop() => {
             stop.stop("the dashboard's stop button");
-            (StatusCode::ACCEPTED, "the run saves a checkpoint and stops\n").into_response()
+            (
+                StatusCode::ACCEPTED,
+                "the run saves a checkpoint and stops\n",
+            )
+                .into_response()
         }
         Some(_) => {
             let text = "stopping wants a dashboard that was started with a token\n";

@@ -34,7 +34,9 @@ impl Seen {
 
     fn id(&self) -> String {
         let positions = self.0.iter();
-        let mut parts: Vec<_> = positions.map(|(key, position)| format!("{key}-{position}")).collect();
+        let mut parts: Vec<_> = positions
+            .map(|(key, position)| format!("{key}-{position}"))
+            .collect();
         parts.sort();
         parts.join(".")
     }
@@ -49,6 +51,7 @@ struct Connection {
     closing: watch::Receiver<bool>,
     looked: Instant,
     greeted: bool,
+    looked_last: bool,
     done: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -66,6 +69,7 @@ pub fn events(
         closing: site.closing.clone(),
         looked: Instant::now(),
         greeted: false,
+        looked_last: false,
         done: false,
         site,
         _permit: permit,
@@ -95,8 +99,13 @@ impl Connection {
                 }
             }
             if *self.closing.borrow() {
-                self.done = true;
-                return Some(Event::default().event("bye").data("{}"));
+                if self.looked_last {
+                    self.done = true;
+                    return Some(Event::default().event("bye").data("{}"));
+                }
+                self.looked_last = true;
+                self.look();
+                continue;
             }
             // News soon enough, and not more often than a person can look.
             let news = async {
@@ -137,7 +146,12 @@ impl Connection {
         let since = self.seen.0.get(&run.key).copied().unwrap_or(0);
         let message = serde_json::to_string(&run.message(index, since)?).ok()?;
         self.seen.0.insert(run.key.clone(), run.view.revision);
-        Some(Event::default().event("run").id(self.seen.id()).data(message))
+        Some(
+            Event::default()
+                .event("run")
+                .id(self.seen.id())
+                .data(message),
+        )
     }
 }
 

@@ -118,7 +118,9 @@ export function curve(run, name, { scale = 1, label, smoothed = true } = {}) {
   return traces;
 }
 
-// Few, exact points, such as validations.
+const MOST_MARKERS = 60;
+
+// Exact points, such as validations, with a mark each while they are few.
 export function points(run, name, { scale = 1, label } = {}) {
   const rows = run.series[name] ?? [];
   const colour = runColour(run.index);
@@ -126,7 +128,7 @@ export function points(run, name, { scale = 1, label } = {}) {
     x: rows.map(across),
     y: rows.map((row) => scale * row[3]),
     name: label,
-    mode: "lines+markers",
+    mode: rows.length > MOST_MARKERS ? "lines" : "lines+markers",
     line: { color: colour, width: 1.5, dash: "dot" },
     marker: { color: cssColour("card"), size: 8, symbol: "diamond", line: { color: colour, width: 2 } },
   };
