@@ -190,10 +190,28 @@ impl Start {
             versions: versions
                 .map(|(name, version)| (name.to_owned(), version.to_owned()))
                 .collect(),
-            command: std::env::args().collect(),
+            command: command_line(),
             ..Self::default()
         }
     }
+}
+
+/// The command line without its secrets: what follows a flag that ends in `token` is nobody's business.
+fn command_line() -> Vec<String> {
+    let mut secret = false;
+    let arguments = std::env::args_os().map(|argument| {
+        let argument = argument.to_string_lossy().into_owned();
+        let name = argument.split('=').next().unwrap_or_default();
+        let names_token = name.starts_with("--") && name.ends_with("token");
+        if std::mem::replace(&mut secret, names_token && name == argument) {
+            return "…".to_owned();
+        }
+        match names_token && name != argument {
+            true => format!("{name}=…"),
+            false => argument,
+        }
+    });
+    arguments.collect()
 }
 
 /// The numbers of one optimizer step.
