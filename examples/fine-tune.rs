@@ -120,5 +120,5 @@ fn tune(arguments: Arguments) -> Result<Outcome, Failure> {
     let trainer = Trainer::new(config, status)?;
     // Without the handler Ctrl-C ends the process at once, which loses two minutes at most.
     let stop = StopSignal::on_ctrl_c().unwrap_or_default();
-    trainer.run(&stop)
+    Ok(trainer.run(&stop)?)
 }
