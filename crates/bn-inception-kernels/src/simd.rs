@@ -63,6 +63,9 @@ pub(crate) trait Vector: Copy {
     unsafe fn splat(x: f32) -> Self;
     /// Reads `LANES` floats, any alignment.
     unsafe fn load(from: *const f32) -> Self;
+    /// Hints that the line at this address, which need not be readable, will be read soon.
+    #[inline(always)]
+    fn prefetch(_: *const f32) {}
     /// Writes `LANES` floats, any alignment.
     unsafe fn store(self, to: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
@@ -145,7 +148,7 @@ impl Vector for Portable {
 /// A [`Vector`] over one register type, from the names of its instructions.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector {
-    ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $max:ident, $fma:ident, $sums:ident) => {
+    ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $max:ident, $fma:ident, $sums:ident, $prefetch:ident) => {
         #[derive(Clone, Copy)]
         pub(crate) struct $name($reg);
 
@@ -212,6 +215,12 @@ macro_rules! vector {
 mod x86 {
     use super::Vector;
     use std::arch::x86_64::*;
+
+    #[inline(always)]
+    fn prefetch(line: *const f32) {
+        // SAFETY: part of every x86-64 processor's instruction set; the address is never accessed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+    }
 
     // Two rounds of interleaved adds leave the four sums side by side in every 128-bit quarter.
 
@@ -284,7 +293,8 @@ mod x86 {
         _mm512_mul_ps,
         max16,
         _mm512_fmadd_ps,
-        sums16
+        sums16,
+        prefetch
     );
     vector!(
         Avx2,
@@ -299,7 +309,8 @@ mod x86 {
         _mm256_mul_ps,
         max8,
         _mm256_fmadd_ps,
-        sums8
+        sums8,
+        prefetch
     );
 }
 
@@ -337,6 +348,10 @@ mod arm {
         }
     }
 
+    /// The instruction has no stable intrinsic, and no such processor to measure its worth on was at hand.
+    #[inline(always)]
+    fn no_prefetch(_: *const f32) {}
+
     // The maximum is NaN where either operand is: no correction as on x86.
     vector!(
         Neon,
@@ -351,7 +366,8 @@ mod arm {
         vmulq_f32,
         vmaxq_f32,
         fma4,
-        sums4
+        sums4,
+        no_prefetch
     );
 }
 
