@@ -172,6 +172,10 @@ macro_rules! vector {
                 Self(unsafe { $load(from) })
             }
             #[inline(always)]
+            fn prefetch(line: *const f32) {
+                $prefetch(line);
+            }
+            #[inline(always)]
             unsafe fn store(self, to: *mut f32) {
                 // SAFETY: see the impl.
                 unsafe { $store(to, self.0) }
