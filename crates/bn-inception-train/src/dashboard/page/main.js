@@ -95,6 +95,8 @@ function build() {
   at("stop").addEventListener("click", () => at("ask-stop").showModal());
   at("ask-stop").addEventListener("close", askedToStop);
   at("ask-token").addEventListener("close", () => setToken(at("token").value));
+  // Without it there is nothing to show.
+  at("ask-token").addEventListener("cancel", (event) => event.preventDefault());
 }
 
 function changed() {
@@ -135,7 +137,9 @@ function connect() {
       if (ended) say("wait", "The process has ended; this page keeps what it has");
       else say("lost", `Connection lost: ${reason}. Trying again in ${seconds} s`);
     },
-    tokenNeeded() {
+    tokenNeeded(text) {
+      say("wait", "Waiting for the token");
+      at("token-answer").textContent = text;
       if (!at("ask-token").open) at("ask-token").showModal();
     },
   });
