@@ -13,6 +13,9 @@ use crate::training::Course;
 
 const SIZE: (u32, u32) = (1200, 400);
 
+/// Where the axis of accuracies begins; the curves differ above it.
+const LOWEST: f64 = 0.7;
+
 /// Okabe and Ito's blue and vermilion: told apart by the colour-blind.
 const WITH: RGBColor = RGBColor(0, 114, 178);
 const WITHOUT: RGBColor = RGBColor(213, 94, 0);
@@ -93,7 +96,7 @@ where
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(52)
-        .build_cartesian_2d(0.0..last_step(courses), 0.7..1.0)?;
+        .build_cartesian_2d(0.0..last_step(courses), LOWEST..1.0)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -109,7 +112,8 @@ where
         (&courses[1], "without", WITHOUT),
     ] {
         let points = course.points.iter();
-        let points = points.map(|point| (point.step as f64, point.accuracy.max(0.7)));
+        let points = points.filter(|point| point.accuracy >= LOWEST);
+        let points = points.map(|point| (point.step as f64, point.accuracy));
         let style = colour.stroke_width(2);
         chart
             .draw_series(LineSeries::new(points, style))?

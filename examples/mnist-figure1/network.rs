@@ -85,6 +85,12 @@ impl Network {
         self.output.forward(x)
     }
 
+    /// Learned values: the statistics of batch normalisation are not.
+    pub fn parameters(&self) -> usize {
+        let normed = self.hidden.iter().filter(|layer| layer.norm.is_some());
+        self.num_params() - normed.count() * 2 * UNITS
+    }
+
     /// The sigmoids' inputs in each hidden layer, `[N, UNITS]`.
     pub fn pre_activations(&self, images: Tensor<2>) -> Vec<Tensor<2>> {
         let mut x = images;

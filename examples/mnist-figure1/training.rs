@@ -1,6 +1,5 @@
 //! Training one of the two networks, and what is measured meanwhile.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -108,7 +107,7 @@ pub fn train(data: &Mnist, options: &Options) -> Result<Course, Failure> {
     let device = plain.clone().autodiff();
     let mut network = Network::new(options.batch_norm, options.init_std, options.seed, &device);
     let mut optimizer = SgdConfig::new().init();
-    let journal = open(options, network.num_params(), data)?;
+    let journal = open(options, network.parameters(), data)?;
     let mut order = Order::new(data.train.digits.len(), options.seed);
     let mut measurements = Measurements::new(&data.test, &plain);
     let every = (options.steps / MEASUREMENTS).max(1);
@@ -123,13 +122,13 @@ pub fn train(data: &Mnist, options: &Options) -> Result<Course, Failure> {
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
         network = optimizer.step(options.lr, network, gradients);
         if step == 1 || step.is_multiple_of(LOG_EVERY) {
-            let right = hits(logits, digits)?;
+            let [top1, top5] = accuracies(logits, digits)?;
             let facts = StepFacts {
                 step,
                 epoch,
                 loss: loss.try_into_scalar::<f64>()?,
-                top1: right as f64 / BATCH as f64,
-                top5: None,
+                top1,
+                top5: Some(top5),
                 lr: options.lr,
                 grad_norm: None,
                 images: BATCH,
@@ -138,8 +137,7 @@ pub fn train(data: &Mnist, options: &Options) -> Result<Course, Failure> {
             };
             journal.record(Event::Step(facts))?;
         }
-        // The paper's curves begin after the first steps; the start is where the drift begins.
-        if step == 1 || step.is_multiple_of(every) || step == options.steps {
+        if step.is_multiple_of(every) || step == options.steps {
             measurements.take(&network.valid(), step, epoch, &journal)?;
         }
     }
@@ -178,16 +176,10 @@ fn open(options: &Options, parameters: usize, data: &Mnist) -> Result<Journal, F
         "init-std": options.init_std,
         "seed": options.seed,
     });
+    let program = concat!("mnist-figure1 ", env!("CARGO_PKG_VERSION"));
     let start = Start {
         settings: settings.as_object().cloned().unwrap_or_default(),
         seed: options.seed,
-        program: concat!("mnist-figure1 ", env!("CARGO_PKG_VERSION")).to_owned(),
-        versions: BTreeMap::from([(
-            "bn-inception".to_owned(),
-            env!("CARGO_PKG_VERSION").to_owned(),
-        )]),
-        revision: REVISION.map(str::to_owned),
-        command: std::env::args().collect(),
         device: "flex".to_owned(),
         total_steps: options.steps,
         total_epochs: (options.steps as usize * BATCH).div_ceil(data.train.digits.len()),
@@ -195,7 +187,7 @@ fn open(options: &Options, parameters: usize, data: &Mnist) -> Result<Journal, F
         val_images: data.test.digits.len(),
         labels: (0..10).map(|digit| digit.to_string()).collect(),
         parameters,
-        ..Start::default()
+        ..Start::of_program(program.to_owned(), REVISION.map(str::to_owned))
     };
     journal.record(Event::Start(Box::new(start)))?;
     Ok(journal)
@@ -247,15 +239,22 @@ fn batch(images: &Images, chosen: &[usize], device: &Device) -> (Tensor<2>, Tens
     (pixels, Tensor::from_data(digits.as_slice(), device))
 }
 
-fn hits(logits: Tensor<2>, digits: Tensor<1, Int>) -> Result<usize, Failure> {
-    let [images, _] = logits.dims();
-    let guesses = logits
-        .argmax(1)
-        .reshape([images])
-        .try_into_vec_as::<i64>()?;
+/// Shares of the images whose digit is the first guess, and among the first five.
+fn accuracies(logits: Tensor<2>, digits: Tensor<1, Int>) -> Result<[f64; 2], Failure> {
+    let [images, classes] = logits.dims();
+    let logits = logits.try_into_vec_as::<f32>()?;
     let digits = digits.try_into_vec_as::<i64>()?;
-    let pairs = guesses.iter().zip(&digits);
-    Ok(pairs.filter(|(guess, digit)| guess == digit).count())
+    let rows = logits.chunks_exact(classes).zip(digits);
+    let ahead: Vec<usize> = rows
+        .map(|(row, digit)| {
+            let own = row[digit as usize];
+            row.iter().filter(|logit| **logit > own).count()
+        })
+        .collect();
+    Ok([1, 5].map(|guesses| {
+        let right = ahead.iter().filter(|ahead| **ahead < guesses).count();
+        right as f64 / images as f64
+    }))
 }
 
 /// What is measured over a run.
@@ -318,13 +317,12 @@ impl Measurements {
         let logits = network.forward(self.images.clone());
         let losses = cross_entropy(logits.clone(), self.digits.clone(), 0.0);
         let images = self.digits.dims()[0];
-        let accuracy = hits(logits, self.digits.clone())? as f64 / images as f64;
+        let [top1, top5] = accuracies(logits, self.digits.clone())?;
         let result = Validation {
             step,
             epoch,
-            top1: accuracy,
-            // Not measured; the first guess is among the first five.
-            top5: accuracy,
+            top1,
+            top5,
             loss: losses.mean().try_into_scalar::<f64>()?,
             images: images as u64,
             seconds: begun.elapsed().as_secs_f64(),
@@ -333,7 +331,7 @@ impl Measurements {
         let percentiles = self.follow(network, step, journal)?;
         self.points.push(Point {
             step,
-            accuracy,
+            accuracy: top1,
             percentiles,
         });
         Ok(())

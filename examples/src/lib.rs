@@ -1,5 +1,7 @@
 //! What the programs of bn-inception share: how they end, and where they come from.
 
+pub mod training;
+
 use std::error::Error;
 use std::process::ExitCode;
 

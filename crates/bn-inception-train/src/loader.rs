@@ -349,20 +349,7 @@ impl ImageBatches {
         made: Result<Result<HostBatch, LoaderError>, WorkerPanic>,
     ) -> Result<ImageBatch, LoaderError> {
         let batch = made??;
-        let (broken, images) = (&self.source.broken, self.source.folder.len());
-        for (index, image) in batch.broken {
-            let BrokenImage { path, reason } = image.clone();
-            let is_new = broken.add(index, image);
-            if is_new && broken.too_many(images) {
-                let broken = broken.count();
-                return Err(LoaderError::TooManyBroken {
-                    broken,
-                    images,
-                    path,
-                    reason,
-                });
-            }
-        }
+        note_broken(&self.source.broken, batch.broken, self.source.folder.len())?;
         let size = self.source.preprocess.size as usize;
         let count = batch.targets.len();
         let images = TensorData::new(batch.images, [count, 3, size, size]);
@@ -372,6 +359,28 @@ impl ImageBatches {
             targets: Tensor::from_data(targets, &self.device),
         })
     }
+}
+
+/// Notes the `new` broken images of a dataset of `images` images.
+pub(crate) fn note_broken(
+    broken: &BrokenImages,
+    new: Vec<(usize, BrokenImage)>,
+    images: usize,
+) -> Result<(), LoaderError> {
+    for (index, image) in new {
+        let BrokenImage { path, reason } = image.clone();
+        let is_new = broken.add(index, image);
+        if is_new && broken.too_many(images) {
+            let broken = broken.count();
+            return Err(LoaderError::TooManyBroken {
+                broken,
+                images,
+                path,
+                reason,
+            });
+        }
+    }
+    Ok(())
 }
 
 impl Iterator for ImageBatches {

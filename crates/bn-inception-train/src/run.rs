@@ -18,6 +18,7 @@ use crate::checkpoint::{Arrays, Checkpoint, DataFacts};
 use crate::checkpoint_folder::CheckpointFolder;
 use crate::ema::Ema;
 use crate::error::TrainError;
+use crate::fine_tune::split_head;
 use crate::interrupt::StopSignal;
 use crate::loader::ImageLoader;
 use crate::meter::Meter;
@@ -162,10 +163,25 @@ impl Run {
     /// Takes one optimizer step.
     pub fn update(&mut self, classifier: &mut Classifier, lr: f64, gradients: NamedTensors) {
         let values = parameters::values(&classifier.model);
-        let mut new = self.sgd.step(lr, values, gradients);
+        let mut new = match &self.settings.fine_tune {
+            None => self.sgd.step(lr, values, gradients),
+            Some(fine_tune) => {
+                let factor = self
+                    .recipe
+                    .schedule
+                    .factor(self.progress.step, self.total_steps);
+                let (head, rest) = split_head(gradients);
+                let mut new = self.sgd.step(lr, values.clone(), rest);
+                new.extend(self.sgd.step(fine_tune.head_lr * factor, values, head));
+                new
+            }
+        };
         classifier.model = parameters::replace(classifier.model.clone(), &mut new);
         if let Some(ema) = &mut self.ema {
-            ema.update(self.progress.step, parameters::values(&classifier.model));
+            let mut values = parameters::values(&classifier.model);
+            // Averaging equal numbers would round them.
+            values.retain(|name, _| !classifier.model.is_frozen(name));
+            ema.update(self.progress.step, values);
         }
     }
 

@@ -1,12 +1,11 @@
 //! The trainer: from a user's choices to trained weights.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bn_inception::Preprocess;
 use bn_inception::device::{DeviceSpec, OpenDevice};
 use bn_inception::weights::{self, Metadata, Precision};
 use burn::optim::SgdConfig as BurnSgdConfig;
@@ -22,6 +21,7 @@ use crate::dataset::{ImageFolder, Split, fingerprint};
 use crate::drawn;
 use crate::ema::Ema;
 use crate::error::TrainError;
+use crate::fine_tune::Base;
 use crate::interrupt::StopSignal;
 use crate::loader::{ImageLoader, LoaderOptions};
 use crate::meter::Meter;
@@ -141,6 +141,7 @@ pub struct Trainer {
 
 enum Beginning {
     New,
+    FineTune(Box<Base>),
     Checkpoint(Box<Checkpoint>, PathBuf),
 }
 
@@ -151,12 +152,20 @@ impl Trainer {
     /// # Errors
     /// [`TrainError`], before anything in the output folder is changed.
     pub fn new(config: TrainConfig, mut status: impl FnMut(&str)) -> Result<Self, TrainError> {
-        let (settings, start) = match config.resume {
-            false => (
-                config.choices.settings(config.data.clone())?,
+        let device = config.device.open()?;
+        let (settings, start) = match (config.resume, &config.choices.weights) {
+            (false, None) => (
+                config.choices.settings(config.data.clone(), None)?,
                 Beginning::New,
             ),
-            true => {
+            (false, Some(weights)) => {
+                let base = Base::open(weights, &device)?;
+                let settings = config
+                    .choices
+                    .settings(config.data.clone(), Some(&base.metadata))?;
+                (settings, Beginning::FineTune(Box::new(base)))
+            }
+            (true, _) => {
                 let (checkpoint, path) = newest_checkpoint(&config.out)?;
                 config.choices.check_against(&checkpoint.settings)?;
                 let mut settings = checkpoint.settings.clone();
@@ -166,7 +175,6 @@ impl Trainer {
         };
         check_out(&config.out, config.resume)?;
         let recipe = settings.recipe()?;
-        let device = config.device.open()?;
         status(&format!("device: {}", device.name));
 
         let folder = match &settings.data {
@@ -175,7 +183,7 @@ impl Trainer {
                 make_writable(&config.out)?;
                 let folder = config.out.join(DRAWN_FOLDER);
                 status("drawing the embedded images");
-                drawn::draw_dataset(&folder, &drawn::DrawnConfig::default())?;
+                drawn::draw_dataset(&folder, &settings.drawn())?;
                 folder
             }
         };
@@ -268,24 +276,29 @@ impl Trainer {
         } = self;
         let data = facts(&train, &val);
         let origin = Start {
-            program: config.program,
-            versions: versions(),
-            revision: config.revision,
-            command: command_line(),
             device: device.name.clone(),
             dataset: fingerprint([&train, &val]),
             telemetry_every: config.telemetry_every,
-            ..Start::default()
+            ..Start::of_program(config.program, config.revision)
         };
         let plain = device.device;
         let training_device = plain.clone().autodiff();
-        let model = settings
-            .network(data.classes.len())?
-            .init_seeded(&training_device, settings.seed)
-            .map_err(SettingsError::from)?;
+        let network = settings.network(data.classes.len())?;
+        let (model, start) = match start {
+            Beginning::FineTune(base) => {
+                (base.start(network.classes, settings.seed), Beginning::New)
+            }
+            start => (network.init_seeded(&training_device, settings.seed), start),
+        };
+        let mut model = model.map_err(SettingsError::from)?;
+        if let Some(end_point) = settings.frozen() {
+            model = model
+                .freeze_through(end_point)
+                .map_err(SettingsError::from)?;
+        }
         let mut classifier = Classifier::new(model, recipe.label_smoothing);
 
-        let preprocess = Preprocess::imagenet(settings.image_size as u32);
+        let preprocess = settings.preprocess();
         let options = LoaderOptions {
             batch_size: settings.batch_size,
             workers: config.workers,
@@ -332,7 +345,7 @@ impl Trainer {
             logged_broken: BTreeSet::new(),
         };
         match start {
-            Beginning::New => run.begin(&classifier, origin)?,
+            Beginning::New | Beginning::FineTune(_) => run.begin(&classifier, origin)?,
             Beginning::Checkpoint(checkpoint, path) => {
                 restore(&mut run, &mut classifier, *checkpoint, path, &plain)?;
                 run.restore_broken();
@@ -363,7 +376,7 @@ fn write_results(
     let summary = run.summary(device, parameters, out.join(WEIGHTS_FILE));
     let metadata = Metadata {
         config: classifier.model.config().clone(),
-        preprocess: Preprocess::imagenet(run.settings.image_size as u32),
+        preprocess: run.settings.preprocess(),
         labels: run.labels(),
         facts: summary.facts(),
     };
@@ -441,56 +454,10 @@ fn open_journal(out: &Path, tensorboard: bool) -> Result<Journal, TrainError> {
     Ok(Journal::new(log, sinks))
 }
 
-/// Version of each crate that shapes the numbers of a run. Ours all have the same.
-fn versions() -> BTreeMap<String, String> {
-    let versions = [
-        ("bn-inception", env!("CARGO_PKG_VERSION")),
-        ("burn", BURN_VERSION),
-    ];
-    let versions = versions.into_iter();
-    versions
-        .map(|(name, version)| (name.to_owned(), version.to_owned()))
-        .collect()
-}
-
-/// What the workspace pins; Burn itself does not tell.
-const BURN_VERSION: &str = "0.22.1";
-
 fn facts(train: &ImageFolder, val: &ImageFolder) -> DataFacts {
     DataFacts {
         classes: train.classes().to_vec(),
         train_images: train.len(),
         val_images: val.len(),
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn burn_is_the_one_that_is_pinned() {
-        let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
-        let manifest = std::fs::read_to_string(workspace).unwrap();
-        let pinned = format!("burn = {{ version = \"={BURN_VERSION}\"");
-        assert!(manifest.contains(&pinned), "{pinned}");
-    }
-}
-
-/// The command line, as far as it is anybody's business.
-fn command_line() -> Vec<String> {
-    let mut secret = false;
-    let arguments = std::env::args_os().map(|argument| {
-        let argument = argument.to_string_lossy().into_owned();
-        let name = argument.split('=').next().unwrap_or_default();
-        let names_token = name.starts_with("--") && name.ends_with("token");
-        if std::mem::replace(&mut secret, names_token && name == argument) {
-            return "…".to_owned();
-        }
-        match names_token && name != argument {
-            true => format!("{name}=…"),
-            false => argument,
-        }
-    });
-    arguments.collect()
 }

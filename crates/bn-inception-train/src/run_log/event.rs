@@ -1,6 +1,7 @@
 //! What can happen in a run.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -170,6 +171,54 @@ pub struct Start {
     pub telemetry_every: u64,
 }
 
+/// What the workspace pins; Burn itself does not tell.
+const BURN_VERSION: &str = "0.22.1";
+
+impl Start {
+    /// A start of `program` (name and version), built from git revision `revision`, as the process was called;
+    /// all else empty.
+    #[must_use]
+    pub fn of_program(program: String, revision: Option<String>) -> Self {
+        // Our crates all have the same version.
+        let versions = [
+            ("bn-inception", env!("CARGO_PKG_VERSION")),
+            ("burn", BURN_VERSION),
+        ];
+        let versions = versions.into_iter();
+        Self {
+            program,
+            revision,
+            versions: versions
+                .map(|(name, version)| (name.to_owned(), version.to_owned()))
+                .collect(),
+            command: without_tokens(std::env::args_os()),
+            ..Self::default()
+        }
+    }
+}
+
+/// Arguments as text, with an ellipsis for the value of each flag whose name ends in `token`: the log goes to places that
+/// a secret does not.
+fn without_tokens(arguments: impl Iterator<Item = OsString>) -> Vec<String> {
+    let mut secret = false;
+    let arguments = arguments.map(|argument| {
+        let argument = argument.to_string_lossy().into_owned();
+        let (name, has_value) = match argument.split_once('=') {
+            Some((name, _)) => (name, true),
+            None => (argument.as_str(), false),
+        };
+        let names_token = name.starts_with("--") && name.ends_with("token");
+        if std::mem::replace(&mut secret, names_token && !has_value) {
+            "…".to_owned()
+        } else if names_token && has_value {
+            format!("{name}=…")
+        } else {
+            argument
+        }
+    });
+    arguments.collect()
+}
+
 /// The numbers of one optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepFacts {
@@ -208,4 +257,25 @@ pub enum WarningKind {
     /// Anything else.
     #[serde(other)]
     Other,
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn tokens_stay_out_of_the_log() {
+        let command = "train --out x --dashboard-token secret --token=secret --tokens secret";
+        let kept = super::without_tokens(command.split(' ').map(Into::into));
+        let expected = "train --out x --dashboard-token … --token=… --tokens secret";
+        assert_eq!(kept.join(" "), expected);
+    }
+
+    use super::*;
+
+    #[test]
+    fn burn_is_the_one_that_is_pinned() {
+        let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+        let manifest = std::fs::read_to_string(workspace).unwrap();
+        let pinned = format!("burn = {{ version = \"={BURN_VERSION}\"");
+        assert!(manifest.contains(&pinned), "{pinned}");
+    }
 }
