@@ -17,7 +17,6 @@ use bn_inception_train::dashboard::{Dashboard, DashboardConfig, DashboardError};
 use bn_inception_train::{
     CheckpointEvery, Choices, Display, Outcome, StopSignal, TELEMETRY_EVERY, TrainConfig, Trainer,
 };
-};
 use clap::Parser;
 
 /// A step allocates and frees every activation. The system's allocator returns such large blocks to the kernel, which

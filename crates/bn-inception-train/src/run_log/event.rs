@@ -261,15 +261,15 @@ pub enum WarningKind {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn tokens_stay_out_of_the_log() {
         let command = "train --out x --dashboard-token secret --token=secret --tokens secret";
-        let kept = super::without_tokens(command.split(' ').map(Into::into));
+        let kept = without_tokens(command.split(' ').map(Into::into));
         let expected = "train --out x --dashboard-token … --token=… --tokens secret";
         assert_eq!(kept.join(" "), expected);
     }
-
-    use super::*;
 
     #[test]
     fn burn_is_the_one_that_is_pinned() {
