@@ -23,6 +23,8 @@ const at = (id) => document.getElementById(id);
 const report = at("report");
 let live = !report;
 let pending = null;
+let timer = null;
+let drawn = { at: -Infinity, took: 0 }; // milliseconds
 
 // What the page shows now.
 function currentView() {
@@ -35,7 +37,12 @@ function currentView() {
 
 function draw() {
   pending = null;
-  const view = currentView();
+  const begun = performance.now();
+  drawAll(currentView());
+  drawn = { at: begun, took: performance.now() - begun };
+}
+
+function drawAll(view) {
   drawCards(at("runs"), view, {
     toggle(key) {
       const shown = choices.hidden.filter((hidden) => hidden !== key);
@@ -59,6 +66,15 @@ function draw() {
 // Many messages make one drawing, and a page that nobody sees makes none.
 function drawSoon() {
   pending ??= requestAnimationFrame(draw);
+}
+
+// News may wait: the processor that draws may be the one that trains. At most a tenth of its time goes into charts.
+function drawLater() {
+  const due = drawn.at + Math.max(1000, 10 * drawn.took);
+  timer ??= setTimeout(() => {
+    timer = null;
+    drawSoon();
+  }, Math.max(0, due - performance.now()));
 }
 
 function say(state, text) {
@@ -131,7 +147,7 @@ function connect() {
         ended = true;
         at("stop").hidden = true;
       }
-      drawSoon();
+      drawLater();
     },
     lost(reason, seconds) {
       if (ended) say("wait", "The process has ended; this page keeps what it has");
@@ -144,7 +160,7 @@ function connect() {
     },
   });
   // The clock goes on where the log does not.
-  setInterval(drawSoon, 15_000);
+  setInterval(drawLater, 15_000);
 }
 
 build();
