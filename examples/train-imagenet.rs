@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bn_inception::DeviceSpec;
-use bn_inception_examples::REVISION;
 use bn_inception_examples::training::{default_out, finish, status};
+use bn_inception_examples::{Failure, REVISION};
 use bn_inception_train::dashboard::{Dashboard, DashboardConfig, DashboardError};
 use bn_inception_train::{
     CheckpointEvery, Choices, Display, Outcome, StopSignal, TELEMETRY_EVERY, TrainConfig, Trainer,
@@ -136,7 +136,7 @@ fn main() -> ExitCode {
     finish("train-imagenet", train(arguments), json, &flags)
 }
 
-fn train(arguments: Arguments) -> Result<Outcome, Box<dyn std::error::Error>> {
+fn train(arguments: Arguments) -> Result<Outcome, Failure> {
     let out = arguments
         .out
         .unwrap_or_else(|| default_out(arguments.resume));
@@ -185,7 +185,7 @@ fn train(arguments: Arguments) -> Result<Outcome, Box<dyn std::error::Error>> {
         &config,
         &stop,
     )?;
-    let trainer = Trainer::new(config, status)?;
+    let trainer = Trainer::new(config, &status)?;
     if let Some(dashboard) = &dashboard {
         status(&format!("dashboard: {}", dashboard.url()));
     }
