@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bn_inception::DeviceSpec;
-use bn_inception_examples::REVISION;
 use bn_inception_examples::training::{default_out, finish, status};
-use bn_inception_train::{Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer};
+use bn_inception_examples::{Failure, REVISION};
+use bn_inception_train::{Choices, Display, Outcome, StopSignal, TrainConfig, Trainer};
 use clap::Parser;
 
 /// A step allocates and frees every activation; the system's allocator returns such large blocks to the kernel.
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
     finish("fine-tune", tune(arguments), json, &flags)
 }
 
-fn tune(arguments: Arguments) -> Result<Outcome, TrainError> {
+fn tune(arguments: Arguments) -> Result<Outcome, Failure> {
     let out = arguments
         .out
         .unwrap_or_else(|| default_out(arguments.resume));
@@ -120,5 +120,5 @@ fn tune(arguments: Arguments) -> Result<Outcome, TrainError> {
     let trainer = Trainer::new(config, status)?;
     // Without the handler Ctrl-C ends the process at once, which loses two minutes at most.
     let stop = StopSignal::on_ctrl_c().unwrap_or_default();
-    trainer.run(&stop)
+    Ok(trainer.run(&stop)?)
 }

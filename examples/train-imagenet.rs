@@ -11,11 +11,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bn_inception::DeviceSpec;
-use bn_inception_examples::REVISION;
 use bn_inception_examples::training::{default_out, finish, status};
+use bn_inception_examples::{Failure, REVISION};
+use bn_inception_train::dashboard::{Dashboard, DashboardConfig, DashboardError};
 use bn_inception_train::{
-    CheckpointEvery, Choices, Display, Outcome, StopSignal, TELEMETRY_EVERY, TrainConfig,
-    TrainError, Trainer,
+    CheckpointEvery, Choices, Display, Outcome, StopSignal, TELEMETRY_EVERY, TrainConfig, Trainer,
 };
 use clap::Parser;
 
@@ -104,6 +104,19 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 3)]
     keep_checkpoints: usize,
 
+    /// Where to serve the dashboard, HOST:PORT, or off [default: 127.0.0.1:8015, or another port if that is taken]
+    #[arg(long, value_name = "ADDR")]
+    dashboard: Option<String>,
+
+    /// What browsers must know to see the dashboard; gives it a button that stops the run
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "BN_INCEPTION_DASHBOARD_TOKEN",
+        hide_env_values = true
+    )]
+    dashboard_token: Option<String>,
+
     /// Look inside the network every N steps, for the run log and TensorBoard; 0 for never
     #[arg(long, value_name = "N", default_value_t = TELEMETRY_EVERY)]
     telemetry_every: u64,
@@ -123,7 +136,7 @@ fn main() -> ExitCode {
     finish("train-imagenet", train(arguments), json, &flags)
 }
 
-fn train(arguments: Arguments) -> Result<Outcome, TrainError> {
+fn train(arguments: Arguments) -> Result<Outcome, Failure> {
     let out = arguments
         .out
         .unwrap_or_else(|| default_out(arguments.resume));
@@ -164,8 +177,37 @@ fn train(arguments: Arguments) -> Result<Outcome, TrainError> {
     };
     let status = status(arguments.json);
     status(&format!("output: {}", config.out.display()));
-    let trainer = Trainer::new(config, status)?;
     // Without the handler Ctrl-C ends the process at once, which loses two minutes at most.
     let stop = StopSignal::on_ctrl_c().unwrap_or_default();
-    trainer.run(&stop)
+    let dashboard = open_dashboard(
+        arguments.dashboard,
+        arguments.dashboard_token,
+        &config,
+        &stop,
+    )?;
+    let trainer = Trainer::new(config, &status)?;
+    if let Some(dashboard) = &dashboard {
+        status(&format!("dashboard: {}", dashboard.url()));
+    }
+    // The dashboard goes last: it sends open pages what there is left to see.
+    Ok(trainer.run(&stop)?)
+}
+
+/// The dashboard, unless it is switched off.
+fn open_dashboard(
+    address: Option<String>,
+    token: Option<String>,
+    config: &TrainConfig,
+    stop: &StopSignal,
+) -> Result<Option<Dashboard>, DashboardError> {
+    if address.as_deref() == Some("off") {
+        return Ok(None);
+    }
+    let config = DashboardConfig {
+        runs: vec![config.out.clone()],
+        listen: address,
+        token,
+        stop: Some(stop.clone()),
+    };
+    Dashboard::open(config).map(Some)
 }

@@ -4,7 +4,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bn_inception_train::{Outcome, Summary, TrainError};
+use bn_inception_train::{Outcome, Summary};
+
+use crate::Failure;
 
 /// `runs/N` after the last one, or, to resume, the last one that has something to resume.
 pub fn default_out(resume: bool) -> PathBuf {
@@ -44,7 +46,7 @@ pub type Flag<'a> = (&'a str, bool, &'a str);
 /// Says how the run of `program` ended. Where it was stopped, the command to go on has those of `flags` that were given.
 pub fn finish(
     program: &str,
-    ending: Result<Outcome, TrainError>,
+    ending: Result<Outcome, Failure>,
     json: bool,
     flags: &[Flag<'_>],
 ) -> ExitCode {

@@ -31,6 +31,7 @@ pub mod checkpoint;
 pub mod checkpoint_folder;
 pub mod clip;
 pub mod console;
+pub mod dashboard;
 pub mod dataset;
 pub mod drawn;
 pub mod ema;
