@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use bn_inception::{DeviceSpec, ImageClassifier};
-use bn_inception_examples::{Failure, exit_code};
+use bn_inception_examples::{Failure, ForeignWeights, exit_code};
 use bn_inception_train::dataset::ImageFolder;
 use bn_inception_train::evaluate::evaluate;
 use bn_inception_train::loader::LoaderOptions;
@@ -24,6 +24,9 @@ struct Arguments {
     /// Weight file, or the name of weights that come with the project
     #[arg(long, value_name = "PATH|NAME", default_value = "imagenette")]
     weights: String,
+
+    #[command(flatten)]
+    foreign: ForeignWeights,
 
     /// Folder with val/CLASS/*.jpg, or with CLASS/*.jpg
     #[arg(long, value_name = "DIR")]
@@ -53,7 +56,11 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let folder = ImageFolder::open_validation(&arguments.data)?;
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
-    let classifier = ImageClassifier::open(&arguments.weights, &device.device)?;
+    let classifier = ImageClassifier::open_with(
+        &arguments.weights,
+        arguments.foreign.import().as_ref(),
+        &device.device,
+    )?;
     eprintln!("device: {}", device.name);
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),

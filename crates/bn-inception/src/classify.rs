@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use image::RgbImage;
 use serde::Serialize;
 
+use crate::import::Import;
 use crate::model::Model;
 use crate::preprocess::PreprocessError;
 use crate::weights::{self, Metadata, WeightsError};
@@ -44,8 +45,37 @@ impl ImageClassifier {
     /// # Errors
     /// [`WeightsError`] naming the file and what is wrong with it.
     pub fn open(weights: &str, device: &Device) -> Result<Self, WeightsError> {
+        Self::open_with(weights, None, device)
+    }
+
+    /// Opens a file of another project, whose network and pixels `import` describes, on `device`.
+    ///
+    /// ```no_run
+    /// use bn_inception::import::Import;
+    /// use bn_inception::{ImageClassifier, Preprocess, Preset, burn::tensor::Device};
+    ///
+    /// let import = Import::new(Preset::Caffe.config(), Preprocess::cadene());
+    /// let classifier = ImageClassifier::open_as("bn_inception-52deb4733.pth", &import, &Device::flex())?;
+    /// # Ok::<(), bn_inception::weights::WeightsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WeightsError`] naming the file and what is wrong with it.
+    pub fn open_as(weights: &str, import: &Import, device: &Device) -> Result<Self, WeightsError> {
+        Self::open_with(weights, Some(import), device)
+    }
+
+    /// [`Self::open_as`] where `import` is given, [`Self::open`] where not.
+    ///
+    /// # Errors
+    /// [`WeightsError`] naming the file and what is wrong with it.
+    pub fn open_with(
+        weights: &str,
+        import: Option<&Import>,
+        device: &Device,
+    ) -> Result<Self, WeightsError> {
         let device = device.clone().inner();
-        let (model, metadata) = weights::open(weights, &device)?;
+        let (model, metadata) = weights::open(weights, import, &device)?;
         Ok(Self {
             model,
             metadata,

@@ -4,6 +4,7 @@
 //! - [`ImageClassifier`]: from an image to named classes, in three lines.
 //! - [`Preset`] and [`BnInceptionConfig`]: the published networks, and every choice in which they differ.
 //! - [`Model`]: the network, a Burn module for training and inference on any device.
+//! - [`import`]: files of other projects, from PyTorch to Caffe.
 //! - [`weights`]: files that carry their configuration, preprocessing and labels.
 //! - [`device`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
 
@@ -34,6 +35,7 @@ mod config;
 mod conv;
 pub mod decode;
 pub mod device;
+pub mod import;
 mod inception;
 pub mod labels;
 mod model;

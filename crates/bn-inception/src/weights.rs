@@ -1,4 +1,4 @@
-//! Weight files: safetensors with everything inside that is needed to use them.
+//! Weight files: safetensors with everything inside that is needed to use them, and files of other projects.
 //!
 //! The tensors carry the names of [`state`]. One metadata entry, `bn_inception`, holds [`Metadata`]
 //! as JSON: configuration, preprocessing, class labels and facts about the training.
@@ -6,16 +6,18 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use bn_inception_formats::{self as formats, Archive, Format, ReadError};
 use burn::tensor::{Device, TensorData};
 use half::f16;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::config::{BnInceptionConfig, ConfigError};
+use crate::import::{self, Import, ImportError};
 use crate::model::Model;
 use crate::preprocess::{Preprocess, PreprocessError};
-use crate::state::{self, State, StateError, TensorRole};
+use crate::state::{self, StateError, TensorRole};
 
 /// Key of the metadata entry. One entry and not several, because safetensors writes them in random order.
 const METADATA_KEY: &str = "bn_inception";
@@ -78,12 +80,28 @@ pub enum WeightsProblem {
     /// It cannot be read or written.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// It is not safetensors, or is cut short.
-    #[error("not a whole safetensors file: {0}")]
-    Format(#[from] SafeTensorError),
-    /// It is safetensors, but was not written by this project.
-    #[error("no `{METADATA_KEY}` entry in the metadata: not weights written by this project")]
-    NoMetadata,
+    /// It is of no known format, cut short or damaged.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    /// The tensors cannot be written.
+    #[error("{0}")]
+    Write(#[from] SafeTensorError),
+    /// It was not written by this project, and the caller did not say what is in it.
+    #[error(
+        "{format} without configuration: say which network and pixels it is for (`--preset` and `--preprocess`)"
+    )]
+    NoConfiguration {
+        /// The file's format.
+        format: Format,
+    },
+    /// It was written by this project, and the caller says what is in it nevertheless.
+    #[error(
+        "says itself which network and pixels it is for: leave out `--preset` and `--preprocess`"
+    )]
+    HasConfiguration,
+    /// Its tensors are not those of the network that the caller named.
+    #[error("{0}")]
+    Import(#[from] ImportError),
     /// The metadata cannot be understood.
     #[error("metadata entry `{METADATA_KEY}`: {0}")]
     Metadata(#[from] serde_json::Error),
@@ -121,14 +139,6 @@ pub enum WeightsProblem {
         /// Number of classes.
         classes: usize,
     },
-    /// A tensor is neither `F32` nor `F16`.
-    #[error("tensor `{name}` holds {found:?}, expected F32 or F16")]
-    Dtype {
-        /// Name of the tensor.
-        name: String,
-        /// Its element type.
-        found: Dtype,
-    },
     /// The tensors are not those of the configuration.
     #[error("{0}")]
     State(#[from] StateError),
@@ -156,25 +166,51 @@ pub fn save(
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
 pub fn load(path: &Path, device: &Device) -> Result<(Model, Metadata), WeightsError> {
-    let bytes = std::fs::read(path).map_err(|error| at(path, error.into()))?;
-    from_bytes(&bytes, device).map_err(|problem| at(path, problem))
+    load_with(path, None, device)
 }
 
-/// Reads the weights called `name` that come with this project, or else the file at the path `name`.
+/// Reads a model from a file of another project: PyTorch, ONNX, MXNet, Caffe, safetensors or burnpack, told by its
+/// content. `import` says what such files do not.
 ///
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
-pub fn open(name: &str, device: &Device) -> Result<(Model, Metadata), WeightsError> {
+pub fn load_as(
+    path: &Path,
+    import: &Import,
+    device: &Device,
+) -> Result<(Model, Metadata), WeightsError> {
+    load_with(path, Some(import), device)
+}
+
+fn load_with(
+    path: &Path,
+    import: Option<&Import>,
+    device: &Device,
+) -> Result<(Model, Metadata), WeightsError> {
+    let bytes = std::fs::read(path).map_err(|error| at(path, error.into()))?;
+    from_bytes(&bytes, import, device).map_err(|problem| at(path, problem))
+}
+
+/// Reads the weights called `name` that come with this project, or else the file at the path `name`. A file of
+/// another project needs `import`, one of this project must not have it.
+///
+/// # Errors
+/// [`WeightsError`] naming the file and what is wrong with it.
+pub fn open(
+    name: &str,
+    import: Option<&Import>,
+    device: &Device,
+) -> Result<(Model, Metadata), WeightsError> {
     match bn_inception_weights::named(name) {
         Some(entry) => {
-            from_bytes(entry.bytes, device).map_err(|problem| at(Path::new(name), problem))
+            from_bytes(entry.bytes, import, device).map_err(|problem| at(Path::new(name), problem))
         }
         None if !Path::new(name).exists() => {
             let known = bn_inception_weights::ENTRIES.iter().map(|entry| entry.name);
             let known = known.collect::<Vec<_>>().join(", ");
             Err(at(Path::new(name), WeightsProblem::NotFound { known }))
         }
-        None => load(Path::new(name), device),
+        None => load_with(Path::new(name), import, device),
     }
 }
 
@@ -220,29 +256,55 @@ fn to_bytes(
     Ok(safetensors::serialize(views, Some(entries))?)
 }
 
-fn from_bytes(bytes: &[u8], device: &Device) -> Result<(Model, Metadata), WeightsProblem> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let entries = header.metadata().as_ref();
-    let json = entries.and_then(|entries| entries.get(METADATA_KEY));
-    let Header { schema, metadata } =
-        serde_json::from_str(json.ok_or(WeightsProblem::NoMetadata)?)?;
+fn from_bytes(
+    bytes: &[u8],
+    import: Option<&Import>,
+    device: &Device,
+) -> Result<(Model, Metadata), WeightsProblem> {
+    let archive = formats::read(bytes)?;
+    let format = archive.format;
+    match (archive.metadata.get(METADATA_KEY).cloned(), import) {
+        (Some(json), None) => from_own(archive, &json, device),
+        (Some(_), Some(_)) => Err(WeightsProblem::HasConfiguration),
+        (None, Some(import)) => {
+            check_preprocess(&import.preprocess, &import.config)?;
+            Ok(import::model(archive, import, device)?)
+        }
+        (None, None) => Err(WeightsProblem::NoConfiguration { format }),
+    }
+}
+
+/// A file with [`Metadata`].
+fn from_own(
+    archive: Archive,
+    json: &str,
+    device: &Device,
+) -> Result<(Model, Metadata), WeightsProblem> {
+    let Header { schema, metadata } = serde_json::from_str(json)?;
     if schema != SCHEMA {
         return Err(WeightsProblem::Schema { found: schema });
     }
     metadata.config.validate()?;
-    metadata.preprocess.check()?;
-    let (size, smallest) = (metadata.preprocess.size, metadata.config.smallest_input());
-    if (size as usize) < smallest {
-        return Err(WeightsProblem::TooSmall { size, smallest });
-    }
+    check_preprocess(&metadata.preprocess, &metadata.config)?;
     check_labels(&metadata)?;
-    let file = SafeTensors::deserialize(bytes)?;
-    let mut state = State::new();
-    for (name, view) in file.iter() {
-        state.insert(name.to_owned(), read(name, &view)?);
-    }
-    let model = state::load_state(metadata.config.blank(device), state)?;
+    let tensors = archive.tensors.into_iter().map(|(name, array)| {
+        let shape = array.shape.clone();
+        (name, TensorData::new(array.into_values(), shape))
+    });
+    let model = state::load_state(metadata.config.blank(device), tensors.collect())?;
     Ok((model, metadata))
+}
+
+fn check_preprocess(
+    preprocess: &Preprocess,
+    config: &BnInceptionConfig,
+) -> Result<(), WeightsProblem> {
+    preprocess.check()?;
+    let (size, smallest) = (preprocess.size, config.smallest_input());
+    match size as usize >= smallest {
+        true => Ok(()),
+        false => Err(WeightsProblem::TooSmall { size, smallest }),
+    }
 }
 
 fn check_labels(metadata: &Metadata) -> Result<(), WeightsProblem> {
@@ -251,25 +313,4 @@ fn check_labels(metadata: &Metadata) -> Result<(), WeightsProblem> {
         true => Ok(()),
         false => Err(WeightsProblem::Labels { labels, classes }),
     }
-}
-
-fn read(name: &str, view: &TensorView<'_>) -> Result<TensorData, WeightsProblem> {
-    let bytes = view.data();
-    let values: Vec<f32> = match view.dtype() {
-        Dtype::F32 => {
-            let words = bytes.as_chunks::<4>().0.iter();
-            words.map(|word| f32::from_le_bytes(*word)).collect()
-        }
-        Dtype::F16 => {
-            let words = bytes.as_chunks::<2>().0.iter();
-            words
-                .map(|word| f16::from_le_bytes(*word).to_f32())
-                .collect()
-        }
-        found => {
-            let name = name.to_owned();
-            return Err(WeightsProblem::Dtype { name, found });
-        }
-    };
-    Ok(TensorData::new(values, view.shape().to_vec()))
 }
