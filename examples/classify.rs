@@ -61,11 +61,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
-    let classifier = ImageClassifier::open_with(
-        &arguments.weights,
-        arguments.foreign.import().as_ref(),
-        &device.device,
-    )?;
+    let classifier = arguments.foreign.open(&arguments.weights, &device.device)?;
     let mut answers = Vec::with_capacity(arguments.images.len());
     let mut refused = false;
     for path in &arguments.images {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
-use bn_inception::{DeviceSpec, ImageClassifier};
+use bn_inception::DeviceSpec;
 use bn_inception_examples::{Failure, ForeignWeights, exit_code};
 use bn_inception_train::dataset::ImageFolder;
 use bn_inception_train::evaluate::evaluate;
@@ -56,11 +56,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let folder = ImageFolder::open_validation(&arguments.data)?;
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
-    let classifier = ImageClassifier::open_with(
-        &arguments.weights,
-        arguments.foreign.import().as_ref(),
-        &device.device,
-    )?;
+    let classifier = arguments.foreign.open(&arguments.weights, &device.device)?;
     eprintln!("device: {}", device.name);
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),

@@ -3,8 +3,10 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use bn_inception::burn::tensor::Device;
 use bn_inception::import::Import;
-use bn_inception::{Preprocess, Preset};
+use bn_inception::weights::WeightsError;
+use bn_inception::{ImageClassifier, Preprocess, Preset};
 use clap::Args;
 
 /// What a weight file of another project (PyTorch, ONNX, MXNet, Caffe, …) does not say itself.
@@ -37,8 +39,18 @@ pub struct ForeignWeights {
 }
 
 impl ForeignWeights {
-    /// What the flags say, if they were given.
-    pub fn import(&self) -> Option<Import> {
+    /// Opens `weights`, as the flags say if they were given.
+    ///
+    /// # Errors
+    /// [`WeightsError`] naming the file and what is wrong with it.
+    pub fn open(&self, weights: &str, device: &Device) -> Result<ImageClassifier, WeightsError> {
+        match self.import() {
+            Some(import) => ImageClassifier::open_as(weights, &import, device),
+            None => ImageClassifier::open(weights, device),
+        }
+    }
+
+    fn import(&self) -> Option<Import> {
         let (preset, preprocess) = (self.preset?, self.preprocess.clone()?);
         let config = preset.config().with_width(self.width.unwrap_or(1.0));
         Some(Import {

@@ -4,8 +4,8 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use image::RgbImage;
 use serde::Serialize;
 
+use crate::folded::{EngineOptions, FoldedModel};
 use crate::import::Import;
-use crate::model::Model;
 use crate::preprocess::PreprocessError;
 use crate::weights::{self, Metadata, WeightsError};
 
@@ -34,7 +34,7 @@ pub struct Prediction {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ImageClassifier {
-    model: Model,
+    model: FoldedModel,
     metadata: Metadata,
     device: Device,
 }
@@ -45,7 +45,8 @@ impl ImageClassifier {
     /// # Errors
     /// [`WeightsError`] naming the file and what is wrong with it.
     pub fn open(weights: &str, device: &Device) -> Result<Self, WeightsError> {
-        Self::open_with(weights, None, device)
+        let (model, metadata) = weights::open_folded(weights, device, &EngineOptions::default())?;
+        Ok(Self::new(model, metadata, device))
     }
 
     /// Opens a file of another project, whose network and pixels `import` describes, on `device`.
@@ -55,36 +56,30 @@ impl ImageClassifier {
     /// use bn_inception::{ImageClassifier, Preprocess, Preset, burn::tensor::Device};
     ///
     /// let import = Import::new(Preset::Caffe.config(), Preprocess::cadene());
-    /// let classifier = ImageClassifier::open_as("bn_inception-52deb4733.pth", &import, &Device::flex())?;
+    /// let classifier =
+    ///     ImageClassifier::open_as("bn_inception-52deb4733.pth", &import, &Device::flex())?;
     /// # Ok::<(), bn_inception::weights::WeightsError>(())
     /// ```
     ///
     /// # Errors
     /// [`WeightsError`] naming the file and what is wrong with it.
     pub fn open_as(weights: &str, import: &Import, device: &Device) -> Result<Self, WeightsError> {
-        Self::open_with(weights, Some(import), device)
+        let options = EngineOptions::default();
+        let (model, metadata) = weights::open_folded_as(weights, import, device, &options)?;
+        Ok(Self::new(model, metadata, device))
     }
 
-    /// [`Self::open_as`] where `import` is given, [`Self::open`] where not.
-    ///
-    /// # Errors
-    /// [`WeightsError`] naming the file and what is wrong with it.
-    pub fn open_with(
-        weights: &str,
-        import: Option<&Import>,
-        device: &Device,
-    ) -> Result<Self, WeightsError> {
-        let device = device.clone().inner();
-        let (model, metadata) = weights::open(weights, import, &device)?;
-        Ok(Self {
+    /// A classifier of a network on `device` and what its weights say.
+    pub fn new(model: FoldedModel, metadata: Metadata, device: &Device) -> Self {
+        Self {
             model,
             metadata,
-            device,
-        })
+            device: device.clone().inner(),
+        }
     }
 
-    /// The network.
-    pub fn model(&self) -> &Model {
+    /// The network, folded for inference.
+    pub fn model(&self) -> &FoldedModel {
         &self.model
     }
 

@@ -7,17 +7,18 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bn_inception_formats::{self as formats, Archive, Format, ReadError};
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::config::{BnInceptionConfig, ConfigError};
+use crate::folded::{EngineOptions, FoldError, FoldedModel};
 use crate::import::{self, Import, ImportError};
 use crate::model::Model;
 use crate::preprocess::{Preprocess, PreprocessError};
-use crate::state::{self, StateError, TensorRole};
+use crate::state::{self, State, StateError, TensorRole};
 
 /// Key of the metadata entry. One entry and not several, because safetensors writes them in random order.
 const METADATA_KEY: &str = "bn_inception";
@@ -71,6 +72,11 @@ impl WeightsError {
     /// What is wrong with it.
     pub fn problem(&self) -> &WeightsProblem {
         &self.problem
+    }
+
+    /// What is wrong with it, by value.
+    pub fn into_problem(self) -> WeightsProblem {
+        self.problem
     }
 }
 
@@ -142,6 +148,9 @@ pub enum WeightsProblem {
     /// The tensors are not those of the configuration.
     #[error("{0}")]
     State(#[from] StateError),
+    /// They cannot be folded for inference.
+    #[error("{0}")]
+    Fold(#[from] FoldError),
 }
 
 /// Writes `model` and `metadata` to `path`, atomically: a reader sees the old file or the new one, never a part.
@@ -166,52 +175,103 @@ pub fn save(
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
 pub fn load(path: &Path, device: &Device) -> Result<(Model, Metadata), WeightsError> {
-    load_with(path, None, device)
+    let parts = read_file(path, None, device)?;
+    model(path, parts, device)
 }
 
-/// Reads a model from a file of another project: PyTorch, ONNX, MXNet, Caffe, safetensors or burnpack, told by its
-/// content. `import` says what such files do not.
+/// Reads the weights called `name` that come with this project, or else the file at the path `name`.
 ///
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
-pub fn load_as(
-    path: &Path,
+pub fn open(name: &str, device: &Device) -> Result<(Model, Metadata), WeightsError> {
+    model(Path::new(name), read(name, None, device)?, device)
+}
+
+/// Reads a file of another project: PyTorch, ONNX, MXNet, Caffe, safetensors or burnpack, told by its content.
+/// `import` says what such files do not.
+///
+/// # Errors
+/// [`WeightsError`] naming the file and what is wrong with it.
+pub fn open_as(
+    name: &str,
     import: &Import,
     device: &Device,
 ) -> Result<(Model, Metadata), WeightsError> {
-    load_with(path, Some(import), device)
+    model(Path::new(name), read(name, Some(import), device)?, device)
 }
 
-fn load_with(
+fn model(
     path: &Path,
-    import: Option<&Import>,
+    (state, metadata): (State, Metadata),
     device: &Device,
 ) -> Result<(Model, Metadata), WeightsError> {
-    let bytes = std::fs::read(path).map_err(|error| at(path, error.into()))?;
-    from_bytes(&bytes, import, device).map_err(|problem| at(path, problem))
+    let model = state::load_state(metadata.config.blank(device), state);
+    Ok((model.map_err(|error| at(path, error.into()))?, metadata))
 }
 
-/// Reads the weights called `name` that come with this project, or else the file at the path `name`. A file of
-/// another project needs `import`, one of this project must not have it.
+/// [`open`], folded for inference. No unfolded model is made on the way: it takes less time and memory than
+/// [`Model::fold`] of an opened one.
 ///
 /// # Errors
-/// [`WeightsError`] naming the file and what is wrong with it.
-pub fn open(
+/// [`WeightsError`] naming the file and what is wrong with it, or with the engine's options.
+pub fn open_folded(
+    name: &str,
+    device: &Device,
+    options: &EngineOptions,
+) -> Result<(FoldedModel, Metadata), WeightsError> {
+    folded(name, read(name, None, device)?, device, options)
+}
+
+/// [`open_as`], folded for inference.
+///
+/// # Errors
+/// [`WeightsError`] naming the file and what is wrong with it, or with the engine's options.
+pub fn open_folded_as(
+    name: &str,
+    import: &Import,
+    device: &Device,
+    options: &EngineOptions,
+) -> Result<(FoldedModel, Metadata), WeightsError> {
+    folded(name, read(name, Some(import), device)?, device, options)
+}
+
+fn folded(
+    name: &str,
+    (state, metadata): (State, Metadata),
+    device: &Device,
+    options: &EngineOptions,
+) -> Result<(FoldedModel, Metadata), WeightsError> {
+    let model = FoldedModel::new(&metadata.config, state, device, options);
+    Ok((
+        model.map_err(|error| at(Path::new(name), error.into()))?,
+        metadata,
+    ))
+}
+
+fn read(
     name: &str,
     import: Option<&Import>,
     device: &Device,
-) -> Result<(Model, Metadata), WeightsError> {
+) -> Result<(State, Metadata), WeightsError> {
+    let path = Path::new(name);
     match bn_inception_weights::named(name) {
-        Some(entry) => {
-            from_bytes(entry.bytes, import, device).map_err(|problem| at(Path::new(name), problem))
-        }
-        None if !Path::new(name).exists() => {
+        Some(entry) => parse(entry.bytes, import, device).map_err(|problem| at(path, problem)),
+        None if !path.exists() => {
             let known = bn_inception_weights::ENTRIES.iter().map(|entry| entry.name);
             let known = known.collect::<Vec<_>>().join(", ");
-            Err(at(Path::new(name), WeightsProblem::NotFound { known }))
+            Err(at(path, WeightsProblem::NotFound { known }))
         }
-        None => load_with(Path::new(name), import, device),
+        None => read_file(path, import, device),
     }
+}
+
+fn read_file(
+    path: &Path,
+    import: Option<&Import>,
+    device: &Device,
+) -> Result<(State, Metadata), WeightsError> {
+    let bytes = std::fs::read(path).map_err(|error| at(path, error.into()))?;
+    parse(&bytes, import, device).map_err(|problem| at(path, problem))
 }
 
 fn at(path: &Path, problem: WeightsProblem) -> WeightsError {
@@ -256,30 +316,26 @@ fn to_bytes(
     Ok(safetensors::serialize(views, Some(entries))?)
 }
 
-fn from_bytes(
+fn parse(
     bytes: &[u8],
     import: Option<&Import>,
     device: &Device,
-) -> Result<(Model, Metadata), WeightsProblem> {
+) -> Result<(State, Metadata), WeightsProblem> {
     let archive = formats::read(bytes)?;
     let format = archive.format;
     match (archive.metadata.get(METADATA_KEY).cloned(), import) {
-        (Some(json), None) => from_own(archive, &json, device),
+        (Some(json), None) => own(archive, &json),
         (Some(_), Some(_)) => Err(WeightsProblem::HasConfiguration),
         (None, Some(import)) => {
             check_preprocess(&import.preprocess, &import.config)?;
-            Ok(import::model(archive, import, device)?)
+            Ok(import::state(archive, import, device)?)
         }
         (None, None) => Err(WeightsProblem::NoConfiguration { format }),
     }
 }
 
 /// A file with [`Metadata`].
-fn from_own(
-    archive: Archive,
-    json: &str,
-    device: &Device,
-) -> Result<(Model, Metadata), WeightsProblem> {
+fn own(archive: Archive, json: &str) -> Result<(State, Metadata), WeightsProblem> {
     let Header { schema, metadata } = serde_json::from_str(json)?;
     if schema != SCHEMA {
         return Err(WeightsProblem::Schema { found: schema });
@@ -287,12 +343,9 @@ fn from_own(
     metadata.config.validate()?;
     check_preprocess(&metadata.preprocess, &metadata.config)?;
     check_labels(&metadata)?;
-    let tensors = archive.tensors.into_iter().map(|(name, array)| {
-        let shape = array.shape.clone();
-        (name, TensorData::new(array.into_values(), shape))
-    });
-    let model = state::load_state(metadata.config.blank(device), tensors.collect())?;
-    Ok((model, metadata))
+    let tensors = archive.tensors.into_iter();
+    let state = tensors.map(|(name, array)| (name, import::data(array)));
+    Ok((state.collect(), metadata))
 }
 
 fn check_preprocess(

@@ -4,7 +4,9 @@
 //! ([`Import::preprocess`]) belong to them; names, shapes and completeness are then checked without exception: every
 //! tensor of the file is used and every parameter of the network is filled, or there is an [`ImportError`].
 
+mod caffe;
 mod names;
+mod onnx;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +15,12 @@ use burn::tensor::{Device, Shape, TensorData};
 
 use crate::config::{BnInceptionConfig, ConfigError};
 use crate::labels;
-use crate::model::Model;
 use crate::plan::Plan;
 use crate::preprocess::Preprocess;
 use crate::preset::Preset;
 use crate::state::{self, State, StateError, list};
 use crate::weights::Metadata;
-use names::{NAMINGS, Naming};
+use names::{NAMINGS, Naming, OWN};
 
 /// What a file of another project does not say about itself.
 ///
@@ -90,6 +91,12 @@ pub enum ImportError {
         /// Presets into which the whole file would fit.
         fitting: Vec<Preset>,
     },
+    /// An ONNX graph that is not this network's.
+    #[error("ONNX graph: {reason}")]
+    Graph {
+        /// What is in the way.
+        reason: String,
+    },
     /// None of the names is known.
     #[error("{format} with {count} tensors, none of which has a name known here{}", list(":", .names))]
     UnknownNames {
@@ -137,27 +144,37 @@ fn fitting_text(presets: &[Preset]) -> String {
     }
 }
 
-/// Makes the network that `import` describes from the tensors of `archive`, on `device`.
+/// The state of the network that `import` describes from the tensors of `archive`, and all there is to say about
+/// it. `device` decides nothing but where shapes are compared.
 ///
 /// # Errors
 /// [`ImportError`], with every name concerned.
-pub fn model(
+pub(crate) fn state(
     archive: Archive,
     import: &Import,
     device: &Device,
-) -> Result<(Model, Metadata), ImportError> {
+) -> Result<(State, Metadata), ImportError> {
     let format = archive.format;
-    let named = Named::of(archive, import.config.plan)?;
     let mut config = import.config.clone();
+    let named = match format {
+        Format::Onnx => {
+            let mapped = onnx::map(&archive, &config)?;
+            config = mapped.config;
+            Named {
+                format,
+                naming: &OWN,
+                plan: config.plan,
+                tensors: mapped.tensors,
+                origins: mapped.origins,
+            }
+        }
+        Format::Caffe => Named::of(format, caffe::map(archive), config.plan)?,
+        _ => Named::of(format, archive.tensors, config.plan)?,
+    };
     config.classes = named.classes(import)?;
     config.validate()?;
-    let model = match named.has_classifier() {
-        true => config.blank(device),
-        false => config.init(device)?,
-    };
     let source_name = named.naming.source;
-    let state = named.fill(&model, import, device)?;
-    let model = state::load_state(model, state)?;
+    let state = named.fill(&config, import, device)?;
     let metadata = Metadata {
         labels: labels::of_classes(config.classes),
         config,
@@ -170,7 +187,13 @@ pub fn model(
         .into_iter()
         .collect(),
     };
-    Ok((model, metadata))
+    Ok((state, metadata))
+}
+
+/// A file's tensor as Burn holds it on the host.
+pub(crate) fn data(array: Array) -> TensorData {
+    let shape = array.shape.clone();
+    TensorData::new(array.into_values(), shape)
 }
 
 /// Tensors whose naming is known.
@@ -179,18 +202,19 @@ struct Named {
     naming: &'static Naming,
     plan: Plan,
     tensors: BTreeMap<String, Array>,
+    /// The file's own names of tensors that were renamed.
+    origins: BTreeMap<String, String>,
 }
 
 /// What wrappers put in front of every name: `DataParallel`, Lightning, TSN.
 const WRAPPERS: [&str; 4] = ["module.", "model.", "base_model.", "net."];
 
 impl Named {
-    fn of(archive: Archive, plan: Plan) -> Result<Self, ImportError> {
-        let Archive {
-            format,
-            mut tensors,
-            ..
-        } = archive;
+    fn of(
+        format: Format,
+        mut tensors: BTreeMap<String, Array>,
+        plan: Plan,
+    ) -> Result<Self, ImportError> {
         while let Some(wrapper) = WRAPPERS.iter().find(|wrapper| {
             !tensors.is_empty() && tensors.keys().all(|key| key.starts_with(**wrapper))
         }) {
@@ -225,6 +249,7 @@ impl Named {
                 naming,
                 plan,
                 tensors,
+                origins: BTreeMap::new(),
             }),
             None => Err(ImportError::UnknownNames {
                 format,
@@ -263,17 +288,17 @@ impl Named {
         }
     }
 
-    /// Sorts the file's tensors by our names; all of them, into all of `model`.
+    /// Sorts the file's tensors by our names; all of them, into all of the network.
     fn fill(
         mut self,
-        model: &Model,
+        config: &BnInceptionConfig,
         import: &Import,
         device: &Device,
     ) -> Result<State, ImportError> {
-        let expected = state::shapes(model);
+        let expected = state::shapes(&config.blank(device));
         let mut drawn = State::new();
         if import.allow_missing_classifier && !self.has_classifier() {
-            drawn = state::state(model);
+            drawn = state::state(&config.init(device)?);
             drawn.retain(|name, _| name.starts_with("classifier."));
         }
         let Differences {
@@ -288,7 +313,7 @@ impl Named {
                 missing,
                 unused,
                 shapes,
-                fitting: self.fitting(model.config(), &drawn, device),
+                fitting: self.fitting(config, &drawn, device),
             });
         }
         let mut state = drawn;
@@ -323,6 +348,7 @@ impl Named {
                 Some(found) => {
                     unused.remove(&key);
                     if found != expected {
+                        let key = self.shown(key);
                         shapes.push(WrongShape {
                             key,
                             expected,
@@ -339,6 +365,14 @@ impl Named {
             missing,
             unused,
             shapes,
+        }
+    }
+
+    /// `key` with the file's own name where that is another.
+    fn shown(&self, key: String) -> String {
+        match self.origins.get(&key) {
+            Some(origin) if *origin != key => format!("{key} ({origin})"),
+            _ => key,
         }
     }
 

@@ -50,7 +50,7 @@ const OWN_LAYERS: &[(&str, &str)] = &[
     ("pool_projection", "pool_projection"),
 ];
 
-const OWN: Naming = Naming {
+pub(crate) const OWN: Naming = Naming {
     source: "bn-inception",
     stem: OWN_STEM,
     block: "{block}.{layer}",
