@@ -260,7 +260,7 @@ fn classify_refuses_the_wrong_file_in_one_line() {
     refuse(
         &format!("{narrow} onnx"),
         &weights,
-        &["zip.pth", "unused", "wrong shape", "fits preset caffe"],
+        &["zip.pth", "unused conv1_7x7_s2.bias", "fits preset caffe"],
     );
     refuse(
         &format!("{narrow} caffe --classes 1001"),

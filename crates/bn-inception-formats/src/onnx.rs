@@ -135,13 +135,16 @@ impl Model {
             ("ConstantOfShape", [output]) => {
                 let array = self.filled(output, &node.inputs, value)?;
                 self.insert(&output.clone(), array)?;
+                self.push(node)?;
             }
-            _ => {
-                self.archive.graph.push(node);
-                Problem::limit("number of nodes", self.archive.graph.len(), MAX_NODES)?;
-            }
+            _ => self.push(node)?,
         }
         Ok(())
+    }
+
+    fn push(&mut self, node: Node) -> Result<(), Problem> {
+        self.archive.graph.push(node);
+        Problem::limit("number of nodes", self.archive.graph.len(), MAX_NODES)
     }
 
     /// The output of `ConstantOfShape`: a shape from another tensor, and one value, 0 if left out.

@@ -231,7 +231,10 @@ fn the_wrong_plan_is_refused_with_the_right_one() {
     assert_eq!(fitting, [Preset::Caffe, Preset::MxNet]);
     let full = Import::new(Preset::Caffe.config(), Preprocess::onnx());
     let problem = refused(&path("structure.onnx"), &full);
-    assert!(problem.to_string().contains("fits preset onnx"), "{problem}");
+    assert!(
+        problem.to_string().contains("fits preset onnx"),
+        "{problem}"
+    );
     let WeightsProblem::Import(ImportError::Tensors { shapes, .. }) = problem else {
         panic!("expected the differences by name");
     };

@@ -8,6 +8,7 @@ mod caffe;
 mod names;
 mod onnx;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bn_inception_formats::{Archive, Array, Format};
@@ -20,7 +21,7 @@ use crate::preprocess::Preprocess;
 use crate::preset::Preset;
 use crate::state::{self, State, StateError, list};
 use crate::weights::Metadata;
-use names::{NAMINGS, Naming, OWN};
+use names::{GRAPH, NAMINGS, Naming};
 
 /// What a file of another project does not say about itself.
 ///
@@ -71,16 +72,16 @@ pub struct WrongShape {
     pub found: Vec<usize>,
 }
 
-/// Why a file's tensors do not make the network that was asked for. Names are sorted.
+/// Why a file's tensors do not make the network that was asked for.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ImportError {
     /// Tensors are missing, too many or of the wrong shape.
-    #[error("{format} named like {source_name}, but not this network:{}{}{}{}",
+    #[error("{format} read by {source_name} is not this network:{}{}{}{}",
         list(" missing", .missing), list(" unused", .unused), shapes_text(.shapes), fitting_text(.fitting))]
     Tensors {
         /// The file's format.
         format: Format,
-        /// Whose names the file uses.
+        /// How its tensors were told apart.
         source_name: &'static str,
         /// The network needs them, the file lacks them: the file's names.
         missing: Vec<String>,
@@ -162,7 +163,7 @@ pub(crate) fn state(
             config = mapped.config;
             Named {
                 format,
-                naming: &OWN,
+                naming: &GRAPH,
                 plan: config.plan,
                 tensors: mapped.tensors,
                 origins: mapped.origins,
@@ -359,7 +360,8 @@ impl Named {
             }
         }
         missing.sort();
-        shapes.sort_by(|a, b| a.key.cmp(&b.key));
+        // Filters first: a vector's length follows from its filter's.
+        shapes.sort_by_key(|shape| (Reverse(shape.expected.len()), shape.key.clone()));
         let unused = unused.into_iter().cloned().collect();
         Differences {
             missing,
