@@ -323,8 +323,106 @@ fn validate_refuses_what_the_weights_do_not_know() {
 }
 
 #[test]
+fn fine_tune_teaches_other_classes() {
+    let trained = Trained::new();
+    succeed("train-imagenet", &borrowed(&trained.train("base")));
+    let base = trained.path("base/model.safetensors");
+
+    // Two of the classes under other names are two new classes.
+    let data = trained.path("other");
+    for split in ["train", "val"] {
+        fs::create_dir_all(format!("{data}/{split}")).unwrap();
+        for (old, new) in [("brick-cross", "plus"), ("checkered-heart", "love")] {
+            let old = trained.path(&format!("data/{split}/{old}"));
+            fs::rename(old, format!("{data}/{split}/{new}")).unwrap();
+        }
+    }
+    let out = trained.path("tuned");
+    let tune = |more: &[&str]| {
+        let fixed = [
+            "--weights",
+            &base,
+            "--data",
+            &data,
+            "--out",
+            &out,
+            "--batch-size",
+            "8",
+            "--epochs",
+            "1",
+            "--device",
+            "flex",
+            "--json",
+        ];
+        let mut arguments: Vec<String> =
+            fixed.iter().map(|&argument| argument.to_owned()).collect();
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        arguments
+    };
+    fail(
+        "fine-tune",
+        &borrowed(&tune(&["--freeze", "6a"])),
+        &["--freeze", "`6a`", "stem, 3a"],
+    );
+    let summary = succeed(
+        "fine-tune",
+        &borrowed(&tune(&["--freeze", "4e", "--seed", "3"])),
+    );
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(
+        (&summary["classes"], &summary["steps"]),
+        (&2.into(), &2.into())
+    );
+    assert_eq!(summary["settings"]["fine-tune"]["freeze"], "4e");
+
+    // The new weights know the new classes and are evaluated like any others: one by one, by crops, together.
+    let weights = format!("{out}/model.safetensors");
+    let both = format!("{weights},{weights}");
+    let validate = |arguments: &[&str]| -> Value {
+        let mut all = vec!["--data", &data, "--device", "flex", "--json"];
+        all.extend(arguments);
+        serde_json::from_str(&succeed("validate", &all)).unwrap()
+    };
+    let single = validate(&["--weights", &weights]);
+    assert_eq!(single["top1"], summary["val_top1"]);
+    assert_eq!(
+        (&single["images"], &single["crops"]),
+        (&8.into(), &1.into())
+    );
+    let twice = validate(&["--ensemble", &both]);
+    assert_eq!(
+        (&twice["top1"], &twice["models"]),
+        (&single["top1"], &2.into())
+    );
+    let many = validate(&["--weights", &weights, "--crops", "144"]);
+    assert_eq!((&many["images"], &many["crops"]), (&8.into(), &144.into()));
+    // More workers, other batches: the same.
+    let again = validate(&[
+        "--weights",
+        &weights,
+        "--crops",
+        "144",
+        "--workers",
+        "3",
+        "--batch-size",
+        "5",
+    ]);
+    assert_eq!(again["top1"], many["top1"]);
+
+    let mixed = format!("{weights},{base}");
+    let arguments = ["--ensemble", &mixed, "--data", &data, "--device", "flex"];
+    fail(
+        "validate",
+        &arguments,
+        &["model 2", "lacks `love`, `plus`", "`brick-disc`"],
+    );
+    let arguments = ["--weights", &weights, "--data", &data, "--crops", "12"];
+    fail("validate", &arguments, &["`12`", "1, 10 or 144"]);
+}
+
+#[test]
 fn every_program_explains_itself() {
-    for name in ["train-imagenet", "classify", "validate"] {
+    for name in ["train-imagenet", "fine-tune", "classify", "validate"] {
         let help = succeed(name, &["--help"]);
         assert!(
             help.contains("Usage:") && help.contains("--device"),
