@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use bn_inception::{Crops, DeviceSpec, Ensemble};
-use bn_inception_examples::{Failure, exit_code};
+use bn_inception_examples::{Failure, ForeignWeights, exit_code};
 use bn_inception_train::dataset::ImageFolder;
 use bn_inception_train::evaluate::evaluate;
 use bn_inception_train::loader::LoaderOptions;
@@ -25,6 +25,9 @@ struct Arguments {
     /// Weight file, or the name of weights that come with the project
     #[arg(long, value_name = "PATH|NAME", default_value = "imagenette")]
     weights: String,
+
+    #[command(flatten)]
+    foreign: ForeignWeights,
 
     /// Several weights, whose probabilities are averaged
     #[arg(
@@ -72,7 +75,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         [] => std::slice::from_ref(&arguments.weights),
         several => several,
     };
-    let ensemble = Ensemble::open(weights, &device.device, crops)?;
+    let members = weights.iter();
+    let members = members.map(|name| arguments.foreign.open(name, &device.device));
+    let ensemble = Ensemble::new(members.collect::<Result<_, _>>()?, crops)?;
     eprintln!("device: {}", device.name);
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),

@@ -5,6 +5,7 @@
 //! - [`Preset`] and [`BnInceptionConfig`]: the published networks, and every choice in which they differ.
 //! - [`Model`]: the network, a Burn module for training and inference on any device; [`FoldedModel`]: the same
 //!   without batch normalisation, for inference as fast as the device can.
+//! - [`import`]: files of other projects, from PyTorch to Caffe.
 //! - [`weights`]: files that carry their configuration, preprocessing and labels.
 //! - [`device`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
 
@@ -42,6 +43,7 @@ pub mod device;
 mod ensemble;
 mod fold;
 mod folded;
+pub mod import;
 mod inception;
 pub mod labels;
 mod model;

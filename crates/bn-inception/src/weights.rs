@@ -1,4 +1,4 @@
-//! Weight files: safetensors with everything inside that is needed to use them.
+//! Weight files: safetensors with everything inside that is needed to use them, and files of other projects.
 //!
 //! The tensors carry the names of [`state`]. One metadata entry, `bn_inception`, holds [`Metadata`]
 //! as JSON: configuration, preprocessing, class labels and facts about the training.
@@ -6,14 +6,16 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, TensorData};
+use bn_inception_formats::{self as formats, Archive, Format, ReadError};
+use burn::tensor::Device;
 use half::f16;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::config::{BnInceptionConfig, ConfigError};
 use crate::folded::{EngineOptions, FoldError, FoldedModel};
+use crate::import::{self, Import, ImportError};
 use crate::model::Model;
 use crate::preprocess::{Preprocess, PreprocessError};
 use crate::state::{self, State, StateError, TensorRole};
@@ -71,6 +73,11 @@ impl WeightsError {
     pub fn problem(&self) -> &WeightsProblem {
         &self.problem
     }
+
+    /// What is wrong with it, by value.
+    pub fn into_problem(self) -> WeightsProblem {
+        self.problem
+    }
 }
 
 /// What can be wrong with a weight file.
@@ -79,12 +86,28 @@ pub enum WeightsProblem {
     /// It cannot be read or written.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// It is not safetensors, or is cut short.
-    #[error("not a whole safetensors file: {0}")]
-    Format(#[from] SafeTensorError),
-    /// It is safetensors, but was not written by this project.
-    #[error("no `{METADATA_KEY}` entry in the metadata: not weights written by this project")]
-    NoMetadata,
+    /// It is of no known format, cut short or damaged.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    /// The tensors cannot be written.
+    #[error("{0}")]
+    Write(#[from] SafeTensorError),
+    /// It was not written by this project, and the caller did not say what is in it.
+    #[error(
+        "{format} without configuration: say which network and pixels it is for (`--preset` and `--preprocess`)"
+    )]
+    NoConfiguration {
+        /// The file's format.
+        format: Format,
+    },
+    /// It was written by this project, and the caller says what is in it nevertheless.
+    #[error(
+        "says itself which network and pixels it is for: leave out `--preset` and `--preprocess`"
+    )]
+    HasConfiguration,
+    /// Its tensors are not those of the network that the caller named.
+    #[error("{0}")]
+    Import(#[from] ImportError),
     /// The metadata cannot be understood.
     #[error("metadata entry `{METADATA_KEY}`: {0}")]
     Metadata(#[from] serde_json::Error),
@@ -122,14 +145,6 @@ pub enum WeightsProblem {
         /// Number of classes.
         classes: usize,
     },
-    /// A tensor is neither `F32` nor `F16`.
-    #[error("tensor `{name}` holds {found:?}, expected F32 or F16")]
-    Dtype {
-        /// Name of the tensor.
-        name: String,
-        /// Its element type.
-        found: Dtype,
-    },
     /// The tensors are not those of the configuration.
     #[error("{0}")]
     State(#[from] StateError),
@@ -160,9 +175,8 @@ pub fn save(
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
 pub fn load(path: &Path, device: &Device) -> Result<(Model, Metadata), WeightsError> {
-    let (state, metadata) = read_file(path)?;
-    let model = state::load_state(metadata.config.blank(device), state);
-    Ok((model.map_err(|error| at(path, error.into()))?, metadata))
+    let parts = read_file(path, None, device)?;
+    model(path, parts, device)
 }
 
 /// Reads the weights called `name` that come with this project, or else the file at the path `name`.
@@ -170,12 +184,29 @@ pub fn load(path: &Path, device: &Device) -> Result<(Model, Metadata), WeightsEr
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
 pub fn open(name: &str, device: &Device) -> Result<(Model, Metadata), WeightsError> {
-    let (state, metadata) = read(name)?;
+    model(Path::new(name), read(name, None, device)?, device)
+}
+
+/// Reads a file of another project: PyTorch, ONNX, MXNet, Caffe, safetensors or burnpack, told by its content.
+/// `import` says what such files do not.
+///
+/// # Errors
+/// [`WeightsError`] naming the file and what is wrong with it.
+pub fn open_as(
+    name: &str,
+    import: &Import,
+    device: &Device,
+) -> Result<(Model, Metadata), WeightsError> {
+    model(Path::new(name), read(name, Some(import), device)?, device)
+}
+
+fn model(
+    path: &Path,
+    (state, metadata): (State, Metadata),
+    device: &Device,
+) -> Result<(Model, Metadata), WeightsError> {
     let model = state::load_state(metadata.config.blank(device), state);
-    Ok((
-        model.map_err(|error| at(Path::new(name), error.into()))?,
-        metadata,
-    ))
+    Ok((model.map_err(|error| at(path, error.into()))?, metadata))
 }
 
 /// [`open`], folded for inference. No unfolded model is made on the way: it takes less time and memory than
@@ -188,7 +219,28 @@ pub fn open_folded(
     device: &Device,
     options: &EngineOptions,
 ) -> Result<(FoldedModel, Metadata), WeightsError> {
-    let (state, metadata) = read(name)?;
+    folded(name, read(name, None, device)?, device, options)
+}
+
+/// [`open_as`], folded for inference.
+///
+/// # Errors
+/// [`WeightsError`] naming the file and what is wrong with it, or with the engine's options.
+pub fn open_folded_as(
+    name: &str,
+    import: &Import,
+    device: &Device,
+    options: &EngineOptions,
+) -> Result<(FoldedModel, Metadata), WeightsError> {
+    folded(name, read(name, Some(import), device)?, device, options)
+}
+
+fn folded(
+    name: &str,
+    (state, metadata): (State, Metadata),
+    device: &Device,
+    options: &EngineOptions,
+) -> Result<(FoldedModel, Metadata), WeightsError> {
     let model = FoldedModel::new(&metadata.config, state, device, options);
     Ok((
         model.map_err(|error| at(Path::new(name), error.into()))?,
@@ -196,22 +248,30 @@ pub fn open_folded(
     ))
 }
 
-fn read(name: &str) -> Result<(State, Metadata), WeightsError> {
+fn read(
+    name: &str,
+    import: Option<&Import>,
+    device: &Device,
+) -> Result<(State, Metadata), WeightsError> {
     let path = Path::new(name);
     match bn_inception_weights::named(name) {
-        Some(entry) => parse(entry.bytes).map_err(|problem| at(path, problem)),
+        Some(entry) => parse(entry.bytes, import, device).map_err(|problem| at(path, problem)),
         None if !path.exists() => {
             let known = bn_inception_weights::ENTRIES.iter().map(|entry| entry.name);
             let known = known.collect::<Vec<_>>().join(", ");
             Err(at(path, WeightsProblem::NotFound { known }))
         }
-        None => read_file(path),
+        None => read_file(path, import, device),
     }
 }
 
-fn read_file(path: &Path) -> Result<(State, Metadata), WeightsError> {
+fn read_file(
+    path: &Path,
+    import: Option<&Import>,
+    device: &Device,
+) -> Result<(State, Metadata), WeightsError> {
     let bytes = std::fs::read(path).map_err(|error| at(path, error.into()))?;
-    parse(&bytes).map_err(|problem| at(path, problem))
+    parse(&bytes, import, device).map_err(|problem| at(path, problem))
 }
 
 fn at(path: &Path, problem: WeightsProblem) -> WeightsError {
@@ -256,28 +316,48 @@ fn to_bytes(
     Ok(safetensors::serialize(views, Some(entries))?)
 }
 
-fn parse(bytes: &[u8]) -> Result<(State, Metadata), WeightsProblem> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let entries = header.metadata().as_ref();
-    let json = entries.and_then(|entries| entries.get(METADATA_KEY));
-    let Header { schema, metadata } =
-        serde_json::from_str(json.ok_or(WeightsProblem::NoMetadata)?)?;
+fn parse(
+    bytes: &[u8],
+    import: Option<&Import>,
+    device: &Device,
+) -> Result<(State, Metadata), WeightsProblem> {
+    let archive = formats::read(bytes)?;
+    let format = archive.format;
+    match (archive.metadata.get(METADATA_KEY).cloned(), import) {
+        (Some(json), None) => own(archive, &json),
+        (Some(_), Some(_)) => Err(WeightsProblem::HasConfiguration),
+        (None, Some(import)) => {
+            check_preprocess(&import.preprocess, &import.config)?;
+            Ok(import::state(archive, import, device)?)
+        }
+        (None, None) => Err(WeightsProblem::NoConfiguration { format }),
+    }
+}
+
+/// A file with [`Metadata`].
+fn own(archive: Archive, json: &str) -> Result<(State, Metadata), WeightsProblem> {
+    let Header { schema, metadata } = serde_json::from_str(json)?;
     if schema != SCHEMA {
         return Err(WeightsProblem::Schema { found: schema });
     }
     metadata.config.validate()?;
-    metadata.preprocess.check()?;
-    let (size, smallest) = (metadata.preprocess.size, metadata.config.smallest_input());
-    if (size as usize) < smallest {
-        return Err(WeightsProblem::TooSmall { size, smallest });
-    }
+    check_preprocess(&metadata.preprocess, &metadata.config)?;
     check_labels(&metadata)?;
-    let file = SafeTensors::deserialize(bytes)?;
-    let mut state = State::new();
-    for (name, view) in file.iter() {
-        state.insert(name.to_owned(), tensor(name, &view)?);
+    let tensors = archive.tensors.into_iter();
+    let state = tensors.map(|(name, array)| (name, import::data(array)));
+    Ok((state.collect(), metadata))
+}
+
+fn check_preprocess(
+    preprocess: &Preprocess,
+    config: &BnInceptionConfig,
+) -> Result<(), WeightsProblem> {
+    preprocess.check()?;
+    let (size, smallest) = (preprocess.size, config.smallest_input());
+    match size as usize >= smallest {
+        true => Ok(()),
+        false => Err(WeightsProblem::TooSmall { size, smallest }),
     }
-    Ok((state, metadata))
 }
 
 fn check_labels(metadata: &Metadata) -> Result<(), WeightsProblem> {
@@ -286,25 +366,4 @@ fn check_labels(metadata: &Metadata) -> Result<(), WeightsProblem> {
         true => Ok(()),
         false => Err(WeightsProblem::Labels { labels, classes }),
     }
-}
-
-fn tensor(name: &str, view: &TensorView<'_>) -> Result<TensorData, WeightsProblem> {
-    let bytes = view.data();
-    let values: Vec<f32> = match view.dtype() {
-        Dtype::F32 => {
-            let words = bytes.as_chunks::<4>().0.iter();
-            words.map(|word| f32::from_le_bytes(*word)).collect()
-        }
-        Dtype::F16 => {
-            let words = bytes.as_chunks::<2>().0.iter();
-            words
-                .map(|word| f16::from_le_bytes(*word).to_f32())
-                .collect()
-        }
-        found => {
-            let name = name.to_owned();
-            return Err(WeightsProblem::Dtype { name, found });
-        }
-    };
-    Ok(TensorData::new(values, view.shape().to_vec()))
 }
