@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use image::RgbImage;
 use serde::Serialize;
 
-use crate::model::Model;
+use crate::folded::{EngineOptions, FoldedModel};
 use crate::preprocess::PreprocessError;
 use crate::weights::{self, Metadata, WeightsError};
 
@@ -33,7 +33,7 @@ pub struct Prediction {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ImageClassifier {
-    model: Model,
+    model: FoldedModel,
     metadata: Metadata,
     device: Device,
 }
@@ -44,17 +44,21 @@ impl ImageClassifier {
     /// # Errors
     /// [`WeightsError`] naming the file and what is wrong with it.
     pub fn open(weights: &str, device: &Device) -> Result<Self, WeightsError> {
-        let device = device.clone().inner();
-        let (model, metadata) = weights::open(weights, &device)?;
-        Ok(Self {
-            model,
-            metadata,
-            device,
-        })
+        let (model, metadata) = weights::open_folded(weights, device, &EngineOptions::default())?;
+        Ok(Self::new(model, metadata, device))
     }
 
-    /// The network.
-    pub fn model(&self) -> &Model {
+    /// A classifier of a network on `device` and what its weights say.
+    pub fn new(model: FoldedModel, metadata: Metadata, device: &Device) -> Self {
+        Self {
+            model,
+            metadata,
+            device: device.clone().inner(),
+        }
+    }
+
+    /// The network, folded for inference.
+    pub fn model(&self) -> &FoldedModel {
         &self.model
     }
 

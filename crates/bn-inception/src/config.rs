@@ -31,6 +31,8 @@ pub enum Normalization {
     },
     /// None, with local response normalisation in the stem: the original Inception.
     LocalResponse,
+    /// None left: merged into filters and biases, as [`Model::fold`](crate::Model::fold) does. Not for training.
+    Folded,
 }
 
 /// The non-linearity.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 
 /// Opens the device with this index, or says why it does not come up. The name describes the hardware.
@@ -202,6 +203,17 @@ fn open(backend: &'static Backend, index: usize) -> Result<OpenDevice, DeviceErr
     let result = entry
         .or_insert_with(|| open(index).map_err(|reason| DeviceError::Unavailable { name, reason }));
     result.clone()
+}
+
+/// Whether the device is one of the CPU backends, whose tensors lie in the process's own memory.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    match device.as_dispatch() {
+        #[cfg(feature = "flex")]
+        DispatchDevice::Flex(_) => true,
+        #[cfg(feature = "ndarray")]
+        DispatchDevice::NdArray(_) => true,
+        _ => false,
+    }
 }
 
 #[cfg(feature = "flex")]

@@ -3,7 +3,8 @@
 //!
 //! - [`ImageClassifier`]: from an image to named classes, in three lines.
 //! - [`Preset`] and [`BnInceptionConfig`]: the published networks, and every choice in which they differ.
-//! - [`Model`]: the network, a Burn module for training and inference on any device.
+//! - [`Model`]: the network, a Burn module for training and inference on any device; [`FoldedModel`]: the same
+//!   without batch normalisation, for inference as fast as the device can.
 //! - [`weights`]: files that carry their configuration, preprocessing and labels.
 //! - [`device`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
 
@@ -18,6 +19,7 @@ pub use config::{
 };
 pub use conv::ConvUnit;
 pub use device::{DeviceError, DeviceSpec, OpenDevice};
+pub use folded::{Algorithm, EngineError, EngineOptions, FoldError, FoldedModel, LayerTime};
 pub use inception::InceptionBlock;
 pub use model::{Features, Model};
 pub use plan::{BlockPlan, Plan, PoolBranch, StemPlan};
@@ -34,9 +36,12 @@ mod config;
 mod conv;
 pub mod decode;
 pub mod device;
+mod fold;
+mod folded;
 mod inception;
 pub mod labels;
 mod model;
+mod network;
 mod ops;
 mod padding;
 mod plan;

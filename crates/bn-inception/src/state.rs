@@ -246,7 +246,7 @@ pub fn load_state(model: Model, mut state: State) -> Result<Model, StateError> {
     Ok(model.map(&mut Replace { path, draw }))
 }
 
-fn check(shapes: &BTreeMap<String, Shape>, state: &State) -> Result<(), StateError> {
+pub(crate) fn check(shapes: &BTreeMap<String, Shape>, state: &State) -> Result<(), StateError> {
     let missing: Vec<_> = shapes
         .keys()
         .filter(|name| !state.contains_key(*name))

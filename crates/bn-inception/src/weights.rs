@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::config::{BnInceptionConfig, ConfigError};
+use crate::folded::{EngineOptions, FoldError, FoldedModel};
 use crate::model::Model;
 use crate::preprocess::{Preprocess, PreprocessError};
 use crate::state::{self, State, StateError, TensorRole};
@@ -132,6 +133,9 @@ pub enum WeightsProblem {
     /// The tensors are not those of the configuration.
     #[error("{0}")]
     State(#[from] StateError),
+    /// They cannot be folded for inference.
+    #[error("{0}")]
+    Fold(#[from] FoldError),
 }
 
 /// Writes `model` and `metadata` to `path`, atomically: a reader sees the old file or the new one, never a part.
@@ -156,8 +160,9 @@ pub fn save(
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
 pub fn load(path: &Path, device: &Device) -> Result<(Model, Metadata), WeightsError> {
-    let bytes = std::fs::read(path).map_err(|error| at(path, error.into()))?;
-    from_bytes(&bytes, device).map_err(|problem| at(path, problem))
+    let (state, metadata) = read_file(path)?;
+    let model = state::load_state(metadata.config.blank(device), state);
+    Ok((model.map_err(|error| at(path, error.into()))?, metadata))
 }
 
 /// Reads the weights called `name` that come with this project, or else the file at the path `name`.
@@ -165,17 +170,48 @@ pub fn load(path: &Path, device: &Device) -> Result<(Model, Metadata), WeightsEr
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
 pub fn open(name: &str, device: &Device) -> Result<(Model, Metadata), WeightsError> {
+    let (state, metadata) = read(name)?;
+    let model = state::load_state(metadata.config.blank(device), state);
+    Ok((
+        model.map_err(|error| at(Path::new(name), error.into()))?,
+        metadata,
+    ))
+}
+
+/// [`open`], folded for inference. No unfolded model is made on the way: it takes less time and memory than
+/// [`Model::fold`] of an opened one.
+///
+/// # Errors
+/// [`WeightsError`] naming the file and what is wrong with it, or with the engine's options.
+pub fn open_folded(
+    name: &str,
+    device: &Device,
+    options: &EngineOptions,
+) -> Result<(FoldedModel, Metadata), WeightsError> {
+    let (state, metadata) = read(name)?;
+    let model = FoldedModel::new(&metadata.config, state, device, options);
+    Ok((
+        model.map_err(|error| at(Path::new(name), error.into()))?,
+        metadata,
+    ))
+}
+
+fn read(name: &str) -> Result<(State, Metadata), WeightsError> {
+    let path = Path::new(name);
     match bn_inception_weights::named(name) {
-        Some(entry) => {
-            from_bytes(entry.bytes, device).map_err(|problem| at(Path::new(name), problem))
-        }
-        None if !Path::new(name).exists() => {
+        Some(entry) => parse(entry.bytes).map_err(|problem| at(path, problem)),
+        None if !path.exists() => {
             let known = bn_inception_weights::ENTRIES.iter().map(|entry| entry.name);
             let known = known.collect::<Vec<_>>().join(", ");
-            Err(at(Path::new(name), WeightsProblem::NotFound { known }))
+            Err(at(path, WeightsProblem::NotFound { known }))
         }
-        None => load(Path::new(name), device),
+        None => read_file(path),
     }
+}
+
+fn read_file(path: &Path) -> Result<(State, Metadata), WeightsError> {
+    let bytes = std::fs::read(path).map_err(|error| at(path, error.into()))?;
+    parse(&bytes).map_err(|problem| at(path, problem))
 }
 
 fn at(path: &Path, problem: WeightsProblem) -> WeightsError {
@@ -220,7 +256,7 @@ fn to_bytes(
     Ok(safetensors::serialize(views, Some(entries))?)
 }
 
-fn from_bytes(bytes: &[u8], device: &Device) -> Result<(Model, Metadata), WeightsProblem> {
+fn parse(bytes: &[u8]) -> Result<(State, Metadata), WeightsProblem> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let entries = header.metadata().as_ref();
     let json = entries.and_then(|entries| entries.get(METADATA_KEY));
@@ -239,10 +275,9 @@ fn from_bytes(bytes: &[u8], device: &Device) -> Result<(Model, Metadata), Weight
     let file = SafeTensors::deserialize(bytes)?;
     let mut state = State::new();
     for (name, view) in file.iter() {
-        state.insert(name.to_owned(), read(name, &view)?);
+        state.insert(name.to_owned(), tensor(name, &view)?);
     }
-    let model = state::load_state(metadata.config.blank(device), state)?;
-    Ok((model, metadata))
+    Ok((state, metadata))
 }
 
 fn check_labels(metadata: &Metadata) -> Result<(), WeightsProblem> {
@@ -253,7 +288,7 @@ fn check_labels(metadata: &Metadata) -> Result<(), WeightsProblem> {
     }
 }
 
-fn read(name: &str, view: &TensorView<'_>) -> Result<TensorData, WeightsProblem> {
+fn tensor(name: &str, view: &TensorView<'_>) -> Result<TensorData, WeightsProblem> {
     let bytes = view.data();
     let values: Vec<f32> = match view.dtype() {
         Dtype::F32 => {

@@ -1,0 +1,106 @@
+//! Folding: batch normalisation merged into the convolution before it (paper, section 3.1: at inference the
+//! normalisation is a fixed linear map).
+
+use bn_inception_kernels::infer::Conv;
+use burn::tensor::TensorData;
+
+use crate::config::{BnInceptionConfig, Normalization, Stem};
+use crate::state::State;
+
+/// The state of the folded network and its configuration.
+///
+/// For `z = w * x + b` and `y = γ (z - μ) / √(σ² + ε) + β`, Algorithm 2's step 11 with the bias the paper drops, the
+/// folded filter is `w · γ / √(σ² + ε)` and the bias `(b - μ) γ / √(σ² + ε) + β`, computed in `f64`. A separable
+/// stem becomes the plain 7x7 convolution it equals, because nothing stands between its two halves.
+///
+/// `state` must fit `config`.
+pub(crate) fn fold(config: &BnInceptionConfig, mut state: State) -> (BnInceptionConfig, State) {
+    let mut folded = BnInceptionConfig {
+        conv_bias: true,
+        ..config.clone()
+    };
+    if let Normalization::Batch { epsilon, .. } = config.normalization {
+        folded.normalization = Normalization::Folded;
+        for unit in normalized_units(&state) {
+            merge_norm(&mut state, &unit, epsilon);
+        }
+    }
+    if let Some(depthwise) = state.remove("stem.depthwise.weight") {
+        folded.stem = Stem::Plain;
+        merge_stem(&mut state, depthwise);
+    }
+    (folded, state)
+}
+
+/// Names of the convolutions that a batch normalisation follows.
+fn normalized_units(state: &State) -> Vec<String> {
+    let betas = state
+        .keys()
+        .filter_map(|name| name.strip_suffix(".norm.beta"));
+    betas.map(str::to_owned).collect()
+}
+
+fn merge_norm(state: &mut State, unit: &str, epsilon: f64) {
+    let mut take = |part: &str| {
+        let data = state.remove(&format!("{unit}.{part}"))?;
+        Some((data.shape().to_vec(), values(data)))
+    };
+    let (Some((shape, mut weight)), Some((_, mean)), Some((_, variance)), Some((_, beta))) = (
+        take("weight"),
+        take("norm.running_mean"),
+        take("norm.running_var"),
+        take("norm.beta"),
+    ) else {
+        return;
+    };
+    let gamma = take("norm.gamma").map(|(_, gamma)| gamma);
+    let bias = take("bias").map(|(_, bias)| bias);
+    let taps = weight.len() / beta.len();
+    let mut shift = Vec::with_capacity(beta.len());
+    for (channel, filter) in weight.chunks_exact_mut(taps).enumerate() {
+        let of = |values: &[f32]| f64::from(values[channel]);
+        let gamma = gamma.as_deref().map_or(1.0, of);
+        let scale = gamma / (of(&variance) + epsilon).sqrt();
+        for value in filter {
+            *value = (f64::from(*value) * scale) as f32;
+        }
+        let centre = bias.as_deref().map_or(0.0, of) - of(&mean);
+        shift.push((centre * scale + of(&beta)) as f32);
+    }
+    let channels = shift.len();
+    state.insert(format!("{unit}.weight"), TensorData::new(weight, shape));
+    state.insert(format!("{unit}.bias"), TensorData::new(shift, [channels]));
+}
+
+fn merge_stem(state: &mut State, depthwise: TensorData) {
+    let shape = depthwise.shape().to_vec();
+    let (&[middle, _, kernel, _], Some(pointwise), Some(bias)) = (
+        shape.as_slice(),
+        state.remove("stem.conv1.weight"),
+        state.remove("stem.conv1.bias"),
+    ) else {
+        return;
+    };
+    let bias = values(bias);
+    let merged = Conv::from_separable(
+        &values(depthwise),
+        &values(pointwise),
+        &bias,
+        3,
+        middle / 3,
+        kernel,
+    )
+    .expect("the tensors have the configuration's shapes");
+    let channels = merged.out_channels;
+    let weight = TensorData::new(merged.weight, [channels, 3, kernel, kernel]);
+    state.insert("stem.conv1.weight".to_owned(), weight);
+    state.insert(
+        "stem.conv1.bias".to_owned(),
+        TensorData::new(bias, [channels]),
+    );
+}
+
+/// A tensor of a [`State`], which holds `f32` alone.
+pub(crate) fn values(data: TensorData) -> Vec<f32> {
+    data.try_into_vec_as::<f32>().unwrap_or_default()
+}

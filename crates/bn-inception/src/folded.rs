@@ -1,0 +1,149 @@
+//! The network for inference, without batch normalisation.
+
+use std::sync::Arc;
+
+use bn_inception_kernels::infer::{Engine, NetworkError};
+use burn::tensor::{Device, Tensor, TensorData};
+
+pub use bn_inception_kernels::infer::{
+    Algorithm, LayerTime, NetworkError as EngineError, Options as EngineOptions,
+};
+
+use crate::config::{Activation, BnInceptionConfig, Normalization};
+use crate::device;
+use crate::fold::fold;
+use crate::model::Model;
+use crate::network::{to_network, to_state};
+use crate::state::{self, State, StateError};
+
+/// BN-Inception for inference: every batch normalisation is merged into the convolution before it. Made by
+/// [`Model::fold`]; the same logits up to rounding, fewer values, no gradients.
+///
+/// On CPU devices (Flex, ndarray) a forward pass is one call into the engine of `bn-inception-kernels`
+/// ([`engine`](Self::engine)), which plans once for each batch and image size; elsewhere it runs through Burn's own
+/// operations, as it does for networks with sigmoid or local response normalisation.
+///
+/// ```
+/// use bn_inception::{Preset, burn::tensor::{Device, Tensor}};
+///
+/// let device = Device::flex();
+/// let model = Preset::Caffe.config().with_width(0.125).with_classes(10).init(&device)?;
+/// let images = Tensor::<4>::ones([2, 3, 64, 64], &device);
+/// let difference = model.fold().forward(images.clone()) - model.forward(images);
+/// assert!(difference.abs().max().into_scalar::<f32>() < 1e-4);
+/// # Ok::<(), bn_inception::ConfigError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct FoldedModel {
+    config: BnInceptionConfig,
+    runner: Runner,
+}
+
+#[derive(Debug, Clone)]
+enum Runner {
+    Engine(Arc<Engine>),
+    Burn(Box<Model>),
+}
+
+impl Model {
+    /// The network for inference, on the same device. Its statistics are the running ones as they are now.
+    pub fn fold(&self) -> FoldedModel {
+        let device = self.classifier.bias.val().device().inner();
+        let folded = FoldedModel::new(
+            self.config(),
+            state::state(self),
+            &device,
+            &EngineOptions::default(),
+        );
+        folded.expect("a model's own state fits it, and the default options are valid")
+    }
+}
+
+/// Why a [`FoldedModel`] could not be made.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum FoldError {
+    /// The tensors are not those of the configuration.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The engine refuses the options.
+    #[error(transparent)]
+    Engine(#[from] NetworkError),
+}
+
+impl FoldedModel {
+    /// The inference network of `config` with the tensors of `state`, folded here if they are not folded yet
+    /// ([`Normalization::Folded`]). `options` are for the CPU engine: threads, instruction set, algorithm.
+    ///
+    /// # Errors
+    /// [`FoldError::State`] if the tensors are not those of the configuration, [`FoldError::Engine`] for an
+    /// instruction set that the processor does not have.
+    pub fn new(
+        config: &BnInceptionConfig,
+        state: State,
+        device: &Device,
+        options: &EngineOptions,
+    ) -> Result<Self, FoldError> {
+        let device = device.clone().inner();
+        state::check(&state::shapes(&config.blank(&device)), &state)?;
+        let (config, state) = fold(config, state);
+        let described =
+            config.activation == Activation::Relu && config.normalization == Normalization::Folded;
+        let runner = if described && device::is_cpu(&device) {
+            let network = to_network(&config, state);
+            Runner::Engine(Arc::new(Engine::new(network, options)?))
+        } else {
+            let model = state::load_state(config.blank(&device), state)?;
+            Runner::Burn(Box::new(model))
+        };
+        Ok(Self { config, runner })
+    }
+
+    /// The folded network's configuration: [`Normalization::Folded`] where there was batch normalisation, a plain
+    /// stem where there was a separable one.
+    pub fn config(&self) -> &BnInceptionConfig {
+        &self.config
+    }
+
+    /// Filters and biases by name (`stem.conv1.weight`, `3a.conv_3x3.bias`, … `classifier.bias`), copied.
+    pub fn state(&self) -> State {
+        match &self.runner {
+            Runner::Engine(engine) => to_state(engine.network()),
+            Runner::Burn(model) => state::state(model),
+        }
+    }
+
+    /// The CPU engine, where the forward pass is one call into it: for its threads, memory and time by layer.
+    pub fn engine(&self) -> Option<&Engine> {
+        match &self.runner {
+            Runner::Engine(engine) => Some(engine),
+            Runner::Burn(_) => None,
+        }
+    }
+
+    /// Logits of a batch of normalised images. Where the network runs through Burn, the images must be on its device;
+    /// the logits are on the images' device, without gradients.
+    ///
+    /// # Shapes
+    /// `[N, 3, H, W]` → `[N, classes]`; H and W at least [`BnInceptionConfig::smallest_input`].
+    ///
+    /// # Panics
+    /// If the images have another number of channels or are smaller than that.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let images = images.without_autodiff();
+        let engine = match &self.runner {
+            Runner::Burn(model) => return model.forward(images),
+            Runner::Engine(engine) => engine,
+        };
+        let device = images.device();
+        let [batch, channels, height, width] = images.dims();
+        assert_eq!(channels, 3, "images have three channels");
+        let pixels = images.into_data().convert::<f32>();
+        let pixels = pixels.as_slice::<f32>().expect("converted to f32");
+        let classes = self.config.classes;
+        let mut logits = vec![0.0; batch * classes];
+        if let Err(error) = engine.forward(pixels, [batch, height, width], &mut logits) {
+            panic!("{error}");
+        }
+        Tensor::from_data(TensorData::new(logits, [batch, classes]), &device)
+    }
+}

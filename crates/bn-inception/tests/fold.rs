@@ -1,0 +1,183 @@
+//! Folding: the same logits, on the engine and through Burn's operations.
+
+// A failed step of the preparation is a failed test.
+#![allow(clippy::unwrap_used)]
+#![cfg(feature = "flex")]
+
+use bn_inception::state::{self, State, TensorRole};
+use bn_inception::{
+    Activation, Algorithm, BnInceptionConfig, EngineOptions, FoldedModel, Model, Normalization,
+    Preset, Stem,
+};
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Values in [-1, 1) that differ between names: statistics and shifts that are not 0 and 1, so that a tensor that is
+/// left out shows.
+fn lively(model: &Model) -> State {
+    let mut state = state::state(model);
+    for (seed, (name, data)) in state.iter_mut().enumerate() {
+        if TensorRole::of(name) == TensorRole::Weight {
+            continue;
+        }
+        let shape = data.shape().to_vec();
+        let wave = |i: usize| ((i * 7 + seed * 13) as f32 * 0.61).sin();
+        let around = |centre: f32, spread: f32| {
+            (0..shape[0])
+                .map(|i| centre + spread * wave(i))
+                .collect::<Vec<_>>()
+        };
+        let values = match name.rsplit('.').next().unwrap() {
+            "running_var" => around(1.0, 0.6),
+            "gamma" => around(1.0, 0.4),
+            _ => around(0.0, 0.2),
+        };
+        *data = TensorData::new(values, shape);
+    }
+    state
+}
+
+fn network(config: &BnInceptionConfig, device: &Device) -> Model {
+    let model = config.init_seeded(device, 3).unwrap();
+    let state = lively(&model);
+    state::load_state(model, state).unwrap()
+}
+
+fn images(batch: usize, height: usize, width: usize, device: &Device) -> Tensor<4> {
+    let wave = |i: usize| (i as f32 * 0.37).sin() + (i as f32 * 0.011).cos();
+    let values: Vec<f32> = (0..batch * 3 * height * width).map(wave).collect();
+    Tensor::from_data(TensorData::new(values, [batch, 3, height, width]), device)
+}
+
+fn host(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().iter().collect()
+}
+
+/// ‖a − b‖ / ‖b‖.
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let square = |x: f64| x * x;
+    let difference: f64 = a.iter().zip(b).map(|(a, b)| square(f64::from(a - b))).sum();
+    let size: f64 = b.iter().map(|b| square(f64::from(*b))).sum();
+    (difference / size).sqrt()
+}
+
+fn narrow(preset: Preset) -> BnInceptionConfig {
+    preset.config().with_width(0.25).with_classes(11)
+}
+
+fn variants() -> Vec<(String, BnInceptionConfig)> {
+    let mut variants: Vec<_> = Preset::ALL
+        .into_iter()
+        .map(|preset| (preset.to_string(), narrow(preset)))
+        .collect();
+    let caffe = || narrow(Preset::Caffe);
+    variants.push((
+        "sigmoid".to_owned(),
+        caffe().with_activation(Activation::Sigmoid),
+    ));
+    variants.push((
+        "inception".to_owned(),
+        caffe().with_normalization(Normalization::LocalResponse),
+    ));
+    variants.push((
+        "inception, separable".to_owned(),
+        caffe()
+            .with_normalization(Normalization::LocalResponse)
+            .with_stem(Stem::Separable),
+    ));
+    variants
+}
+
+#[test]
+fn every_variant_gives_the_same_logits() {
+    let device = Device::flex();
+    for (name, config) in variants() {
+        let model = network(&config, &device);
+        let folded = model.fold();
+        let expects_engine = config.activation == Activation::Relu
+            && config.normalization != Normalization::LocalResponse;
+        assert_eq!(folded.engine().is_some(), expects_engine, "{name}");
+        for [batch, height, width] in [[1, 64, 64], [3, 64, 64], [2, 47, 75], [1, 32, 33]] {
+            let x = images(batch, height, width, &device);
+            let expected = host(model.forward(x.clone()));
+            let error = distance(&host(folded.forward(x)), &expected);
+            assert!(error < 1e-5, "{name} {batch}x{height}x{width}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn burns_operations_and_the_engine_agree_on_the_folded_state() {
+    let device = Device::flex();
+    for (name, config) in variants() {
+        let folded = network(&config, &device).fold();
+        let through_burn = folded.config().init(&device).unwrap();
+        let through_burn = state::load_state(through_burn, folded.state()).unwrap();
+        let x = images(2, 64, 64, &device);
+        let expected = host(through_burn.forward(x.clone()));
+        let error = distance(&host(folded.forward(x.clone())), &expected);
+        assert!(error < 1e-5, "{name}: {error:e}");
+        // What is folded already stays as it is.
+        assert_eq!(through_burn.fold().state(), folded.state(), "{name}");
+    }
+}
+
+#[test]
+fn folding_leaves_fewer_values() {
+    let device = Device::flex();
+    let values = |state: &State| -> usize { state.values().map(TensorData::num_elements).sum() };
+    let model = Preset::Caffe.config().init(&device).unwrap();
+    let (unfolded, folded) = (values(&state::state(&model)), values(&model.fold().state()));
+    // 10,016 channels, each with γ, β, mean and variance; the bias stays.
+    assert_eq!(unfolded - folded, 4 * 10_016);
+}
+
+#[test]
+fn small_batches_and_algorithms_agree() {
+    let device = Device::flex();
+    let model = network(&narrow(Preset::Caffe), &device);
+    let x = images(5, 64, 64, &device);
+    let expected = host(model.forward(x.clone()));
+    for algorithm in [Algorithm::Direct, Algorithm::F2, Algorithm::F4] {
+        let options = EngineOptions {
+            algorithm: Some(algorithm),
+            ..EngineOptions::default()
+        };
+        let folded = FoldedModel::new(model.config(), state::state(&model), &device, &options);
+        let error = distance(&host(folded.unwrap().forward(x.clone())), &expected);
+        assert!(error < 1e-5, "{algorithm:?}: {error:e}");
+    }
+    assert!(host(model.fold().forward(images(0, 64, 64, &device))).is_empty());
+}
+
+#[test]
+fn a_state_that_does_not_fit_is_refused() {
+    let device = Device::flex();
+    let config = narrow(Preset::Caffe);
+    let whole = state::state(&network(&config, &device));
+    let fold = |state| {
+        let folded = FoldedModel::new(&config, state, &device, &EngineOptions::default());
+        folded.unwrap_err().to_string()
+    };
+    let mut state = whole.clone();
+    state.remove("4c.conv_3x3.norm.running_var");
+    assert!(fold(state).contains("missing 4c.conv_3x3.norm.running_var"));
+    let mut state = whole;
+    state.insert(
+        "4c.conv_3x3.bias".to_owned(),
+        TensorData::zeros::<f32, _>([7]),
+    );
+    assert!(fold(state).contains("4c.conv_3x3.bias"));
+}
+
+#[test]
+fn nothing_leaks_through_a_training_device() {
+    let device = Device::flex().autodiff();
+    let config = narrow(Preset::Caffe);
+    let model = network(&config, &device);
+    let before = state::state(&model);
+    let x = images(2, 64, 64, &device);
+    let logits = model.fold().forward(x);
+    assert!(!logits.is_autodiff());
+    assert_eq!(state::state(&model), before, "running statistics stay");
+}
