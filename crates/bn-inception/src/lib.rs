@@ -6,6 +6,7 @@
 //! - [`Model`]: the network, a Burn module for training and inference on any device; [`FoldedModel`]: the same
 //!   without batch normalisation, for inference as fast as the device can.
 //! - [`weights`]: files that carry their configuration, preprocessing and labels.
+//! - [`export`]: ONNX graphs for other programs.
 //! - [`device`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
 
 pub use burn;
@@ -36,6 +37,7 @@ mod config;
 mod conv;
 pub mod decode;
 pub mod device;
+pub mod export;
 mod fold;
 mod folded;
 mod inception;

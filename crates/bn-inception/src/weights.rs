@@ -19,7 +19,7 @@ use crate::preprocess::{Preprocess, PreprocessError};
 use crate::state::{self, State, StateError, TensorRole};
 
 /// Key of the metadata entry. One entry and not several, because safetensors writes them in random order.
-const METADATA_KEY: &str = "bn_inception";
+pub(crate) const METADATA_KEY: &str = "bn_inception";
 
 /// Version of [`Metadata`]'s layout.
 const SCHEMA: u32 = 1;
@@ -199,9 +199,12 @@ pub fn open_folded(
 fn read(name: &str) -> Result<(State, Metadata), WeightsError> {
     let path = Path::new(name);
     match bn_inception_weights::named(name) {
-        Some(entry) => parse(entry.bytes).map_err(|problem| at(path, problem)),
+        Some(entry) => {
+            parse(entry.built_in().unwrap_or_default()).map_err(|problem| at(path, problem))
+        }
         None if !path.exists() => {
-            let known = bn_inception_weights::ENTRIES.iter().map(|entry| entry.name);
+            let known = bn_inception_weights::entries().iter();
+            let known = known.map(|entry| entry.name.as_str());
             let known = known.collect::<Vec<_>>().join(", ");
             Err(at(path, WeightsProblem::NotFound { known }))
         }
@@ -219,17 +222,22 @@ fn at(path: &Path, problem: WeightsProblem) -> WeightsError {
     WeightsError { path, problem }
 }
 
+/// The content of the metadata entry.
+pub(crate) fn header(metadata: &Metadata) -> serde_json::Result<String> {
+    let header = Header {
+        schema: SCHEMA,
+        metadata: metadata.clone(),
+    };
+    serde_json::to_string(&header)
+}
+
 fn to_bytes(
     model: &Model,
     metadata: &Metadata,
     precision: Precision,
 ) -> Result<Vec<u8>, WeightsProblem> {
     check_labels(metadata)?;
-    let header = Header {
-        schema: SCHEMA,
-        metadata: metadata.clone(),
-    };
-    let entries = HashMap::from([(METADATA_KEY.to_owned(), serde_json::to_string(&header)?)]);
+    let entries = HashMap::from([(METADATA_KEY.to_owned(), header(metadata)?)]);
     let mut tensors = Vec::new();
     for (name, data) in state::state(model) {
         let halved = precision == Precision::Half && TensorRole::of(&name) == TensorRole::Weight;
