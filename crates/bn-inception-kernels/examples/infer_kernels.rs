@@ -67,19 +67,12 @@ fn main() -> Result<(), NetworkError> {
     times.sort();
     let peak = engine.peak() * threads as f64;
     let ms = |time: Duration| time.as_secs_f64() * 1e3 / batch as f64;
-    let mut merged: Vec<(String, u64, f64)> = Vec::new();
-    for LayerTime { name, macs, time } in best {
-        match merged.iter_mut().find(|m| m.0 == name) {
-            Some(m) => (m.1, m.2) = (m.1 + macs, m.2 + ms(time)),
-            None => merged.push((name, macs, ms(time))),
-        }
-    }
     println!(
         "{:24} {:>8} {:>8} {:>6}",
         "layer", "MMAC", "ms/image", "peak"
     );
-    for (name, macs, ms) in &merged {
-        let macs = *macs as f64 / batch as f64;
+    for LayerTime { name, macs, time } in &best {
+        let (macs, ms) = (*macs as f64 / batch as f64, ms(*time));
         println!(
             "{name:24} {:8.1} {ms:8.3} {:5.0}%",
             macs / 1e6,
@@ -90,7 +83,7 @@ fn main() -> Result<(), NetworkError> {
         "{:24} {:>8} {:8.3}",
         "sum of the best",
         "",
-        merged.iter().map(|m| m.2).sum::<f64>()
+        ms(best.iter().map(|layer| layer.time).sum())
     );
     println!(
         "{} batch {batch} threads {threads}: best {:.2} median {:.2} ms/image, peak {:.1} GMAC/s, memory {:.0} MiB",

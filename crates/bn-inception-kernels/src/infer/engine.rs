@@ -174,7 +174,7 @@ impl Engine {
         self.chunks(images, size, logits, &mut None)
     }
 
-    /// [`Self::forward`], and how long each layer took.
+    /// [`Self::forward`], and how long each layer took in all, in the order in which they begin.
     ///
     /// # Errors
     /// As [`Self::forward`].
@@ -186,7 +186,18 @@ impl Engine {
     ) -> Result<Vec<LayerTime>, NetworkError> {
         let mut times = Some(Vec::new());
         self.chunks(images, size, logits, &mut times)?;
-        Ok(times.unwrap_or_default())
+        // A layer of the early stages has a step for every few images.
+        let mut layers: Vec<LayerTime> = Vec::new();
+        for step in times.unwrap_or_default() {
+            match layers.iter_mut().find(|layer| layer.name == step.name) {
+                Some(layer) => {
+                    layer.macs += step.macs;
+                    layer.time += step.time;
+                }
+                None => layers.push(step),
+            }
+        }
+        Ok(layers)
     }
 
     fn chunks(

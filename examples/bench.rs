@@ -1,0 +1,282 @@
+//! Measures how fast this machine runs the network.
+//!
+//! ```text
+//! cargo run --release --example bench -- --batch 8 --threads 2
+//! cargo run --release --example bench -- --per-layer
+//! cargo run --release --example bench -- --weights model.safetensors --json
+//! ```
+
+use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use bn_inception::state;
+use bn_inception::weights;
+use bn_inception::{BnInceptionConfig, DeviceSpec, EngineOptions, FoldedModel, LayerTime, Preset};
+use bn_inception_examples::{Failure, exit_code};
+use burn::tensor::{Device, Tensor, TensorData};
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+
+/// Measure inference: milliseconds per image, multiply-adds per second, memory.
+///
+/// The multiply-adds are those of the direct method whatever the algorithm, so that more per second is faster; the
+/// peak is what multiply-add instructions alone reach, measured in the same run.
+#[derive(Parser)]
+#[command(name = "bench", version)]
+struct Arguments {
+    /// What to measure
+    #[arg(long, value_enum, default_value_t = Task::Infer)]
+    task: Task,
+
+    /// Images per call
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+
+    /// Numbers to compute with
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    precision: Precision,
+
+    /// Threads of a call on a CPU [default: RAYON_NUM_THREADS, or one for each processor core]
+    #[arg(long, value_name = "T")]
+    threads: Option<NonZeroUsize>,
+
+    /// How long to measure
+    #[arg(long, value_name = "S", default_value_t = 4.0, value_parser = seconds)]
+    seconds: f64,
+
+    /// Weight file, or the name of weights that come with the project [default: drawn weights for --preset]
+    #[arg(long, value_name = "PATH|NAME", conflicts_with = "preset")]
+    weights: Option<String>,
+
+    /// Network: paper, caffe, onnx, mxnet, tf_slim or small
+    #[arg(long, value_name = "NAME", default_value = "caffe")]
+    preset: String,
+
+    /// auto, flex, ndarray, wgpu, vulkan, metal, webgpu, cuda, cuda:1, rocm …
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: String,
+
+    /// Print time, algorithm and fraction of the peak of every layer (CPU)
+    #[arg(long)]
+    per_layer: bool,
+
+    /// End with one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Task {
+    /// Forward passes of the folded network
+    Infer,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Precision {
+    /// 32-bit floats
+    F32,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number of seconds from 0 to 86400".to_owned()),
+    }
+}
+
+/// Medians and bests are over calls; what a call takes is divided by its images.
+#[derive(Serialize)]
+struct Report {
+    device: String,
+    /// Instruction set; absent where Burn's own operations run.
+    isa: Option<&'static str>,
+    batch: usize,
+    threads: Option<usize>,
+    input_size: usize,
+    ms_per_image: f64,
+    best_ms_per_image: f64,
+    calls: usize,
+    gmac_per_s: f64,
+    /// Of `threads` times one thread's peak; above 1 where Winograd's method saves more than everything else costs.
+    peak_fraction: Option<f64>,
+    peak_gmac_per_s: Option<f64>,
+    /// From the weight file on disk (or drawn weights) to the first logits: reading, folding, planning, packing, running.
+    first_result_ms: f64,
+    peak_rss_mib: Option<f64>,
+}
+
+fn main() -> ExitCode {
+    exit_code(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let Task::Infer = arguments.task;
+    let Precision::F32 = arguments.precision;
+    let opened = arguments.device.parse::<DeviceSpec>()?.open()?;
+    let device = opened.device;
+    let batch = usize::from(arguments.batch);
+    let options = EngineOptions {
+        threads: arguments.threads,
+        ..EngineOptions::default()
+    };
+    let drawn = match &arguments.weights {
+        Some(_) => None,
+        None => Some(drawn(arguments.preset.parse::<Preset>()?, &device)?),
+    };
+    let start = Instant::now();
+    let (model, size) = match (&arguments.weights, drawn) {
+        (Some(name), _) => {
+            let (model, metadata) = weights::open_folded(name, &device, &options)?;
+            (model, metadata.preprocess.size as usize)
+        }
+        (None, Some((config, state))) => {
+            let model = FoldedModel::new(&config, state, &device, &options)?;
+            (model, config.input_size)
+        }
+        (None, None) => unreachable!("one of the two was just chosen"),
+    };
+    let data = TensorData::new(pixels(batch, size), [batch, 3, size, size]);
+    let images = Tensor::<4>::from_data(data, &device);
+    let call = || {
+        let start = Instant::now();
+        model.forward(images.clone()).into_data();
+        start.elapsed()
+    };
+    call();
+    let first_result = start.elapsed();
+    let times = measure(arguments.seconds, call);
+    let ms = |time: Duration| time.as_secs_f64() * 1e3 / batch as f64;
+    let median = ms(times[times.len() / 2]);
+    let peak_rss_mib = peak_rss_mib();
+    // A network of drawn weights counts as well as this one.
+    let counted = model.config().init(&device)?.summary(size);
+    let giga_macs = counted.multiply_adds() as f64 / 1e9;
+    let rate = giga_macs / (median / 1e3);
+    let engine = model.engine();
+    let peak = engine.map(|engine| engine.peak() * engine.threads() as f64 / 1e9);
+    let report = Report {
+        device: opened.name,
+        isa: engine.map(|engine| engine.instruction_set()),
+        batch,
+        threads: engine.map(|engine| engine.threads()),
+        input_size: size,
+        ms_per_image: median,
+        best_ms_per_image: ms(times[0]),
+        calls: times.len(),
+        gmac_per_s: rate,
+        peak_fraction: peak.map(|peak| rate / peak),
+        peak_gmac_per_s: peak,
+        first_result_ms: first_result.as_secs_f64() * 1e3,
+        peak_rss_mib,
+    };
+    print(&report)?;
+    if arguments.per_layer {
+        print_layers(&model, batch, size, arguments.seconds, peak)?;
+    }
+    if arguments.json {
+        writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn drawn(preset: Preset, device: &Device) -> Result<(BnInceptionConfig, state::State), Failure> {
+    let config = preset.config();
+    let state = state::state(&config.init(device)?);
+    Ok((config, state))
+}
+
+fn pixels(batch: usize, size: usize) -> Vec<f32> {
+    let wave = |i: usize| (i as f32 * 0.37).sin() + (i as f32 * 0.011).cos();
+    (0..batch * 3 * size * size).map(wave).collect()
+}
+
+/// Sorted times of calls for `seconds`, at least five.
+fn measure(seconds: f64, call: impl Fn() -> Duration) -> Vec<Duration> {
+    for _ in 0..3 {
+        call();
+    }
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while times.len() < 5 || start.elapsed().as_secs_f64() < seconds {
+        times.push(call());
+    }
+    times.sort();
+    times
+}
+
+/// The most memory the process has held, where the system tells.
+fn peak_rss_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+fn print(report: &Report) -> io::Result<()> {
+    let mut out = io::stdout();
+    let on = match (report.isa, report.threads) {
+        (Some(isa), Some(threads)) => format!("{}, {isa}, {threads} threads", report.device),
+        _ => report.device.clone(),
+    };
+    writeln!(
+        out,
+        "{on}, batch {}, {} pixels: {:.2} ms/image (best {:.2}, {} calls)",
+        report.batch,
+        report.input_size,
+        report.ms_per_image,
+        report.best_ms_per_image,
+        report.calls
+    )?;
+    write!(out, "{:.1} G multiply-adds/s", report.gmac_per_s)?;
+    if let (Some(fraction), Some(peak)) = (report.peak_fraction, report.peak_gmac_per_s) {
+        write!(out, ", {:.0} % of the peak of {peak:.1}", 100.0 * fraction)?;
+    }
+    write!(out, "; first result after {:.0} ms", report.first_result_ms)?;
+    match report.peak_rss_mib {
+        Some(mib) => writeln!(out, "; at most {mib:.0} MiB"),
+        None => writeln!(out),
+    }
+}
+
+fn print_layers(
+    model: &FoldedModel,
+    batch: usize,
+    size: usize,
+    seconds: f64,
+    peak: Option<f64>,
+) -> Result<(), Failure> {
+    let (Some(engine), Some(peak)) = (model.engine(), peak) else {
+        return Err("--per-layer needs the engine of CPU devices".into());
+    };
+    let images = pixels(batch, size);
+    let mut logits = vec![0.0; batch * model.config().classes];
+    let mut profile = || engine.profile(&images, [batch, size, size], &mut logits);
+    let (start, mut best) = (Instant::now(), profile()?);
+    while start.elapsed().as_secs_f64() < seconds {
+        for (best, layer) in best.iter_mut().zip(profile()?) {
+            best.time = best.time.min(layer.time);
+        }
+    }
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "{:24} {:>8} {:>8} {:>6}",
+        "layer and algorithm", "MMAC", "ms/image", "peak"
+    )?;
+    let per_image = |time: Duration| time.as_secs_f64() * 1e3 / batch as f64;
+    for LayerTime { name, macs, time } in &best {
+        let (mega, ms) = (*macs as f64 / 1e6 / batch as f64, per_image(*time));
+        let fraction = 100.0 * mega / ms / peak;
+        writeln!(out, "{name:24} {mega:8.1} {ms:8.3} {fraction:5.0}%")?;
+    }
+    let sum = best.iter().map(|layer| layer.time).sum();
+    writeln!(
+        out,
+        "{:24} {:>8} {:8.3}",
+        "sum of the best",
+        "",
+        per_image(sum)
+    )?;
+    Ok(())
+}
