@@ -9,9 +9,8 @@ use crate::registry::Entry;
 
 /// Why the file of an [`Entry`] could not be had. The message is one line and says how to get it by hand.
 #[derive(Debug, thiserror::Error)]
-#[error("{name}: {problem}{}", by_hand(problem, .url.as_deref(), .checksum, .place))]
+#[error("{problem}{}", by_hand(problem, .url.as_deref(), .checksum, .place))]
 pub struct FetchError {
-    name: String,
     url: Option<String>,
     checksum: Checksum,
     place: PathBuf,
@@ -22,7 +21,6 @@ pub struct FetchError {
 impl FetchError {
     pub(crate) fn new(entry: &Entry, place: &Path, problem: FetchProblem) -> Self {
         Self {
-            name: entry.name.clone(),
             url: entry.url.clone(),
             checksum: entry.checksum.clone(),
             place: place.to_owned(),

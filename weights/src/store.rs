@@ -122,12 +122,16 @@ impl Store {
         self.folder.as_deref()
     }
 
+    /// Where the file of `entry` belongs, for downloads and for files put there by hand; `None` without a folder.
+    pub fn path(&self, entry: &Entry) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(&entry.file))
+    }
+
     /// Where the file of `entry` is. Looks, but reads nothing.
     pub fn place(&self, entry: &Entry) -> Place {
-        let cached = |folder: &PathBuf| folder.join(&entry.file).exists();
-        match &self.folder {
+        match self.path(entry) {
             _ if entry.built_in().is_some() => Place::BuiltIn,
-            Some(folder) if cached(folder) => Place::Cached,
+            Some(path) if path.exists() => Place::Cached,
             _ => Place::Absent,
         }
     }
@@ -140,14 +144,13 @@ impl Store {
         if let Some(bytes) = entry.built_in() {
             return Ok(Cow::Borrowed(bytes));
         }
-        let Some(folder) = &self.folder else {
+        let Some(path) = self.path(entry) else {
             return Err(FetchError::new(
                 entry,
                 Path::new(""),
                 FetchProblem::NoFolder,
             ));
         };
-        let path = folder.join(&entry.file);
         self.cached_or_downloaded(entry, &path)
             .map(Cow::Owned)
             .map_err(|problem| FetchError::new(entry, &path, problem))

@@ -173,7 +173,7 @@ impl Client {
         let place = self.file("file.bin").display().to_string();
         let url = self.entry.url.clone().unwrap();
         let checksum = self.entry.checksum.to_string();
-        for part in parts.iter().chain(&["cadene", &place, &url, &checksum]) {
+        for part in parts.iter().chain(&[place.as_str(), &url, &checksum]) {
             assert!(text.contains(part), "`{text}` does not say `{part}`");
         }
         assert!(!self.file("file.bin").exists());
