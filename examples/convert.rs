@@ -12,9 +12,9 @@ use std::process::ExitCode;
 
 use bn_inception::burn::tensor::Device;
 use bn_inception::import::Names;
-use bn_inception::weights::{self, Precision};
-use bn_inception::{EngineOptions, atomic, export};
-use bn_inception_examples::{Failure, ForeignWeights, Network, exit_code};
+use bn_inception::weights::Precision;
+use bn_inception::{EngineOptions, FoldedModel, atomic, export};
+use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
 use clap::{Parser, ValueEnum};
 
 /// Write weights in another format. What a file of this project says about itself (network, preprocessing, labels,
@@ -27,10 +27,10 @@ struct Arguments {
     from: String,
 
     #[command(flatten)]
-    foreign: ForeignWeights,
+    downloads: Downloads,
 
     #[command(flatten)]
-    network: Network,
+    foreign: ForeignWeights,
 
     /// File to write: .safetensors, .bpk (Burn) or .onnx
     #[arg(long, value_name = "PATH")]
@@ -77,14 +77,13 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let target = target(arguments)?;
-    let import = arguments.foreign.import();
-    let store = arguments.network.store();
-    let weights = weights::find(&arguments.from, import.as_ref(), &store)?;
+    let weights = arguments
+        .foreign
+        .find(&arguments.from, &arguments.downloads)?;
     let (mut state, mut metadata) = (weights.state, weights.metadata);
     if arguments.fold {
         let options = EngineOptions::default();
-        let folded =
-            bn_inception::FoldedModel::new(&metadata.config, state, &Device::default(), &options)?;
+        let folded = FoldedModel::new(&metadata.config, state, &Device::default(), &options)?;
         metadata.config = folded.config().clone();
         state = folded.state();
     }

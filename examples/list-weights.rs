@@ -40,7 +40,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let store = Store::new();
     let mut out = io::stdout().lock();
     if arguments.json {
-        let listed: Vec<Listed> = entries().iter().map(|entry| listed(&store, entry)).collect();
+        let listed: Vec<Listed> = entries()
+            .iter()
+            .map(|entry| listed(&store, entry))
+            .collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?;
     } else {
         table(&mut out, &store)?;
@@ -79,7 +82,9 @@ fn table(out: &mut impl Write, store: &Store) -> io::Result<()> {
             1.0 => entry.preset.clone(),
             width => format!("{} x {width}", entry.preset),
         };
-        let size = entry.size.map(|bytes| format!("{:.1} MB", bytes as f64 / 1e6));
+        let size = entry
+            .size
+            .map(|bytes| format!("{:.1} MB", bytes as f64 / 1e6));
         writeln!(
             out,
             "{:<12} {network:<13} {:>7}  {:<16} {:>6.2} {:>6.2} {:>8}  {:<12}  {}",
@@ -93,7 +98,10 @@ fn table(out: &mut impl Write, store: &Store) -> io::Result<()> {
             entry.licence
         )?;
     }
-    writeln!(out, "\naccuracy in percent, as reported by those named in --json")?;
+    writeln!(
+        out,
+        "\naccuracy in percent, as reported by those named in --json"
+    )?;
     match store.folder() {
         Some(folder) => writeln!(out, "cache: {}", folder.display()),
         None => writeln!(out, "cache: none; set BN_INCEPTION_HOME to a folder"),

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use bn_inception::{DeviceSpec, ImageClassifier};
-use bn_inception_examples::{Failure, exit_code};
+use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
 use bn_inception_train::dataset::ImageFolder;
 use bn_inception_train::evaluate::evaluate;
 use bn_inception_train::loader::LoaderOptions;
@@ -21,9 +21,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 #[derive(Parser)]
 #[command(name = "validate", version)]
 struct Arguments {
-    /// Weight file, or the name of weights that come with the project
+    /// Weight file, or a name that list-weights prints
     #[arg(long, value_name = "PATH|NAME", default_value = "imagenette")]
     weights: String,
+
+    #[command(flatten)]
+    downloads: Downloads,
+
+    #[command(flatten)]
+    foreign: ForeignWeights,
 
     /// Folder with val/CLASS/*.jpg, or with CLASS/*.jpg
     #[arg(long, value_name = "DIR")]
@@ -53,7 +59,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let folder = ImageFolder::open_validation(&arguments.data)?;
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
-    let classifier = ImageClassifier::open(&arguments.weights, &device.device)?;
+    let weights = arguments
+        .foreign
+        .find(&arguments.weights, &arguments.downloads)?;
+    let classifier = ImageClassifier::of(weights, &device.device)?;
     eprintln!("device: {}", device.name);
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),

@@ -163,5 +163,8 @@ fn tensors_of_another_network_are_refused() {
     let model = config.init_seeded(&device, 3).unwrap();
     let other = Preset::Onnx.config().with_width(0.25).with_classes(11);
     let error = export::onnx(&other, state::state(&model), &metadata(&other)).unwrap_err();
-    assert!(error.to_string().contains("unexpected 3a.conv_1x1.bias"), "{error}");
+    assert!(
+        error.to_string().contains("unexpected 3a.conv_1x1.bias"),
+        "{error}"
+    );
 }

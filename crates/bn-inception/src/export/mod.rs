@@ -1,4 +1,4 @@
-//! Networks for other programs: ONNX graphs.
+//! Files for other programs: ONNX graphs, and tensors with names of ours or of PyTorch models.
 //!
 //! burn-onnx 0.22 has an exporter that records the operations of a forward pass. It is not used here: it would see a
 //! batch normalisation as the arithmetic it is made of, the folded network on a CPU not at all, and has no place for
@@ -7,13 +7,16 @@
 mod graph;
 mod network;
 mod proto;
+mod tensors;
 
 use prost::Message as _;
+use safetensors::SafeTensorError;
 
 use crate::config::{BnInceptionConfig, Normalization};
 use crate::state::{self, State, StateError};
 use crate::weights::{self, Metadata};
 use graph::Graph;
+pub use tensors::{burnpack, safetensors};
 
 /// Version of ONNX's operators that the graph uses.
 const OPSET: i64 = 17;
@@ -30,6 +33,20 @@ pub enum ExportError {
     /// The metadata cannot be written.
     #[error("metadata: {0}")]
     Metadata(#[from] serde_json::Error),
+    /// A tensor has no name there.
+    #[error("`{tensor}` has no name in {names}")]
+    Name {
+        /// Our name of the tensor.
+        tensor: String,
+        /// Whose names were asked for.
+        names: &'static str,
+    },
+    /// The tensors do not make a safetensors file.
+    #[error(transparent)]
+    Safetensors(#[from] SafeTensorError),
+    /// The tensors do not make a burnpack file.
+    #[error(transparent)]
+    Burnpack(#[from] burn_pack::Error),
 }
 
 /// The network of `config` with the tensors of `state`, folded ([`FoldedModel::state`](crate::FoldedModel::state)) or
