@@ -64,10 +64,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
-    let weights = arguments
-        .foreign
-        .find(&arguments.weights, &arguments.downloads)?;
-    let classifier = ImageClassifier::of(weights, &device.device)?;
+    let classifier =
+        arguments
+            .foreign
+            .open(&arguments.weights, &arguments.downloads, &device.device)?;
     let mut answers = Vec::with_capacity(arguments.images.len());
     let mut refused = false;
     for path in &arguments.images {

@@ -6,15 +6,16 @@
 //! cargo run --release --example train-imagenet -- --out runs/x30 --resume
 //! ```
 
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bn_inception::DeviceSpec;
+use bn_inception_examples::training::{default_out, finish, status};
+use bn_inception_examples::{Failure, REVISION};
+use bn_inception_train::dashboard::{Dashboard, DashboardConfig, DashboardError};
 use bn_inception_train::{
-    CheckpointEvery, Choices, Display, Outcome, StopSignal, Summary, TrainConfig, TrainError,
-    Trainer,
+    CheckpointEvery, Choices, Display, Outcome, StopSignal, TELEMETRY_EVERY, TrainConfig, Trainer,
 };
 use clap::Parser;
 
@@ -103,6 +104,23 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 3)]
     keep_checkpoints: usize,
 
+    /// Where to serve the dashboard, HOST:PORT, or off [default: 127.0.0.1:8015, or another port if that is taken]
+    #[arg(long, value_name = "ADDR")]
+    dashboard: Option<String>,
+
+    /// What browsers must know to see the dashboard; gives it a button that stops the run
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "BN_INCEPTION_DASHBOARD_TOKEN",
+        hide_env_values = true
+    )]
+    dashboard_token: Option<String>,
+
+    /// Look inside the network every N steps, for the run log and TensorBoard; 0 for never
+    #[arg(long, value_name = "N", default_value_t = TELEMETRY_EVERY)]
+    telemetry_every: u64,
+
     /// Print the summary as JSON on standard output, and progress on standard error
     #[arg(long)]
     json: bool,
@@ -111,30 +129,17 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let (json, device, strict) = (arguments.json, arguments.device.clone(), arguments.strict);
-    match train(arguments) {
-        Ok(Outcome::Finished(summary)) => {
-            // The result is in summary.json too, so a closed standard output loses nothing.
-            let _ = print_result(&summary, json);
-            ExitCode::SUCCESS
-        }
-        Ok(Outcome::Stopped { step, out }) => {
-            eprintln!(
-                "stopped and saved after step {step}; go on with: {}",
-                resume_command(&out, &device, strict)
-            );
-            ExitCode::from(130)
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let flags = [
+        ("--device", device != "auto", device.as_str()),
+        ("--strict", strict, ""),
+    ];
+    finish("train-imagenet", train(arguments), json, &flags)
 }
 
-fn train(arguments: Arguments) -> Result<Outcome, TrainError> {
+fn train(arguments: Arguments) -> Result<Outcome, Failure> {
     let out = arguments
         .out
-        .unwrap_or_else(|| default_out(Path::new("runs"), arguments.resume));
+        .unwrap_or_else(|| default_out(arguments.resume));
     let defaults = TrainConfig::new(out);
     let config = TrainConfig {
         data: arguments.data,
@@ -149,6 +154,7 @@ fn train(arguments: Arguments) -> Result<Outcome, TrainError> {
             accumulate: arguments.accumulate,
             clip_norm: arguments.clip_norm,
             seed: arguments.seed,
+            ..Choices::default()
         },
         resume: arguments.resume,
         device: arguments.device.parse::<DeviceSpec>()?,
@@ -164,82 +170,44 @@ fn train(arguments: Arguments) -> Result<Outcome, TrainError> {
         } else {
             Display::Auto
         },
+        telemetry_every: arguments.telemetry_every,
+        program: concat!("train-imagenet ", env!("CARGO_PKG_VERSION")).to_owned(),
+        revision: REVISION.map(str::to_owned),
         ..defaults
     };
-    let json = arguments.json;
-    let status = |line: &str| {
-        // A reader that went away (`| head`) is no reason not to train.
-        let _ = match json {
-            true => writeln!(io::stderr(), "{line}"),
-            false => writeln!(io::stdout(), "{line}"),
-        };
-    };
+    let status = status(arguments.json);
     status(&format!("output: {}", config.out.display()));
-    let trainer = Trainer::new(config, status)?;
     // Without the handler Ctrl-C ends the process at once, which loses two minutes at most.
     let stop = StopSignal::on_ctrl_c().unwrap_or_default();
-    trainer.run(&stop)
-}
-
-/// `runs/N` after the last one, or, to resume, the last one that has something to resume.
-fn default_out(runs: &Path, resume: bool) -> PathBuf {
-    let numbers = std::fs::read_dir(runs)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let number: u64 = entry.file_name().to_str()?.parse().ok()?;
-            let begun = entry.path().join("checkpoints").exists();
-            (begun || !resume).then_some(number)
-        });
-    let last = numbers.max();
-    let number = if resume {
-        last.unwrap_or(1)
-    } else {
-        last.map_or(1, |last| last.saturating_add(1))
-    };
-    runs.join(number.to_string())
-}
-
-/// What to type to go on, with the flags that are not in the checkpoint.
-fn resume_command(out: &Path, device: &str, strict: bool) -> String {
-    let device = if device == "auto" {
-        String::new()
-    } else {
-        format!(" --device {device}")
-    };
-    let strict = if strict { " --strict" } else { "" };
-    format!(
-        "cargo run --release --example train-imagenet -- --resume --out '{}'{device}{strict}",
-        out.display()
-    )
-}
-
-fn print_result(summary: &Summary, json: bool) -> io::Result<()> {
-    let mut out = io::stdout();
-    if json {
-        return writeln!(out, "{}", serde_json::to_string_pretty(summary)?);
-    }
-    writeln!(
-        out,
-        "{} steps at {:.1} images/s, {:.1} % of the time waiting for data",
-        summary.steps,
-        summary.images_per_second,
-        100.0 * summary.data_wait_fraction
+    let dashboard = open_dashboard(
+        arguments.dashboard,
+        arguments.dashboard_token,
+        &config,
+        &stop,
     )?;
-    if summary.broken_images > 0 {
-        writeln!(
-            out,
-            "{} broken images were replaced; run.jsonl names them",
-            summary.broken_images
-        )?;
+    let trainer = Trainer::new(config, &status)?;
+    if let Some(dashboard) = &dashboard {
+        status(&format!("dashboard: {}", dashboard.url()));
     }
-    writeln!(out, "weights: {}", summary.weights.display())?;
-    writeln!(
-        out,
-        "validation: top-1 {:.2} %, top-5 {:.2} % of {} images",
-        100.0 * summary.val_top1,
-        100.0 * summary.val_top5,
-        summary.val_images
-    )
+    // The dashboard goes last: it sends open pages what there is left to see.
+    Ok(trainer.run(&stop)?)
+}
+
+/// The dashboard, unless it is switched off.
+fn open_dashboard(
+    address: Option<String>,
+    token: Option<String>,
+    config: &TrainConfig,
+    stop: &StopSignal,
+) -> Result<Option<Dashboard>, DashboardError> {
+    if address.as_deref() == Some("off") {
+        return Ok(None);
+    }
+    let config = DashboardConfig {
+        runs: vec![config.out.clone()],
+        listen: address,
+        token,
+        stop: Some(stop.clone()),
+    };
+    Dashboard::open(config).map(Some)
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example validate -- --weights imagenette --data imagenette
+//! cargo run --release --example validate -- --ensemble a.safetensors,b.safetensors --crops 144 --data imagenette
 //! ```
 
 use std::io::{self, Write as _};
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
-use bn_inception::{DeviceSpec, ImageClassifier};
+use bn_inception::{Crops, DeviceSpec, Ensemble};
 use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
 use bn_inception_train::dataset::ImageFolder;
 use bn_inception_train::evaluate::evaluate;
@@ -31,6 +32,19 @@ struct Arguments {
     #[command(flatten)]
     foreign: ForeignWeights,
 
+    /// Several weights, whose probabilities are averaged
+    #[arg(
+        long,
+        value_name = "A,B,…",
+        value_delimiter = ',',
+        conflicts_with = "weights"
+    )]
+    ensemble: Vec<String>,
+
+    /// Crops of each image, whose probabilities are averaged: 1, 10 or 144
+    #[arg(long, value_name = "N", default_value = "1")]
+    crops: String,
+
     /// Folder with val/CLASS/*.jpg, or with CLASS/*.jpg
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -39,7 +53,7 @@ struct Arguments {
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
 
-    /// Images per batch
+    /// Crops per batch
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: u16,
 
@@ -57,12 +71,20 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let crops: Crops = arguments.crops.parse()?;
     let folder = ImageFolder::open_validation(&arguments.data)?;
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
-    let weights = arguments
-        .foreign
-        .find(&arguments.weights, &arguments.downloads)?;
-    let classifier = ImageClassifier::of(weights, &device.device)?;
+    let weights = match arguments.ensemble.as_slice() {
+        [] => std::slice::from_ref(&arguments.weights),
+        several => several,
+    };
+    let members = weights.iter();
+    let members = members.map(|name| {
+        arguments
+            .foreign
+            .open(name, &arguments.downloads, &device.device)
+    });
+    let ensemble = Ensemble::new(members.collect::<Result<_, _>>()?, crops)?;
     eprintln!("device: {}", device.name);
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),
@@ -77,7 +99,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let bar = ProgressBar::new(folder.len() as u64).with_style(ProgressStyle::with_template(
         "{wide_bar} {pos}/{len} images  {per_sec}  ETA {eta}",
     )?);
-    let result = evaluate(&classifier, folder, options, |done| {
+    let result = evaluate(&ensemble, folder, options, |done| {
         bar.set_position(done as u64)
     })?;
     bar.finish_and_clear();

@@ -170,23 +170,14 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
     let whole = fs::read(&weights).unwrap();
     let broken = trained.path("broken.safetensors");
     fs::write(&broken, &whole[..whole.len() / 2]).unwrap();
-    with(
-        &broken,
-        "x.jpg",
-        &["broken.safetensors", "not a whole safetensors file"],
-    );
+    let broken_is = |part| with(&broken, "x.jpg", &["broken.safetensors", part]);
+    broken_is("safetensors file: damaged or cut short");
     fs::write(&broken, "<html>404</html>").unwrap();
-    with(
-        &broken,
-        "x.jpg",
-        &["broken.safetensors", "not a whole safetensors file"],
-    );
+    broken_is("not a weight file: it is an HTML page");
     fs::write(&broken, "").unwrap();
-    with(
-        &broken,
-        "x.jpg",
-        &["broken.safetensors", "not a whole safetensors file"],
-    );
+    broken_is("the file is empty");
+    fs::write(&broken, b"\xff\xd8\xff\xe0").unwrap();
+    broken_is("not a weight file: it is a JPEG image");
 
     fail(
         "classify",
@@ -220,6 +211,97 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
     );
 }
 
+fn fixture(name: &str) -> String {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+    let fixtures = crates.join("bn-inception-formats/tests/fixtures");
+    fixtures.join(name).display().to_string()
+}
+
+#[test]
+fn classify_with_files_of_other_projects() {
+    let image = fixture("image.png");
+    let expected = fs::read_to_string(fixture("expected.json")).unwrap();
+    let expected: Value = serde_json::from_str(&expected).unwrap();
+    let expected: Vec<f64> = serde_json::from_value(expected["logits"].clone()).unwrap();
+    for file in ["zip.pth", "folded.onnx", "bn.caffemodel", "mxnet.params"] {
+        let weights = fixture(file);
+        let flags = "--preset caffe --preprocess cadene --width 0.05 --device flex --json --logits";
+        let arguments = flags.split(' ').chain(["--weights", &weights, &image]);
+        let answer = succeed("classify", &arguments.collect::<Vec<_>>());
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let logits: Vec<f64> = serde_json::from_value(answer[0]["logits"].clone()).unwrap();
+        let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let difference: Vec<_> = logits.iter().zip(&expected).map(|(a, b)| a - b).collect();
+        assert!(
+            norm(&difference) < 1e-4 * norm(&expected),
+            "{file}: {logits:?}"
+        );
+    }
+}
+
+#[test]
+fn classify_refuses_the_wrong_file_in_one_line() {
+    let weights = fixture("zip.pth");
+    let refuse = |flags: &str, weights: &str, parts: &[&str]| {
+        let arguments = flags
+            .split(' ')
+            .chain(["--device", "flex", "--weights", weights, "x.png"]);
+        fail("classify", &arguments.collect::<Vec<_>>(), parts);
+    };
+    refuse(
+        "--top 1",
+        &weights,
+        &[
+            "zip.pth: PyTorch file (zip) without configuration",
+            "--preset",
+        ],
+    );
+    let narrow = "--preprocess cadene --width 0.05 --preset";
+    refuse(
+        &format!("{narrow} onnx"),
+        &weights,
+        &["zip.pth", "unused conv1_7x7_s2.bias", "fits preset caffe"],
+    );
+    refuse(
+        &format!("{narrow} caffe --classes 1001"),
+        &weights,
+        &["5 classes, expected 1001"],
+    );
+    refuse(
+        "--preset caffe --preprocess cadene",
+        &weights,
+        &[
+            "zip.pth",
+            "conv1_7x7_s2.weight [8, 3, 7, 7] instead of [64, 3, 7, 7]",
+        ],
+    );
+    refuse(
+        &format!("{narrow} caffe"),
+        "imagenette",
+        &["imagenette", "leave out `--preset`"],
+    );
+    refuse(
+        "--preset resnet --preprocess cadene",
+        &weights,
+        &["--preset", "unknown preset `resnet`"],
+    );
+    refuse(
+        "--preset caffe --preprocess bgr",
+        &weights,
+        &["--preprocess", "unknown preprocessing `bgr`"],
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.pth").display().to_string();
+    let whole = fs::read(&weights).unwrap();
+    fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    refuse(
+        &format!("{narrow} caffe"),
+        &cut,
+        &["cut.pth: PyTorch file (zip): damaged or cut short"],
+    );
+}
+
 #[test]
 fn validate_refuses_what_the_weights_do_not_know() {
     let trained = Trained::new();
@@ -241,8 +323,106 @@ fn validate_refuses_what_the_weights_do_not_know() {
 }
 
 #[test]
+fn fine_tune_teaches_other_classes() {
+    let trained = Trained::new();
+    succeed("train-imagenet", &borrowed(&trained.train("base")));
+    let base = trained.path("base/model.safetensors");
+
+    // Two of the classes under other names are two new classes.
+    let data = trained.path("other");
+    for split in ["train", "val"] {
+        fs::create_dir_all(format!("{data}/{split}")).unwrap();
+        for (old, new) in [("brick-cross", "plus"), ("checkered-heart", "love")] {
+            let old = trained.path(&format!("data/{split}/{old}"));
+            fs::rename(old, format!("{data}/{split}/{new}")).unwrap();
+        }
+    }
+    let out = trained.path("tuned");
+    let tune = |more: &[&str]| {
+        let fixed = [
+            "--weights",
+            &base,
+            "--data",
+            &data,
+            "--out",
+            &out,
+            "--batch-size",
+            "8",
+            "--epochs",
+            "1",
+            "--device",
+            "flex",
+            "--json",
+        ];
+        let mut arguments: Vec<String> =
+            fixed.iter().map(|&argument| argument.to_owned()).collect();
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        arguments
+    };
+    fail(
+        "fine-tune",
+        &borrowed(&tune(&["--freeze", "6a"])),
+        &["--freeze", "`6a`", "stem, 3a"],
+    );
+    let summary = succeed(
+        "fine-tune",
+        &borrowed(&tune(&["--freeze", "4e", "--seed", "3"])),
+    );
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(
+        (&summary["classes"], &summary["steps"]),
+        (&2.into(), &2.into())
+    );
+    assert_eq!(summary["settings"]["fine-tune"]["freeze"], "4e");
+
+    // The new weights know the new classes and are evaluated like any others: one by one, by crops, together.
+    let weights = format!("{out}/model.safetensors");
+    let both = format!("{weights},{weights}");
+    let validate = |arguments: &[&str]| -> Value {
+        let mut all = vec!["--data", &data, "--device", "flex", "--json"];
+        all.extend(arguments);
+        serde_json::from_str(&succeed("validate", &all)).unwrap()
+    };
+    let single = validate(&["--weights", &weights]);
+    assert_eq!(single["top1"], summary["val_top1"]);
+    assert_eq!(
+        (&single["images"], &single["crops"]),
+        (&8.into(), &1.into())
+    );
+    let twice = validate(&["--ensemble", &both]);
+    assert_eq!(
+        (&twice["top1"], &twice["models"]),
+        (&single["top1"], &2.into())
+    );
+    let many = validate(&["--weights", &weights, "--crops", "144"]);
+    assert_eq!((&many["images"], &many["crops"]), (&8.into(), &144.into()));
+    // More workers, other batches: the same.
+    let again = validate(&[
+        "--weights",
+        &weights,
+        "--crops",
+        "144",
+        "--workers",
+        "3",
+        "--batch-size",
+        "5",
+    ]);
+    assert_eq!(again["top1"], many["top1"]);
+
+    let mixed = format!("{weights},{base}");
+    let arguments = ["--ensemble", &mixed, "--data", &data, "--device", "flex"];
+    fail(
+        "validate",
+        &arguments,
+        &["model 2", "lacks `love`, `plus`", "`brick-disc`"],
+    );
+    let arguments = ["--weights", &weights, "--data", &data, "--crops", "12"];
+    fail("validate", &arguments, &["`12`", "1, 10 or 144"]);
+}
+
+#[test]
 fn every_program_explains_itself() {
-    for name in ["train-imagenet", "classify", "validate"] {
+    for name in ["train-imagenet", "fine-tune", "classify", "validate"] {
         let help = succeed(name, &["--help"]);
         assert!(
             help.contains("Usage:") && help.contains("--device"),

@@ -55,13 +55,24 @@ fn image(folder: &Path) -> String {
         seed: 5,
     };
     draw_dataset(&folder.join("data"), &config).unwrap();
-    let class = fs::read_dir(folder.join("data/val")).unwrap().next().unwrap();
+    let class = fs::read_dir(folder.join("data/val"))
+        .unwrap()
+        .next()
+        .unwrap();
     let file = fs::read_dir(class.unwrap().path()).unwrap().next().unwrap();
     file.unwrap().path().display().to_string()
 }
 
 fn logits(weights: &str, image: &str) -> Vec<f64> {
-    let arguments = ["--weights", weights, "--device", "flex", "--json", "--logits", image];
+    let arguments = [
+        "--weights",
+        weights,
+        "--device",
+        "flex",
+        "--json",
+        "--logits",
+        image,
+    ];
     let answer: Value = serde_json::from_str(&succeed("classify", &arguments)).unwrap();
     let logits = answer[0]["logits"].as_array().unwrap();
     logits.iter().map(|v| v.as_f64().unwrap()).collect()
@@ -80,7 +91,14 @@ fn names_are_listed() {
     let place = Place::new();
     let table = place.run("list-weights", &[]);
     let table = String::from_utf8(table.stdout).unwrap();
-    for part in ["imagenette", "built in", "onnx-v2-9", "to download", "45.0 MB", "73.52"] {
+    for part in [
+        "imagenette",
+        "built in",
+        "onnx-v2-9",
+        "to download",
+        "45.0 MB",
+        "73.52",
+    ] {
         assert!(table.contains(part), "{table}");
     }
     assert!(table.contains(&place.path("cache")), "{table}");
@@ -98,13 +116,24 @@ fn names_are_listed() {
 #[test]
 fn offline_says_how_to_do_without() {
     let place = Place::new();
-    let arguments = ["--weights", "cadene", "--offline", "--device", "flex", "x.jpg"];
+    let arguments = [
+        "--weights",
+        "cadene",
+        "--offline",
+        "--device",
+        "flex",
+        "x.jpg",
+    ];
     let file = place.path("cache/bn_inception-52deb4733.pth");
     let parts = ["offline", "http://data.lip6.fr/", "sha256 52deb4733", &file];
     place.fails("classify", &arguments, &parts);
     // What was put there by hand is verified.
     fs::write(&file, "<html>").unwrap();
-    place.fails("classify", &arguments, &[&file, "checksum", "expected sha256 52deb4733", "delete it"]);
+    place.fails(
+        "classify",
+        &arguments,
+        &[&file, "checksum", "expected sha256 52deb4733", "delete it"],
+    );
     let data = place.folder.path().display().to_string();
     fs::create_dir_all(place.path("val/tench")).unwrap();
     fs::write(place.path("val/tench/1.jpg"), "").unwrap();
@@ -119,9 +148,21 @@ fn offline_says_how_to_do_without() {
 fn names_know_their_network() {
     let place = Place::new();
     let parts = ["leave out `--preset`"];
-    let arguments = ["--weights", "cadene", "--preset", "caffe", "--preprocess", "cadene", "x.jpg"];
+    let arguments = [
+        "--weights",
+        "cadene",
+        "--preset",
+        "caffe",
+        "--preprocess",
+        "cadene",
+        "x.jpg",
+    ];
     place.fails("classify", &arguments, &parts);
-    place.fails("classify", &["--weights", "resnet", "x.jpg"], &["no weights of that name", "cadene"]);
+    place.fails(
+        "classify",
+        &["--weights", "resnet", "x.jpg"],
+        &["no weights of that name", "cadene"],
+    );
 }
 
 #[test]
@@ -182,12 +223,19 @@ fn python_reads_back_what_was_converted() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/read_back.py");
     let python = |step: &str| {
         let mut command = Command::new(&python);
-        command.arg(script).arg(step).arg(place.folder.path()).output()
+        command
+            .arg(script)
+            .arg(step)
+            .arg(place.folder.path())
+            .output()
     };
     match python("make") {
         Ok(output) if output.status.success() => {}
         Ok(output) if output.status.code() == Some(77) => {
-            eprintln!("SKIPPED: {}", String::from_utf8_lossy(&output.stderr).trim());
+            eprintln!(
+                "SKIPPED: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
             return;
         }
         Ok(output) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
@@ -212,10 +260,19 @@ fn python_reads_back_what_was_converted() {
         succeed("convert", &arguments);
     }
     let checked = python("check").unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(
+        checked.status.success(),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
     let theirs = fs::read_to_string(place.path("logits.json")).unwrap();
     let theirs: Vec<f64> = serde_json::from_str(&theirs).unwrap();
-    for file in ["ours.safetensors", "theirs.safetensors", "plain.onnx", "folded.onnx"] {
+    for file in [
+        "ours.safetensors",
+        "theirs.safetensors",
+        "plain.onnx",
+        "folded.onnx",
+    ] {
         let ours = logits(&place.path(file), &place.path("image.png"));
         let difference = distance(&ours, &theirs);
         assert!(difference < 1e-4, "{file}: {difference:.1e}");

@@ -1,12 +1,15 @@
-//! What the programs of bn-inception share: flags that say which weights, and how programs end.
+//! What the programs of bn-inception share: flags that say which weights, how they end, and where they come from.
+
+pub mod training;
 
 use std::error::Error;
 use std::process::ExitCode;
 
+use bn_inception::burn::tensor::Device;
 use bn_inception::import::Import;
 use bn_inception::weights::registry::Event;
 use bn_inception::weights::{self, Store, Weights, WeightsError};
-use bn_inception::{Preprocess, Preset};
+use bn_inception::{ImageClassifier, Preprocess, Preset};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -46,6 +49,19 @@ impl ForeignWeights {
     /// [`WeightsError`] naming the file and what is wrong with it.
     pub fn find(&self, weights: &str, downloads: &Downloads) -> Result<Weights, WeightsError> {
         weights::find(weights, self.import().as_ref(), &downloads.store())
+    }
+
+    /// Opens `weights` on `device`, as the flags say if they were given.
+    ///
+    /// # Errors
+    /// [`WeightsError`] naming the file and what is wrong with it.
+    pub fn open(
+        &self,
+        weights: &str,
+        downloads: &Downloads,
+        device: &Device,
+    ) -> Result<ImageClassifier, WeightsError> {
+        ImageClassifier::of(self.find(weights, downloads)?, device)
     }
 
     fn import(&self) -> Option<Import> {
@@ -98,6 +114,9 @@ impl Downloads {
 
 /// Anything that ends a program; its message is one line.
 pub type Failure = Box<dyn Error>;
+
+/// The git revision that the programs were built from, `+` behind it if files had been changed.
+pub const REVISION: Option<&str> = option_env!("BN_INCEPTION_REVISION");
 
 /// The program's own exit code, or the failure as one line on standard error and exit code 1.
 pub fn exit_code(result: Result<ExitCode, Failure>) -> ExitCode {

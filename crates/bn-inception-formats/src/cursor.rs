@@ -14,10 +14,6 @@ impl<'a> Cursor<'a> {
         Self { bytes, position: 0 }
     }
 
-    pub(crate) fn position(&self) -> usize {
-        self.position
-    }
-
     pub(crate) fn left(&self) -> usize {
         self.bytes.len() - self.position
     }
@@ -38,7 +34,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Problem> {
+    pub(crate) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Problem> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(what, N as u64)?);
         Ok(array)

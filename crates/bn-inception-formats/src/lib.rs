@@ -27,13 +27,18 @@
 //! example `fuzz_readers` tests them on damaged files.
 
 mod array;
+mod burnpack;
+mod caffe;
 mod cursor;
 mod error;
 mod format;
 pub mod limits;
+mod mxnet;
+mod onnx;
 mod pickle;
 mod pytorch;
 mod safetensors;
+mod wire;
 
 use std::collections::BTreeMap;
 
@@ -55,7 +60,7 @@ pub struct Archive {
 }
 
 /// A node of an ONNX graph, or a layer of a Caffe network.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Node {
     /// Its name; may be empty.
     pub name: String,
@@ -69,6 +74,8 @@ pub struct Node {
     pub integers: BTreeMap<String, Vec<i64>>,
     /// Its number attributes: ONNX's `epsilon`, `alpha`, ….
     pub floats: BTreeMap<String, f32>,
+    /// Its text attributes: ONNX's `auto_pad`.
+    pub texts: BTreeMap<String, String>,
 }
 
 /// Reads a file of any of the formats from its bytes.
@@ -82,7 +89,10 @@ pub fn read(bytes: &[u8]) -> Result<Archive, ReadError> {
         Format::PyTorchZip => pytorch::read_zip,
         Format::PyTorchLegacy => pytorch::read_legacy,
         Format::Safetensors => safetensors::read,
-        _ => return Err(ReadError::Empty),
+        Format::Onnx => onnx::read,
+        Format::MxNet => mxnet::read,
+        Format::Caffe => caffe::read,
+        Format::Burnpack => burnpack::read,
     };
     read(bytes).map_err(|problem| ReadError::Broken { format, problem })
 }

@@ -124,7 +124,11 @@ fn multiply_adds(rounds: usize, x: f32) -> f32 {
     let mut acc = [[x; 8]; 16];
     for _ in 0..rounds {
         for v in acc.as_flattened_mut() {
-            *v = *v * 0.5 + 0.5;
+            // Fused only where the processor has the operation: without it, it is a library call.
+            *v = match cfg!(target_arch = "aarch64") {
+                true => v.mul_add(0.5, 0.5),
+                false => *v * 0.5 + 0.5,
+            };
         }
     }
     acc.as_flattened().iter().sum()

@@ -15,7 +15,7 @@
 //! | `weight_grad`   | the engine of the weight gradient: dot products along the pixels               |
 //! | `columns`       | unrolls image rows into matrix rows (im2col), a few channels at a time         |
 //! | `tile`          | the register-tiled inner loops, written once over a vector type                |
-//! | `simd`          | that vector type for AVX-512, AVX2 and anything else, and the choice between them |
+//! | `simd`          | that vector type for AVX-512, AVX2, NEON and anything else                    |
 //! | [`batch_norm`]  | batch normalisation with optional fused ReLU                                   |
 //! | [`infer`]       | the whole folded network as one planned call                                        |
 //! | [`pool`]        | max and average pooling with PyTorch's border rules                            |
@@ -48,6 +48,10 @@
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+// The unit tests share helpers with the integration tests, which know the crate by its name.
+#[cfg(test)]
+extern crate self as bn_inception_kernels;
+
 pub mod batch_norm;
 mod columns;
 pub mod conv;
@@ -70,7 +74,7 @@ pub use conv::{conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backw
 pub use pool::{Pool2dShape, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use shape::{BatchNormShape, Conv2dShape, ShapeError};
 
-/// The instruction set the kernels use on this processor: `"avx512"`, `"avx2"` or `"portable"`.
+/// The instruction set the training kernels use on this processor: `"avx512"`, `"avx2"`, `"neon"` or `"portable"`.
 pub fn instruction_set() -> &'static str {
     tile::Tiles::best().name
 }

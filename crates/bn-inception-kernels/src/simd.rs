@@ -1,6 +1,6 @@
 //! One vector type per instruction set, and plain loops compiled once for each.
 
-/// Defines a function whose body, ordinary safe code, is compiled for AVX-512, for AVX2 and for the baseline;
+/// Defines a function whose body, ordinary safe code, is compiled for AVX-512, for AVX2 and for the baseline (NEON on ARM);
 /// a call picks the best the processor has. The body computes the same bits in all of them: the compiler
 /// neither reorders nor fuses floating-point operations. Write it with loops: a closure that is not
 /// inlined is compiled for the baseline.
@@ -19,7 +19,7 @@ macro_rules! widened {
                 #[target_feature(enable = "avx2")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx2($($arg: $ty),*) $(-> $ret)? { plain($($arg),*) }
-                if is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512bw") {
+                if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512bw") {
                     // SAFETY: the processor has the features the function is compiled for.
                     return unsafe { avx512($($arg),*) };
                 }
@@ -49,6 +49,19 @@ widened! {
         }
         lanes.iter().sum::<f64>() + rest.iter().map(|&v| f64::from(v)).sum::<f64>()
     }
+}
+
+/// Hints that the line at this address, which need not be readable, will be read soon.
+#[inline(always)]
+pub(crate) fn prefetch(line: *const f32) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every x86-64 processor has the instruction; it accesses nothing that the program could notice.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = line;
 }
 
 /// A register of `f32` lanes.
@@ -142,74 +155,76 @@ impl Vector for Portable {
     }
 }
 
+/// A [`Vector`] over one register type, from the names of its instructions.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! vector {
+    ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $max:ident, $fma:ident, $sums:ident) => {
+        #[derive(Clone, Copy)]
+        pub(crate) struct $name($reg);
+
+        // SAFETY (every block below): the trait's contract puts these calls on a processor with the
+        // instruction set, and the pointers' extents are the caller's promise.
+        impl Vector for $name {
+            const LANES: usize = $lanes;
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                // SAFETY: see the impl.
+                Self(unsafe { $zero() })
+            }
+            #[inline(always)]
+            unsafe fn splat(x: f32) -> Self {
+                // SAFETY: see the impl.
+                Self(unsafe { $splat(x) })
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> Self {
+                // SAFETY: see the impl.
+                Self(unsafe { $load(from) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32) {
+                // SAFETY: see the impl.
+                unsafe { $store(to, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                // SAFETY: see the impl.
+                Self(unsafe { $add(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn sub(self, other: Self) -> Self {
+                // SAFETY: see the impl.
+                Self(unsafe { $sub(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                // SAFETY: see the impl.
+                Self(unsafe { $mul(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn max(self, other: Self) -> Self {
+                // SAFETY: see the impl.
+                Self(unsafe { $max(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+                // SAFETY: see the impl.
+                Self(unsafe { $fma(self.0, factor.0, addend.0) })
+            }
+            #[inline(always)]
+            unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
+                let [a, b, c, d] = of;
+                // SAFETY: see the impl.
+                unsafe { $sums(a.0, b.0, c.0, d.0) }
+            }
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Vector;
     use std::arch::x86_64::*;
-
-    macro_rules! vector {
-        ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $max:ident, $fma:ident, $sums:ident) => {
-            #[derive(Clone, Copy)]
-            pub(crate) struct $name($reg);
-
-            // SAFETY (every block below): the trait's contract puts these calls on a processor with the
-            // instruction set, and the pointers' extents are the caller's promise.
-            impl Vector for $name {
-                const LANES: usize = $lanes;
-                #[inline(always)]
-                unsafe fn zero() -> Self {
-                    // SAFETY: see the impl.
-                    Self(unsafe { $zero() })
-                }
-                #[inline(always)]
-                unsafe fn splat(x: f32) -> Self {
-                    // SAFETY: see the impl.
-                    Self(unsafe { $splat(x) })
-                }
-                #[inline(always)]
-                unsafe fn load(from: *const f32) -> Self {
-                    // SAFETY: see the impl.
-                    Self(unsafe { $load(from) })
-                }
-                #[inline(always)]
-                unsafe fn store(self, to: *mut f32) {
-                    // SAFETY: see the impl.
-                    unsafe { $store(to, self.0) }
-                }
-                #[inline(always)]
-                unsafe fn add(self, other: Self) -> Self {
-                    // SAFETY: see the impl.
-                    Self(unsafe { $add(self.0, other.0) })
-                }
-                #[inline(always)]
-                unsafe fn sub(self, other: Self) -> Self {
-                    // SAFETY: see the impl.
-                    Self(unsafe { $sub(self.0, other.0) })
-                }
-                #[inline(always)]
-                unsafe fn mul(self, other: Self) -> Self {
-                    // SAFETY: see the impl.
-                    Self(unsafe { $mul(self.0, other.0) })
-                }
-                #[inline(always)]
-                unsafe fn max(self, other: Self) -> Self {
-                    // SAFETY: see the impl.
-                    Self(unsafe { $max(self.0, other.0) })
-                }
-                #[inline(always)]
-                unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
-                    // SAFETY: see the impl.
-                    Self(unsafe { $fma(self.0, factor.0, addend.0) })
-                }
-                #[inline(always)]
-                unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
-                    let [a, b, c, d] = of;
-                    // SAFETY: see the impl.
-                    unsafe { $sums(a.0, b.0, c.0, d.0) }
-                }
-            }
-        };
-    }
 
     // Two rounds of interleaved adds leave the four sums side by side in every 128-bit quarter.
 
@@ -303,3 +318,55 @@ mod x86 {
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use super::Vector;
+    use std::arch::aarch64::*;
+
+    #[inline(always)]
+    unsafe fn zero4() -> float32x4_t {
+        // SAFETY: called from NEON code only.
+        unsafe { vdupq_n_f32(0.0) }
+    }
+
+    /// `a * b + c`; the instruction's own order puts the addend first.
+    #[inline(always)]
+    unsafe fn fma4(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: called from NEON code only.
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn sums4(a: float32x4_t, b: float32x4_t, c: float32x4_t, d: float32x4_t) -> [f32; 4] {
+        // SAFETY: called from NEON code only; the array holds the four floats stored.
+        unsafe {
+            let mut out = [0.0; 4];
+            vst1q_f32(
+                out.as_mut_ptr(),
+                vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)),
+            );
+            out
+        }
+    }
+
+    // The maximum is NaN where either operand is: no correction as on x86.
+    vector!(
+        Neon,
+        float32x4_t,
+        4,
+        zero4,
+        vdupq_n_f32,
+        vld1q_f32,
+        vst1q_f32,
+        vaddq_f32,
+        vsubq_f32,
+        vmulq_f32,
+        vmaxq_f32,
+        fma4,
+        sums4
+    );
+}
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm::Neon;

@@ -7,6 +7,8 @@
 //! operands both have the pixels — the summed index — contiguous. Nothing needs transposing; the lanes are
 //! added up once per tile, four rows at a time.
 
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Vector};
@@ -34,27 +36,24 @@ pub(crate) struct Tiles {
     pub(crate) lanes: usize,
     /// Rows of a product tile.
     pub(crate) rows: usize,
-    /// Floats in a row of a product tile; a multiple of `lanes`.
+    /// Floats in a row of a product tile; a multiple of `lanes`, and of the 8 that panels are copied by.
     pub(crate) width: usize,
     /// Columns (`b`) of a dot tile.
     pub(crate) dot_columns: usize,
     product: Product,
     dot: Dot,
+    available: fn() -> bool,
 }
 
 impl Tiles {
     /// The fastest loops this processor can run.
     pub(crate) fn best() -> &'static Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                return &AVX512;
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return &AVX2;
-            }
-        }
-        &PORTABLE
+        Self::available().next().unwrap_or(&PORTABLE)
+    }
+
+    /// Every set of loops this processor can run, fastest first.
+    pub(crate) fn available() -> impl Iterator<Item = &'static Self> {
+        ALL.iter().copied().filter(|t| (t.available)())
     }
 
     /// One product tile. `a` is `[depth][rows]`, `b` is `[depth][width]`, `c` is `[rows][width]`; only the
@@ -184,7 +183,7 @@ unsafe fn dot<V: Vector, const COLUMNS: usize>(
 
 /// Instantiates both loops for one instruction set, with a branch for each partial tile.
 macro_rules! tiles {
-    ($name:ident, $module:ident, $vector:ty, rows $rows:literal x [$($v:literal)+] of $vmax:literal, dot 4 x [$($c:literal)+] of $cmax:literal $(, #[$feature:meta])?) => {
+    ($name:ident, $module:ident, $vector:ty, rows $rows:literal x [$($v:literal)+] of $vmax:literal, dot 4 x [$($c:literal)+] of $cmax:literal, $available:expr $(, #[$feature:meta])?) => {
         mod $module {
             use super::*;
 
@@ -220,34 +219,41 @@ macro_rules! tiles {
             dot_columns: $cmax,
             product: $module::product_entry,
             dot: $module::dot_entry,
+            available: $available,
         };
     };
 }
 
-// Tile sizes fill the register file: 24 of 32 accumulators on AVX-512, 12 and 8 of 16 on AVX2.
+// Tile sizes fill the register file: 24 of 32 accumulators on AVX-512 and NEON, 12 and 8 of 16 on AVX2.
 #[cfg(target_arch = "x86_64")]
-tiles!(AVX512, avx512, Avx512, rows 8 x [1 2] of 3, dot 4 x [1 2 3 4 5] of 6, #[target_feature(enable = "avx512f,avx2,fma")]);
+tiles!(
+    AVX512, avx512, Avx512, rows 8 x [1 2] of 3, dot 4 x [1 2 3 4 5] of 6,
+    || is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+    #[target_feature(enable = "avx512f,avx2,fma")]
+);
 #[cfg(target_arch = "x86_64")]
-tiles!(AVX2, avx2, Avx2, rows 4 x [1 2] of 3, dot 4 x [1] of 2, #[target_feature(enable = "avx2,fma")]);
-tiles!(PORTABLE, portable, Portable, rows 4 x [1] of 2, dot 4 x [1] of 2);
+tiles!(
+    AVX2, avx2, Avx2, rows 4 x [1 2] of 3, dot 4 x [1] of 2,
+    || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+    #[target_feature(enable = "avx2,fma")]
+);
+#[cfg(target_arch = "aarch64")]
+tiles!(
+    NEON, neon, Neon, rows 6 x [1 2 3] of 4, dot 4 x [1 2 3 4 5] of 6,
+    || std::arch::is_aarch64_feature_detected!("neon"),
+    #[target_feature(enable = "neon")]
+);
+tiles!(PORTABLE, portable, Portable, rows 4 x [1] of 2, dot 4 x [1] of 2, || true);
 
-#[cfg(test)]
-impl Tiles {
-    /// Every set of loops this processor can run.
-    pub(crate) fn available() -> Vec<&'static Self> {
-        let mut all = vec![&PORTABLE];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(&AVX2);
-            }
-            if is_x86_feature_detected!("avx512f") {
-                all.push(&AVX512);
-            }
-        }
-        all
-    }
-}
+static ALL: &[&Tiles] = &[
+    #[cfg(target_arch = "x86_64")]
+    &AVX512,
+    #[cfg(target_arch = "x86_64")]
+    &AVX2,
+    #[cfg(target_arch = "aarch64")]
+    &NEON,
+    &PORTABLE,
+];
 
 #[cfg(test)]
 mod tests {

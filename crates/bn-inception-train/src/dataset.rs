@@ -7,6 +7,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 /// File name endings that count as images, compared without regard to case. What a file *is*, its
 /// content decides when it is decoded.
 pub const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
@@ -95,6 +97,26 @@ impl fmt::Display for Names<'_> {
             more => write!(f, " and {more} more"),
         }
     }
+}
+
+/// A hash over the names of classes and images of `folders`, in hexadecimal: the same for the same
+/// names in the same order, wherever the folders are. Contents do not count.
+#[must_use]
+pub fn fingerprint<'a>(folders: impl IntoIterator<Item = &'a ImageFolder>) -> String {
+    let mut hash = Sha256::new();
+    for folder in folders {
+        for (index, sample) in folder.samples.iter().enumerate() {
+            hash.update(sample.class.to_le_bytes());
+            hash.update(folder.name(index));
+            hash.update([0]);
+        }
+    }
+    let digest = hash.finalize();
+    digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// One image: which file, which class.
@@ -241,6 +263,16 @@ impl ImageFolder {
     /// If `index` is not below [`ImageFolder::len`].
     pub fn path(&self, index: usize) -> PathBuf {
         self.root.join(&self.samples[index].file)
+    }
+
+    /// Path of image `index` below [`ImageFolder::root`], with `/` between its parts.
+    ///
+    /// # Panics
+    /// If `index` is not below [`ImageFolder::len`].
+    pub fn name(&self, index: usize) -> String {
+        let parts = self.samples[index].file.iter();
+        let parts: Vec<_> = parts.map(|part| part.to_string_lossy()).collect();
+        parts.join("/")
     }
 
     /// Class of image `index`.

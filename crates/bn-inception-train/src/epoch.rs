@@ -48,28 +48,31 @@ pub struct HostBatch {
     pub broken: Vec<(usize, BrokenImage)>,
 }
 
-impl Epoch {
-    /// Decodes image `index`, or else the next of its class that can be decoded.
-    fn decode(&self, index: usize) -> Result<(RgbImage, Vec<(usize, BrokenImage)>), LoaderError> {
-        let folder = &self.source.folder;
-        let mut broken = Vec::new();
-        for candidate in std::iter::once(index).chain(folder.others_of_class(index)) {
-            let path = folder.path(candidate);
-            match (self.source.decode)(&path) {
-                Ok(image) => return Ok((image, broken)),
-                Err(error) => {
-                    let reason = error.to_string();
-                    if self.source.options.strict {
-                        return Err(LoaderError::Broken { path, reason });
-                    }
-                    broken.push((candidate, BrokenImage { path, reason }));
+/// Decodes image `index` of `folder`, or else, unless that is `strict`ly forbidden, the next of its class that can be
+/// decoded. Returns with it the images that could not be.
+pub fn decode_or_replace(
+    folder: &ImageFolder,
+    index: usize,
+    strict: bool,
+    decode: fn(&Path) -> Result<RgbImage, DecodeError>,
+) -> Result<(RgbImage, Vec<(usize, BrokenImage)>), LoaderError> {
+    let mut broken = Vec::new();
+    for candidate in std::iter::once(index).chain(folder.others_of_class(index)) {
+        let path = folder.path(candidate);
+        match decode(&path) {
+            Ok(image) => return Ok((image, broken)),
+            Err(error) => {
+                let reason = error.to_string();
+                if strict {
+                    return Err(LoaderError::Broken { path, reason });
                 }
+                broken.push((candidate, BrokenImage { path, reason }));
             }
         }
-        Err(LoaderError::NoReadableImage {
-            class: folder.classes()[folder.class(index)].clone(),
-        })
     }
+    Err(LoaderError::NoReadableImage {
+        class: folder.classes()[folder.class(index)].clone(),
+    })
 }
 
 impl Work for Epoch {
@@ -84,7 +87,8 @@ impl Work for Epoch {
     fn item(&self, batch: usize, place: usize) -> Self::Item {
         let source = &self.source;
         let index = self.order[batch * source.options.batch_size + place] as usize;
-        let (image, broken) = self.decode(index)?;
+        let strict = source.options.strict;
+        let (image, broken) = decode_or_replace(&source.folder, index, strict, source.decode)?;
         let image = match &source.augment {
             Some(augment) => {
                 let seed = source.options.seed;

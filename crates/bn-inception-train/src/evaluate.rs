@@ -1,13 +1,17 @@
 //! Accuracy of finished weights over a folder of images.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Instant;
 
-use bn_inception::{ImageClassifier, labels};
+use bn_inception::decode::decode_file;
+use bn_inception::{Ensemble, Views, labels};
 use serde::Serialize;
 
+use crate::broken::{BrokenImage, BrokenImages};
 use crate::dataset::ImageFolder;
-use crate::loader::{ImageLoader, LoaderError, LoaderOptions};
+use crate::epoch::decode_or_replace;
+use crate::loader::{LoaderError, LoaderOptions, note_broken};
+use crate::prefetch::{Prefetch, Work};
 use crate::rank::rank;
 
 /// What [`evaluate`] measured.
@@ -19,6 +23,10 @@ pub struct Evaluation {
     pub top5: f64,
     /// Images evaluated.
     pub images: usize,
+    /// Crops looked at of each.
+    pub crops: u32,
+    /// Models whose probabilities were averaged.
+    pub models: usize,
     /// Images per second, loading included.
     pub images_per_second: f64,
     /// Images that could not be decoded and were replaced by another of their class.
@@ -71,36 +79,50 @@ fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, Eva
     indices.collect()
 }
 
-/// Runs every image of `folder` through `classifier` and calls `progress` with the number done after each batch.
+/// Runs every image of `folder` through `ensemble` and calls `progress` with the number done after each batch.
+///
+/// `options.batch_size` views at a time go through a network, whatever image they are of; images are read a few ahead
+/// of that and dropped after it. The seed is not used.
 ///
 /// # Errors
 /// [`EvaluateError`] if a class folder is not among the weights' classes, or images cannot be loaded.
 pub fn evaluate(
-    classifier: &ImageClassifier,
+    ensemble: &Ensemble,
     folder: ImageFolder,
     options: LoaderOptions,
     mut progress: impl FnMut(usize),
 ) -> Result<Evaluation, EvaluateError> {
-    let metadata = classifier.metadata();
-    let classes = class_indices(&metadata.labels, folder.classes())?;
-    let preprocess = metadata.preprocess.clone();
-    let device = classifier.device();
-    let loader = ImageLoader::eval(Arc::new(folder), preprocess, options, device)?;
+    if options.batch_size == 0 {
+        return Err(LoaderError::NoBatchSize.into());
+    }
+    let classes = class_indices(ensemble.labels(), folder.classes())?;
+    let crops = ensemble.crops().count();
+    let total = folder.len();
+    let at_once = (options.batch_size / crops as usize).max(1);
+    let work = ViewWork {
+        folder,
+        ensemble: ensemble.clone(),
+        at_once,
+        strict: options.strict,
+    };
     let start = Instant::now();
-    let mut batches = loader.iter_from(0, 0);
+    let batches = Prefetch::new(work, 0, total.div_ceil(at_once), options.workers)
+        .map_err(LoaderError::Threads)?;
+    let broken = BrokenImages::default();
     let (mut images, mut top1, mut top5) = (0, 0, 0);
-    while let Some(batch) = batches.next_batch() {
-        let batch = batch?;
-        let logits = classifier
-            .model()
-            .forward(batch.images)
-            .into_data()
-            .convert::<f32>();
-        let logits: Vec<f32> = logits.iter().collect();
-        let targets = batch.targets.into_data().convert::<i64>();
-        let rows = logits.chunks_exact(metadata.labels.len());
-        for (row, target) in rows.zip(targets.iter::<i64>()) {
-            let rank = rank(row, classes[target as usize]);
+    for batch in batches {
+        let (mut views, mut targets) = (Vec::new(), Vec::new());
+        for seen in batch.map_err(LoaderError::Panicked)? {
+            let seen = seen?;
+            note_broken(&broken, seen.broken, total)?;
+            views.push(seen.views);
+            targets.push(seen.class);
+        }
+        let probabilities = ensemble
+            .probabilities(&views, options.batch_size)
+            .map_err(LoaderError::Preprocess)?;
+        for (row, target) in probabilities.iter().zip(targets) {
+            let rank = rank(row, classes[target]);
             top1 += usize::from(rank < 1);
             top5 += usize::from(rank < 5);
             images += 1;
@@ -112,9 +134,50 @@ pub fn evaluate(
         top1: fraction(top1),
         top5: fraction(top5),
         images,
+        crops,
+        models: ensemble.members().len(),
         images_per_second: images as f64 / start.elapsed().as_secs_f64(),
-        broken_images: loader.broken().count(),
+        broken_images: broken.count(),
     })
+}
+
+/// Decodes a folder's images, in order and a few at a time, and makes their views.
+struct ViewWork {
+    folder: ImageFolder,
+    ensemble: Ensemble,
+    at_once: usize,
+    strict: bool,
+}
+
+/// What the networks see of an image.
+struct Seen {
+    views: Views,
+    class: usize,
+    broken: Vec<(usize, BrokenImage)>,
+}
+
+impl Work for ViewWork {
+    type Item = Result<Seen, LoaderError>;
+    type Batch = Vec<Self::Item>;
+
+    fn items(&self, batch: usize) -> usize {
+        self.at_once.min(self.folder.len() - batch * self.at_once)
+    }
+
+    fn item(&self, batch: usize, place: usize) -> Self::Item {
+        let index = batch * self.at_once + place;
+        let decode = |path: &Path| decode_file(path);
+        let (image, broken) = decode_or_replace(&self.folder, index, self.strict, decode)?;
+        Ok(Seen {
+            views: self.ensemble.views(&image)?,
+            class: self.folder.class(index),
+            broken,
+        })
+    }
+
+    fn assemble(&self, _: usize, items: Vec<Self::Item>) -> Self::Batch {
+        items
+    }
 }
 
 #[cfg(test)]

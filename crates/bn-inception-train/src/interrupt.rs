@@ -1,11 +1,10 @@
 //! Stopping a run from outside, in order.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A request to stop that a run looks at between two steps. Clones share the request.
 #[derive(Debug, Clone, Default)]
-pub struct StopSignal(Arc<AtomicBool>);
+pub struct StopSignal(Arc<OnceLock<&'static str>>);
 
 impl StopSignal {
     /// A signal that nobody has given yet.
@@ -14,15 +13,22 @@ impl StopSignal {
         Self::default()
     }
 
-    /// Asks the run to finish its step, save and stop.
-    pub fn stop(&self) {
-        self.0.store(true, Ordering::SeqCst);
+    /// Asks the run to finish its step, save and stop. `reason` goes into the run's log; the first one
+    /// counts.
+    pub fn stop(&self, reason: &'static str) {
+        self.0.get_or_init(|| reason);
     }
 
     /// Whether the run was asked to stop.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.reason().is_some()
+    }
+
+    /// Why it was asked to stop, if it was.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        self.0.get().copied()
     }
 
     /// A signal given by the first Ctrl-C (or SIGTERM, or the terminal going away). The second one
@@ -37,7 +43,7 @@ impl StopSignal {
             if seen.is_stopped() {
                 std::process::exit(130);
             }
-            seen.stop();
+            seen.stop("Ctrl-C or a signal");
             eprintln!("stopping after this step; press Ctrl-C again to stop without saving");
         })?;
         Ok(signal)

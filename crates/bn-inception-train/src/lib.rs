@@ -5,6 +5,7 @@
 //! - [`dataset`]: a folder for each class; [`drawn`]: the images the project draws itself.
 //! - [`augment`] and [`loader`]: decoded, distorted and batched, the same for any number of workers.
 //! - [`recipe`], [`schedule`], [`sgd`], [`ema`], [`clip`]: how weights change.
+//! - [`mod@fine_tune`]: a run that starts from trained weights.
 //! - [`checkpoint`]: runs that are killed go on where they were, to the same bits.
 //! - [`run_log`], [`summary`], [`console`]: what happened, for programs and for people.
 //! - [`evaluate`](mod@evaluate): the accuracy of finished weights.
@@ -30,16 +31,19 @@ pub mod checkpoint;
 pub mod checkpoint_folder;
 pub mod clip;
 pub mod console;
+pub mod dashboard;
 pub mod dataset;
 pub mod drawn;
 pub mod ema;
 mod epoch;
 pub mod error;
 pub mod evaluate;
+pub mod fine_tune;
 pub mod interrupt;
 pub mod loader;
 pub mod meter;
 mod metric_log;
+mod observe;
 mod output;
 pub mod parameters;
 mod prefetch;
@@ -60,6 +64,7 @@ pub mod trainer;
 
 pub use error::TrainError;
 pub use interrupt::StopSignal;
+pub use observe::{TELEMETRY_EVERY, percentile};
 pub use run::CheckpointEvery;
 pub use settings::{Choices, Settings};
 pub use summary::Summary;

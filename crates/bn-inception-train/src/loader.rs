@@ -18,6 +18,7 @@ use bn_inception::preprocess::{Preprocess, PreprocessError};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use image::RgbImage;
 use rand::seq::SliceRandom;
 
 use crate::augment::{Augment, Purpose, generator};
@@ -245,6 +246,17 @@ impl ImageLoader {
         &self.source.broken
     }
 
+    /// Image `index` of the dataset as an evaluation sees it, with its name; `None` if it cannot be
+    /// decoded, which is not noted here.
+    pub(crate) fn picture(&self, index: usize) -> Option<(String, RgbImage)> {
+        let Source {
+            folder, preprocess, ..
+        } = self.source.as_ref();
+        let decoded = (self.source.decode)(&folder.path(index)).ok()?;
+        let image = preprocess.eval_image(&decoded).ok()?;
+        Some((folder.name(index), image))
+    }
+
     /// Counts images as broken that were found to be so before a run was resumed.
     pub(crate) fn restore_broken(&self, reasons: BTreeMap<usize, String>) {
         for (index, reason) in reasons {
@@ -337,20 +349,7 @@ impl ImageBatches {
         made: Result<Result<HostBatch, LoaderError>, WorkerPanic>,
     ) -> Result<ImageBatch, LoaderError> {
         let batch = made??;
-        let (broken, images) = (&self.source.broken, self.source.folder.len());
-        for (index, image) in batch.broken {
-            let BrokenImage { path, reason } = image.clone();
-            let is_new = broken.add(index, image);
-            if is_new && broken.too_many(images) {
-                let broken = broken.count();
-                return Err(LoaderError::TooManyBroken {
-                    broken,
-                    images,
-                    path,
-                    reason,
-                });
-            }
-        }
+        note_broken(&self.source.broken, batch.broken, self.source.folder.len())?;
         let size = self.source.preprocess.size as usize;
         let count = batch.targets.len();
         let images = TensorData::new(batch.images, [count, 3, size, size]);
@@ -360,6 +359,28 @@ impl ImageBatches {
             targets: Tensor::from_data(targets, &self.device),
         })
     }
+}
+
+/// Notes the `new` broken images of a dataset of `images` images.
+pub(crate) fn note_broken(
+    broken: &BrokenImages,
+    new: Vec<(usize, BrokenImage)>,
+    images: usize,
+) -> Result<(), LoaderError> {
+    for (index, image) in new {
+        let BrokenImage { path, reason } = image.clone();
+        let is_new = broken.add(index, image);
+        if is_new && broken.too_many(images) {
+            let broken = broken.count();
+            return Err(LoaderError::TooManyBroken {
+                broken,
+                images,
+                path,
+                reason,
+            });
+        }
+    }
+    Ok(())
 }
 
 impl Iterator for ImageBatches {
@@ -380,7 +401,6 @@ impl DataLoaderIterator<ImageBatch> for ImageBatches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::RgbImage;
 
     #[test]
     fn a_panicking_worker_is_an_error_and_never_a_short_epoch() {

@@ -11,6 +11,7 @@ use crate::error::TrainError;
 pub(crate) const DRAWN_FOLDER: &str = "data";
 pub(crate) const CHECKPOINT_FOLDER: &str = "checkpoints";
 pub(crate) const LOG_FILE: &str = "run.jsonl";
+pub(crate) const TENSORBOARD_FOLDER: &str = "tensorboard";
 pub(crate) const SUMMARY_FILE: &str = "summary.json";
 pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
 

@@ -1,13 +1,14 @@
 //! Whether a network is right.
 
-/// How many classes are ahead of `class` in a row of logits; 0 means that the network is right. Equal logits are ranked
-/// by class index, and NaN is ahead of everything, so that a broken network is not taken for a perfect one.
-pub(crate) fn rank(logits: &[f32], class: usize) -> usize {
-    let own = logits[class];
-    let behind = |(index, logit): (usize, &f32)| {
-        index == class || *logit < own || (*logit == own && index > class)
+/// How many classes are ahead of `class` in a row of logits or probabilities; 0 means that the network is right. Equal
+/// ones are ranked by class index, and NaN is ahead of everything, so that a broken network is not taken for a perfect
+/// one.
+pub(crate) fn rank<T: PartialOrd>(scores: &[T], class: usize) -> usize {
+    let own = &scores[class];
+    let behind = |(index, score): (usize, &T)| {
+        index == class || score < own || (score == own && index > class)
     };
-    logits
+    scores
         .iter()
         .enumerate()
         .filter(|pair| !behind(*pair))

@@ -1,5 +1,5 @@
 //! Training recipes as rows of one table: the five networks of the paper's Figure 3, a modern one,
-//! and that one's variant for the embedded images.
+//! and that one's variants for the embedded images and for fine-tuning.
 //!
 //! What section 4.2.1 and Figure 3 state is used as stated: initial learning rates, batch of 32,
 //! SGD with momentum, L2 divided by 5, exponential decay 6 times as fast, no dropout, no local
@@ -22,12 +22,14 @@
 
 use bn_inception::{Activation, BnInceptionConfig, Normalization};
 
+use serde::Serialize;
+
 use crate::augment::{Augment, GOOGLENET_MIN_AREA};
 use crate::schedule::Schedule;
 use crate::sgd::{DecayScope, SgdConfig};
 
 /// How to train: everything that is neither the network nor the data nor the length of the run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Recipe {
     /// Name on the command line.
     pub name: &'static str,
@@ -163,8 +165,23 @@ const DRAWN: Recipe = Recipe {
     ..MODERN
 };
 
+const FINE_TUNE: Recipe = Recipe {
+    name: "fine-tune",
+    about: "ours, for weights that are trained already: modern with a tenth of its rate, less decay, smaller batches",
+    learning_rate: 0.01,
+    batch_size: 32,
+    optimizer: SgdConfig {
+        weight_decay: 1e-4,
+        ..MODERN.optimizer
+    },
+    ema: Some(0.99),
+    min_crop_area: 0.5,
+    distortion: 0.2,
+    ..MODERN
+};
+
 /// All recipes, in the order of the documentation.
-pub const RECIPES: [Recipe; 7] = [
+pub const RECIPES: [Recipe; 8] = [
     INCEPTION,
     BN_BASELINE,
     BN_X5,
@@ -172,6 +189,7 @@ pub const RECIPES: [Recipe; 7] = [
     BN_X5_SIGMOID,
     MODERN,
     DRAWN,
+    FINE_TUNE,
 ];
 
 /// A name that is in no row of [`RECIPES`].
@@ -281,7 +299,7 @@ mod tests {
         assert_eq!(
             message,
             "unknown recipe `adam`, expected one of: inception, bn-baseline, bn-x5, bn-x30, \
-             bn-x5-sigmoid, modern, drawn"
+             bn-x5-sigmoid, modern, drawn, fine-tune"
         );
     }
 }

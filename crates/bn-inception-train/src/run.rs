@@ -10,19 +10,23 @@ use bn_inception::{Model, labels};
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorReadError};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::broken::BrokenImage;
 use crate::checkpoint::{Arrays, Checkpoint, DataFacts};
 use crate::checkpoint_folder::CheckpointFolder;
 use crate::ema::Ema;
 use crate::error::TrainError;
+use crate::fine_tune::split_head;
 use crate::interrupt::StopSignal;
 use crate::loader::ImageLoader;
 use crate::meter::Meter;
+use crate::observe::Observer;
 use crate::parameters::{self, NamedTensors};
-use crate::progress::{Progress, Validation};
+use crate::progress::Progress;
 use crate::recipe::Recipe;
-use crate::run_log::{Event, RunLog, StepFacts};
+use crate::run_log::{Event, Journal, Start, StepFacts, ValidationReport};
 use crate::settings::Settings;
 use crate::sgd::Sgd;
 use crate::step::Classifier;
@@ -60,7 +64,8 @@ pub(crate) struct Run {
     pub stop: StopSignal,
     pub sgd: Sgd,
     pub ema: Option<Ema>,
-    pub log: RunLog,
+    pub journal: Journal,
+    pub observer: Observer,
     pub checkpoints: CheckpointFolder,
     pub checkpoint_every: CheckpointEvery,
     pub keep_checkpoints: usize,
@@ -70,20 +75,22 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Begins the run's log and saves it before its first step: it can be resumed from its first
-    /// moment on, and its output folder is taken from here on.
-    pub fn begin(&mut self, classifier: &Classifier, device: &str) -> Result<(), TrainError> {
-        let (settings, labels) = (self.settings.clone(), self.labels());
-        self.log(&Event::Start {
-            settings: &settings,
-            device,
+    /// Begins the run's log, with what `origin` says of where the run comes from, and saves it before
+    /// its first step: it can be resumed from its first moment on, and its output folder is taken from
+    /// here on.
+    pub fn begin(&mut self, classifier: &Classifier, origin: Start) -> Result<(), TrainError> {
+        self.log(Event::Start(Box::new(Start {
+            settings: map(&self.settings),
+            recipe: map(&self.recipe),
+            seed: self.settings.seed,
             total_steps: self.total_steps,
             total_epochs: self.total_epochs,
             train_images: self.train_loader.num_items(),
             val_images: self.valid_loader.num_items(),
-            labels: &labels,
+            labels: self.labels(),
             parameters: parameter_count(&classifier.model),
-        })?;
+            ..origin
+        })))?;
         self.save(classifier)
     }
 
@@ -156,10 +163,25 @@ impl Run {
     /// Takes one optimizer step.
     pub fn update(&mut self, classifier: &mut Classifier, lr: f64, gradients: NamedTensors) {
         let values = parameters::values(&classifier.model);
-        let mut new = self.sgd.step(lr, values, gradients);
+        let mut new = match &self.settings.fine_tune {
+            None => self.sgd.step(lr, values, gradients),
+            Some(fine_tune) => {
+                let factor = self
+                    .recipe
+                    .schedule
+                    .factor(self.progress.step, self.total_steps);
+                let (head, rest) = split_head(gradients);
+                let mut new = self.sgd.step(lr, values.clone(), rest);
+                new.extend(self.sgd.step(fine_tune.head_lr * factor, values, head));
+                new
+            }
+        };
         classifier.model = parameters::replace(classifier.model.clone(), &mut new);
         if let Some(ema) = &mut self.ema {
-            ema.update(self.progress.step, parameters::values(&classifier.model));
+            let mut values = parameters::values(&classifier.model);
+            // Averaging equal numbers would round them.
+            values.retain(|name, _| !classifier.model.is_frozen(name));
+            ema.update(self.progress.step, values);
         }
     }
 
@@ -191,7 +213,7 @@ impl Run {
             reading.train_seconds += facts.seconds;
             reading.wait_seconds += facts.wait_seconds;
         });
-        self.log(&Event::Step(*facts))?;
+        self.log(Event::Step(*facts))?;
         self.log_broken()
     }
 
@@ -212,9 +234,9 @@ impl Run {
         }
         for image in self.broken() {
             if self.logged_broken.insert(image.path.clone()) {
-                self.log(&Event::BrokenImage {
-                    path: &image.path,
-                    reason: &image.reason,
+                self.log(Event::BrokenImage {
+                    path: image.path,
+                    reason: image.reason,
                 })?;
             }
         }
@@ -222,8 +244,9 @@ impl Run {
     }
 
     /// Takes in a validation's result.
-    pub fn validated(&mut self, result: Validation) -> Result<(), TrainError> {
-        self.log(&Event::Validation(&result))?;
+    pub fn validated(&mut self, report: ValidationReport) -> Result<(), TrainError> {
+        let result = report.result.clone();
+        self.log(Event::Validation(Box::new(report)))?;
         self.meter
             .update(|reading| reading.validation = Some(result.clone()));
         self.progress.validations.push(result);
@@ -255,9 +278,9 @@ impl Run {
         self.checkpoints
             .prune(self.keep_checkpoints, best)
             .map_err(TrainError::Save)?;
-        self.log(&Event::Checkpoint {
+        self.log(Event::Checkpoint {
             step: self.progress.step,
-            path: &path,
+            path,
         })
     }
 
@@ -298,9 +321,17 @@ impl Run {
         }
     }
 
-    pub fn log(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
-        let written = self.log.write(event);
-        written.map_err(TrainError::output(self.log.path()))
+    pub fn log(&mut self, event: Event) -> Result<(), TrainError> {
+        let written = self.journal.record(event);
+        written.map_err(TrainError::output(self.journal.path()))
+    }
+}
+
+/// A struct's fields by name.
+fn map(fields: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(fields) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
     }
 }
 

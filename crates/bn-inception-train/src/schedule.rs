@@ -6,8 +6,11 @@
 
 use std::f64::consts::PI;
 
+use serde::Serialize;
+
 /// The shape of the learning rate over a run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// `rate^(decays · progress)`: exponential decay that has decayed `decays` times when the run
     /// ends.

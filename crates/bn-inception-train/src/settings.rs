@@ -5,10 +5,15 @@
 
 use std::path::PathBuf;
 
-use bn_inception::{BnInceptionConfig, ConfigError, Preset, UnknownPreset};
+use bn_inception::weights::Metadata;
+use bn_inception::{
+    BnInceptionConfig, ConfigError, Preprocess, Preset, UnknownEndPoint, UnknownPreset,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::drawn::DrawnConfig;
+use crate::fine_tune::FineTune;
 use crate::recipe::{Recipe, UnknownRecipe};
 
 /// The choices a user may leave open, as given: `None` means "the default", or, for a run that is
@@ -36,6 +41,15 @@ pub struct Choices {
     pub clip_norm: Option<f64>,
     /// Seed of the initial weights, the order of images, their augmentation and dropout.
     pub seed: Option<u64>,
+    /// Name or path of weights to start from: the run fine-tunes them. Network, input size and preprocessing are
+    /// theirs, and the fields below apply.
+    pub weights: Option<String>,
+    /// The end point up to which those weights are frozen.
+    pub freeze: Option<String>,
+    /// Learning rate of what is neither frozen nor the classifier.
+    pub lr: Option<f64>,
+    /// Learning rate of the classifier.
+    pub head_lr: Option<f64>,
 }
 
 /// The choices, all made.
@@ -46,7 +60,7 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// Name of a [`Recipe`].
     pub recipe: String,
-    /// Name of a [`Preset`].
+    /// Name of a [`Preset`]; `other` if the weights to be fine-tuned are of none.
     pub preset: String,
     /// Multiplier of the network's channel counts.
     pub width: f64,
@@ -64,6 +78,9 @@ pub struct Settings {
     pub clip_norm: Option<f64>,
     /// Seed of everything random.
     pub seed: u64,
+    /// Where the weights come from, if they are not drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fine_tune: Option<FineTune>,
 }
 
 /// What a run does unless it is told otherwise.
@@ -99,6 +116,13 @@ pub const EMBEDDED: Defaults = Defaults {
     epochs: 10,
 };
 
+/// Defaults for fine-tuning. What is not here comes with the weights.
+const FINE_TUNING: Defaults = Defaults {
+    recipe: "fine-tune",
+    epochs: 10,
+    ..PHOTOGRAPHS
+};
+
 /// Why choices make no settings.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SettingsError {
@@ -121,6 +145,29 @@ pub enum SettingsError {
     /// The network that the settings describe is none.
     #[error(transparent)]
     Network(#[from] ConfigError),
+    /// The network cannot be frozen up to there.
+    #[error("--freeze: {0}")]
+    Freeze(#[from] UnknownEndPoint),
+    /// Weights without batch normalisation to train with.
+    #[error(
+        "--weights {weights}: folded for inference, which cannot be undone; fine-tune the weights they were made from"
+    )]
+    Folded {
+        /// The weights' name or path.
+        weights: String,
+    },
+    /// A choice that only fine-tuning has.
+    #[error("--{flag} needs --weights, the weights to start from")]
+    NeedsWeights {
+        /// The flag, without its dashes.
+        flag: &'static str,
+    },
+    /// A choice that fine-tuning does not have.
+    #[error("--{flag} comes with the weights to start from: leave it out")]
+    OfWeights {
+        /// The flag, without its dashes.
+        flag: &'static str,
+    },
     /// Both lengths are given.
     #[error("--epochs and --steps exclude each other")]
     TwoLengths,
@@ -136,21 +183,30 @@ pub enum SettingsError {
 }
 
 impl Choices {
-    /// Settings for a new run on `data`.
+    /// Settings for a new run on `data`. `base` is what the file of [`Self::weights`] says about itself.
     ///
     /// # Errors
     /// [`SettingsError`] names the flag and what it accepts.
-    pub fn settings(&self, data: Option<PathBuf>) -> Result<Settings, SettingsError> {
-        let defaults = match data {
-            Some(_) => PHOTOGRAPHS,
-            None => EMBEDDED,
+    pub fn settings(
+        &self,
+        data: Option<PathBuf>,
+        base: Option<&Metadata>,
+    ) -> Result<Settings, SettingsError> {
+        let defaults = match (base, &data) {
+            (Some(_), _) => FINE_TUNING,
+            (None, Some(_)) => PHOTOGRAPHS,
+            (None, None) => EMBEDDED,
         };
         if self.epochs.is_some() && self.steps.is_some() {
             return Err(SettingsError::TwoLengths);
         }
         let recipe = Recipe::named(self.recipe.as_deref().unwrap_or(defaults.recipe))?;
+        let fine_tune = match base {
+            Some(base) => Some(FineTune::choose(self, base, &recipe)?),
+            None => FineTune::refuse(self)?,
+        };
         let preset: Preset = self.preset.as_deref().unwrap_or(defaults.preset).parse()?;
-        let settings = Settings {
+        let mut settings = Settings {
             data,
             recipe: recipe.name.to_owned(),
             preset: preset.name().to_owned(),
@@ -165,7 +221,15 @@ impl Choices {
             accumulate: self.accumulate.unwrap_or(1),
             clip_norm: self.clip_norm.or(recipe.clip_norm),
             seed: self.seed.unwrap_or(0),
+            fine_tune: None,
         };
+        if let Some(fine_tune) = fine_tune {
+            let network = &fine_tune.network;
+            settings.preset = Preset::of(network).map_or("other", Preset::name).to_owned();
+            settings.width = network.width;
+            settings.image_size = fine_tune.preprocess.size as usize;
+            settings.fine_tune = Some(fine_tune);
+        }
         settings.check()?;
         Ok(settings)
     }
@@ -180,6 +244,10 @@ impl Choices {
         else {
             unreachable!("both are plain structs of strings and numbers")
         };
+        let before = |flag: &str| match &before[flag] {
+            Value::Null => &before["fine-tune"][flag],
+            value => value,
+        };
         let show = |value: &Value| match value {
             Value::Null => "not set".to_owned(),
             Value::String(text) => text.clone(),
@@ -187,9 +255,9 @@ impl Choices {
         };
         let differences: Vec<_> = chosen
             .iter()
-            .filter(|(flag, value)| !value.is_null() && before[flag.as_str()] != **value)
+            .filter(|(flag, value)| !value.is_null() && before(flag) != *value)
             .map(|(flag, value)| {
-                let before = show(&before[flag.as_str()]);
+                let before = show(before(flag));
                 format!("--{flag} {} (was: {before})", show(value))
             })
             .collect();
@@ -236,16 +304,27 @@ impl Settings {
             let fine = norm.is_finite() && norm > 0.0;
             range(fine, "clip-norm", norm.to_string(), "a positive number")?;
         }
+        if let Some(fine_tune) = &self.fine_tune {
+            fine_tune.check()?;
+        }
         self.network(2)?;
         Ok(())
     }
 
-    /// The recipe.
+    /// The recipe, with the choices that fine-tuning makes in its place.
     ///
     /// # Errors
     /// [`SettingsError::Recipe`] if the settings come from a program with other recipes.
     pub fn recipe(&self) -> Result<Recipe, SettingsError> {
-        Ok(Recipe::named(&self.recipe)?)
+        let recipe = Recipe::named(&self.recipe)?;
+        Ok(match &self.fine_tune {
+            None => recipe,
+            Some(fine_tune) => Recipe {
+                learning_rate: fine_tune.lr,
+                dropout: fine_tune.network.dropout,
+                ..recipe
+            },
+        })
     }
 
     /// The network for this many classes.
@@ -253,15 +332,43 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names what is out of range.
     pub fn network(&self, classes: usize) -> Result<BnInceptionConfig, SettingsError> {
-        let preset: Preset = self.preset.parse()?;
-        let network = self
-            .recipe()?
-            .apply(preset.config())
-            .with_classes(classes)
-            .with_width(self.width)
-            .with_input_size(self.image_size);
+        let network = match &self.fine_tune {
+            Some(fine_tune) => fine_tune.network.clone().with_classes(classes),
+            None => {
+                let preset: Preset = self.preset.parse()?;
+                self.recipe()?
+                    .apply(preset.config())
+                    .with_classes(classes)
+                    .with_width(self.width)
+                    .with_input_size(self.image_size)
+            }
+        };
         network.validate()?;
         Ok(network)
+    }
+
+    /// What is done to an image before it enters the network.
+    #[must_use]
+    pub fn preprocess(&self) -> Preprocess {
+        match &self.fine_tune {
+            Some(fine_tune) => fine_tune.preprocess.clone(),
+            None => Preprocess::imagenet(self.image_size as u32),
+        }
+    }
+
+    /// The end point up to which the network is frozen, if it is.
+    #[must_use]
+    pub fn frozen(&self) -> Option<&str> {
+        self.fine_tune.as_ref()?.freeze.as_deref()
+    }
+
+    /// The images that a run without data draws.
+    #[must_use]
+    pub fn drawn(&self) -> DrawnConfig {
+        match &self.fine_tune {
+            Some(fine_tune) => fine_tune.drawn(),
+            None => DrawnConfig::default(),
+        }
     }
 
     /// Optimizer steps of the whole run, for epochs of `steps_per_epoch`.
@@ -280,7 +387,9 @@ impl Settings {
             seed: Some(3),
             ..Choices::default()
         };
-        choices.settings(None).expect("the defaults are valid")
+        choices
+            .settings(None, None)
+            .expect("the defaults are valid")
     }
 }
 
@@ -295,16 +404,16 @@ mod tests {
     #[test]
     fn the_data_and_the_recipe_choose_the_defaults() {
         let none = Choices::default();
-        let drawn = none.settings(None).unwrap();
+        let drawn = none.settings(None, None).unwrap();
         assert_eq!(drawn.image_size, EMBEDDED.image_size);
         assert_eq!((drawn.recipe.as_str(), drawn.batch_size), ("drawn", 32));
-        let own = none.settings(photographs()).unwrap();
+        let own = none.settings(photographs(), None).unwrap();
         assert_eq!((own.width, own.image_size, own.batch_size), (1.0, 224, 64));
         let paper = Choices {
             recipe: Some("bn-x30".into()),
             ..none
         };
-        assert_eq!(paper.settings(photographs()).unwrap().batch_size, 32);
+        assert_eq!(paper.settings(photographs(), None).unwrap().batch_size, 32);
     }
 
     #[test]
@@ -377,7 +486,10 @@ mod tests {
             ),
         ];
         for (choices, expected) in cases {
-            let message = choices.settings(photographs()).unwrap_err().to_string();
+            let message = choices
+                .settings(photographs(), None)
+                .unwrap_err()
+                .to_string();
             assert!(message.contains(expected), "{message}");
             assert!(!message.contains('\n'), "{message}");
         }

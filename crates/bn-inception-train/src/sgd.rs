@@ -8,11 +8,12 @@
 
 use bn_inception::state::TensorRole;
 use burn::tensor::Tensor;
+use serde::Serialize;
 
 use crate::parameters::NamedTensors;
 
 /// Settings of [`Sgd`]: the update rule of PyTorch's `SGD` with dampening 0.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SgdConfig {
     /// Share of the velocity kept from one step to the next, in `[0, 1)`.
     pub momentum: f64,
@@ -25,7 +26,8 @@ pub struct SgdConfig {
 }
 
 /// Which parameters L2 regularisation applies to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DecayScope {
     /// All parameters.
     Everything,

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use burn::data::dataloader::{DataLoader, Progress as ItemProgress};
-use burn::tensor::{Tensor, TensorReadError};
+use burn::module::Module;
+use burn::tensor::TensorReadError;
 use burn::train::{
     ClassificationOutput, EventProcessorTraining, InferenceStep, Interrupter, Learner,
     LearnerEvent, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader,
@@ -20,11 +21,12 @@ use burn::train::{
 use crate::clip;
 use crate::error::TrainError;
 use crate::loader::ImageBatches;
+use crate::observe::{Change, Norms, Predictions};
 use crate::parameters::{self, NamedTensors};
 use crate::progress::Validation;
 use crate::rank::rank;
 use crate::run::Run;
-use crate::run_log::{Event, StepFacts};
+use crate::run_log::{Event, StepFacts, Telemetry, WarningKind};
 use crate::step::Classifier;
 
 type Events = SupervisedTrainingEventProcessor<Classifier>;
@@ -169,12 +171,14 @@ impl Session<'_> {
             epoch: self.run.progress.epoch + 1,
             loss: 0.0,
             top1: 0.0,
+            top5: None,
             lr,
             grad_norm: None,
             images: 0,
             seconds: 0.0,
             wait_seconds: 0.0,
         };
+        let mut top5 = 0;
         let mut gradients = NamedTensors::new();
         let mut outputs = Vec::new();
         for part in 0..self.run.settings.accumulate {
@@ -191,13 +195,15 @@ impl Session<'_> {
                 self.run.device.seed(self.run.step_seed(step, part));
             }
             let out = TrainStep::step(classifier, batch);
-            let [loss, right] = loss_and_hits(&out.item)?;
+            let loss = out.item.loss.clone().sum().try_into_scalar::<f64>()?;
             if !loss.is_finite() {
                 return Err(self.run.not_finite("the loss".to_owned(), loss, lr));
             }
-            let images = out.item.targets.dims()[0];
+            let ranks = Rows::of(&out.item)?.ranks();
+            let images = ranks.len();
             facts.loss += loss;
-            facts.top1 += right;
+            facts.top1 += ranks.iter().filter(|rank| **rank < 1).count() as f64;
+            top5 += ranks.iter().filter(|rank| **rank < 5).count();
             facts.images += images;
             let new = parameters::gradients(&classifier.model, out.grads);
             gradients = self.accumulate(gradients, new, images);
@@ -212,22 +218,34 @@ impl Session<'_> {
         if self.run.settings.accumulate > 1 {
             gradients = clip::scaled(gradients, 1.0 / facts.images as f64);
         }
+        let norms = Norms::of(&gradients)?;
+        let norm = norms.global();
+        facts.grad_norm = norm.is_finite().then_some(norm);
         if let Some(max_norm) = self.run.settings.clip_norm {
-            let (clipped, norm) = clip::clip_by_global_norm(gradients, max_norm)?;
             if !norm.is_finite() {
                 return Err(self
                     .run
                     .not_finite("the gradients' norm".to_owned(), norm, lr));
             }
-            facts.grad_norm = Some(norm);
-            gradients = clipped;
+            gradients = clip::clip_by_global_norm(gradients, norm, max_norm);
         }
-        self.run.update(classifier, lr, gradients);
+        let telemetry = self.update(classifier, lr, gradients, &norms)?;
         facts.loss /= facts.images as f64;
         facts.top1 /= facts.images as f64;
+        facts.top5 = Some(top5 as f64 / facts.images as f64);
         facts.seconds = started.elapsed().as_secs_f64();
         let batch = self.run.progress.batch;
         self.run.advance(&facts, outputs.len())?;
+        if let Some(telemetry) = telemetry {
+            self.run.log(Event::Telemetry(Box::new(telemetry)))?;
+        }
+        if !norm.is_finite() {
+            self.run.log(Event::Warning {
+                step: facts.step,
+                kind: WarningKind::NotFinite,
+                message: format!("the gradients' norm is {norm}"),
+            })?;
+        }
 
         let total = self.run.train_loader.num_items();
         let mut processed = (batch * self.run.settings.batch_size).min(total);
@@ -241,6 +259,29 @@ impl Session<'_> {
             )))?;
         }
         Ok(())
+    }
+
+    /// Changes the parameters and, where it is time to, looks at how.
+    fn update(
+        &mut self,
+        classifier: &mut Classifier,
+        lr: f64,
+        gradients: NamedTensors,
+        norms: &Norms,
+    ) -> Result<Option<Telemetry>, TrainError> {
+        let step = self.run.progress.step + 1;
+        if !self.run.observer.is_due(step) || !norms.global().is_finite() {
+            self.run.update(classifier, lr, gradients);
+            return Ok(None);
+        }
+        let before = parameters::values(&classifier.model);
+        self.run.update(classifier, lr, gradients);
+        let change = Change::between(before, parameters::values(&classifier.model))?;
+        // `valid` copies the running statistics: looking does not change them.
+        let model = classifier.model.valid();
+        let observer = &self.run.observer;
+        let telemetry = observer.telemetry(&model, step, norms, &change)?;
+        Ok(Some(telemetry))
     }
 
     /// `sum` with a batch's mean gradients added, weighted by its images so that a smaller last
@@ -264,10 +305,15 @@ impl Session<'_> {
             total_items: total,
         })?;
         let (mut top1, mut top5, mut images, mut loss) = (0, 0, 0, 0.0);
+        let mut predictions = Predictions::default();
         let mut batches = loader.iter_from(0, 0);
         while let Some(batch) = batches.next_batch().transpose()? {
             let output = InferenceStep::step(&shipped, batch);
-            let ranks = ranks(&output)?;
+            let rows = Rows::of(&output)?;
+            let ranks = rows.ranks();
+            for (row, class) in rows.iter() {
+                predictions.add(row, class);
+            }
             top1 += ranks.iter().filter(|rank| **rank < 1).count();
             top5 += ranks.iter().filter(|rank| **rank < 5).count();
             images += ranks.len();
@@ -284,15 +330,23 @@ impl Session<'_> {
         }
         self.valid_event(LearnerEvent::EndSplit(epoch))?;
         let share = |count: usize| count as f64 / images.max(1) as f64;
-        self.run.validated(Validation {
-            step: self.run.progress.step,
+        let step = self.run.progress.step;
+        let result = Validation {
+            step,
             epoch,
             top1: share(top1),
             top5: share(top5),
             loss: loss / images.max(1) as f64,
             images: images as u64,
             seconds: started.elapsed().as_secs_f64(),
-        })?;
+        };
+        self.run.validated(predictions.report(result, &loader))?;
+        if let Some(filters) = self.run.observer.filters(&shipped.model, step) {
+            self.run.log(Event::Filters(filters))?;
+        }
+        if let Some(overlays) = self.run.observer.grad_cam(&shipped.model, step)? {
+            self.run.log(Event::GradCam(overlays))?;
+        }
         self.train_event(LearnerEvent::EndEpoch(epoch))?;
         self.run.save(classifier)?;
         Ok(Pass::Done)
@@ -301,7 +355,11 @@ impl Session<'_> {
     fn stop(&mut self, classifier: &Classifier) -> Result<Ending, TrainError> {
         self.run.save(classifier)?;
         let step = self.run.progress.step;
-        self.run.log(&Event::Interrupted { step })?;
+        let reason = self.run.stop.reason().unwrap_or("the terminal interface");
+        self.run.log(Event::Interrupted {
+            step,
+            reason: reason.to_owned(),
+        })?;
         Ok(Ending::Stopped)
     }
 
@@ -324,23 +382,30 @@ impl Session<'_> {
     }
 }
 
-/// The sum of the losses and the number of rightly classified images, read back in one piece.
-fn loss_and_hits(output: &ClassificationOutput) -> Result<[f64; 2], TensorReadError> {
-    let images = output.targets.dims()[0];
-    let guesses = output.output.clone().argmax(1).reshape([images]);
-    let hits = guesses.equal(output.targets.clone()).float().sum();
-    let both = Tensor::cat(vec![output.loss.clone().sum(), hits], 0);
-    let both = both.try_into_vec_as::<f64>()?;
-    Ok([both[0], both[1]])
+/// The logits and classes of some images, on the host.
+struct Rows {
+    logits: Vec<f32>,
+    targets: Vec<i64>,
+    classes: usize,
 }
 
-/// The rank of the right class, for each image.
-fn ranks(output: &ClassificationOutput) -> Result<Vec<usize>, TensorReadError> {
-    let [_, classes] = output.output.dims();
-    let logits = output.output.clone().try_into_vec_as::<f32>()?;
-    let targets = output.targets.clone().try_into_vec_as::<i64>()?;
-    let rows = logits.chunks_exact(classes).zip(targets);
-    Ok(rows
-        .map(|(row, target)| rank(row, target as usize))
-        .collect())
+impl Rows {
+    fn of(output: &ClassificationOutput) -> Result<Self, TensorReadError> {
+        Ok(Self {
+            logits: output.output.clone().try_into_vec_as::<f32>()?,
+            targets: output.targets.clone().try_into_vec_as::<i64>()?,
+            classes: output.output.dims()[1],
+        })
+    }
+
+    /// Each image's logits and class.
+    fn iter(&self) -> impl Iterator<Item = (&[f32], usize)> {
+        let rows = self.logits.chunks_exact(self.classes).zip(&self.targets);
+        rows.map(|(row, target)| (row, *target as usize))
+    }
+
+    /// The rank of the right class, for each image.
+    fn ranks(&self) -> Vec<usize> {
+        self.iter().map(|(row, class)| rank(row, class)).collect()
+    }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::fine_tune::FineTune;
 use crate::settings::Settings;
 use bn_inception::atomic;
 
@@ -72,6 +73,7 @@ impl Summary {
             .as_deref()
             .and_then(Path::file_name)
             .map(PathBuf::from);
+        settings.fine_tune = settings.fine_tune.map(FineTune::without_place);
         let facts = json!({
             "val_top1": self.val_top1,
             "val_top5": self.val_top5,

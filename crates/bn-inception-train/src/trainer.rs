@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bn_inception::Preprocess;
 use bn_inception::device::{DeviceSpec, OpenDevice};
 use bn_inception::weights::{self, Metadata, Precision};
 use burn::optim::SgdConfig as BurnSgdConfig;
@@ -18,24 +17,26 @@ use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use crate::checkpoint::{Checkpoint, DataFacts};
 use crate::checkpoint_folder::CheckpointFolder;
 use crate::console::{self, Console};
-use crate::dataset::{ImageFolder, Split};
+use crate::dataset::{ImageFolder, Split, fingerprint};
 use crate::drawn;
 use crate::ema::Ema;
 use crate::error::TrainError;
+use crate::fine_tune::Base;
 use crate::interrupt::StopSignal;
 use crate::loader::{ImageLoader, LoaderOptions};
 use crate::meter::Meter;
 use crate::metric_log::NoMetricLog;
+use crate::observe::{Monitor, Observer, Probe, TELEMETRY_EVERY};
 use crate::output::{
-    CHECKPOINT_FOLDER, DRAWN_FOLDER, LOG_FILE, SUMMARY_FILE, WEIGHTS_FILE, check_out,
-    make_writable, newest_checkpoint,
+    CHECKPOINT_FOLDER, DRAWN_FOLDER, LOG_FILE, SUMMARY_FILE, TENSORBOARD_FOLDER, WEIGHTS_FILE,
+    check_out, make_writable, newest_checkpoint,
 };
 use crate::parameters;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::restore::{check_data, restore};
 use crate::run::{CheckpointEvery, Run, parameter_count};
-use crate::run_log::{Event, RunLog};
+use crate::run_log::{Event, Journal, RunLog, Sink, Start, TensorBoard, WarningKind};
 use crate::settings::{Choices, Settings, SettingsError};
 use crate::sgd::Sgd;
 use crate::step::Classifier;
@@ -79,6 +80,14 @@ pub struct TrainConfig {
     pub keep_checkpoints: usize,
     /// Where to show progress.
     pub display: Display,
+    /// Optimizer steps from one look inside the network to the next, 0 for none.
+    pub telemetry_every: u64,
+    /// Whether to write TensorBoard's event files, besides the run log.
+    pub tensorboard: bool,
+    /// The program that trains, with its version, for the run log.
+    pub program: String,
+    /// Git revision of its source, for the run log.
+    pub revision: Option<String>,
 }
 
 impl TrainConfig {
@@ -96,6 +105,10 @@ impl TrainConfig {
             checkpoint_every: CheckpointEvery::default(),
             keep_checkpoints: 3,
             display: Display::default(),
+            telemetry_every: TELEMETRY_EVERY,
+            tensorboard: true,
+            program: concat!("bn-inception-train ", env!("CARGO_PKG_VERSION")).to_owned(),
+            revision: None,
         }
     }
 }
@@ -123,11 +136,12 @@ pub struct Trainer {
     device: OpenDevice,
     train: ImageFolder,
     val: ImageFolder,
-    start: Start,
+    start: Beginning,
 }
 
-enum Start {
+enum Beginning {
     New,
+    FineTune(Box<Base>),
     Checkpoint(Box<Checkpoint>, PathBuf),
 }
 
@@ -138,19 +152,29 @@ impl Trainer {
     /// # Errors
     /// [`TrainError`], before anything in the output folder is changed.
     pub fn new(config: TrainConfig, mut status: impl FnMut(&str)) -> Result<Self, TrainError> {
-        let (settings, start) = match config.resume {
-            false => (config.choices.settings(config.data.clone())?, Start::New),
-            true => {
+        let device = config.device.open()?;
+        let (settings, start) = match (config.resume, &config.choices.weights) {
+            (false, None) => (
+                config.choices.settings(config.data.clone(), None)?,
+                Beginning::New,
+            ),
+            (false, Some(weights)) => {
+                let base = Base::open(weights, &device)?;
+                let settings = config
+                    .choices
+                    .settings(config.data.clone(), Some(&base.metadata))?;
+                (settings, Beginning::FineTune(Box::new(base)))
+            }
+            (true, _) => {
                 let (checkpoint, path) = newest_checkpoint(&config.out)?;
                 config.choices.check_against(&checkpoint.settings)?;
                 let mut settings = checkpoint.settings.clone();
                 settings.data = config.data.clone().or(settings.data);
-                (settings, Start::Checkpoint(Box::new(checkpoint), path))
+                (settings, Beginning::Checkpoint(Box::new(checkpoint), path))
             }
         };
         check_out(&config.out, config.resume)?;
         let recipe = settings.recipe()?;
-        let device = config.device.open()?;
         status(&format!("device: {}", device.name));
 
         let folder = match &settings.data {
@@ -159,7 +183,7 @@ impl Trainer {
                 make_writable(&config.out)?;
                 let folder = config.out.join(DRAWN_FOLDER);
                 status("drawing the embedded images");
-                drawn::draw_dataset(&folder, &drawn::DrawnConfig::default())?;
+                drawn::draw_dataset(&folder, &settings.drawn())?;
                 folder
             }
         };
@@ -167,7 +191,7 @@ impl Trainer {
         let val = ImageFolder::open_split(&folder, Split::Val)?;
         train.check_same_classes(&val)?;
         settings.network(train.classes().len())?;
-        if let Start::Checkpoint(checkpoint, path) = &start {
+        if let Beginning::Checkpoint(checkpoint, path) = &start {
             check_data(&checkpoint.data, &facts(&train, &val), path)?;
         }
         make_writable(&config.out)?;
@@ -205,14 +229,24 @@ impl Trainer {
         let display = self.config.display;
         let device_name = self.device.name.clone();
         let (run, classifier) = self.prepare(stop)?;
-        let (mut run, ending, classifier) = launch(run, classifier, display, &out)?;
-        match ending {
+        let journal = run.journal.clone();
+        let monitor = Monitor::start(journal.clone());
+        let launched = launch(run, classifier, display, &out);
+        drop(monitor);
+        let (mut run, ending, classifier) = launched?;
+        let outcome = match ending {
             Err(error) => {
-                let (step, message) = (run.progress.step, error.to_string());
+                if let TrainError::NotFinite { .. } = &error {
+                    let _ = run.log(Event::Warning {
+                        step: run.progress.step,
+                        kind: WarningKind::NotFinite,
+                        message: error.to_string(),
+                    });
+                }
                 // The error itself matters more than a log that may be on the same full disk.
-                let _ = run.log(&Event::Failed {
-                    step,
-                    error: &message,
+                let _ = run.log(Event::Failed {
+                    step: run.progress.step,
+                    error: error.to_string(),
                 });
                 Err(error)
             }
@@ -221,10 +255,12 @@ impl Trainer {
                 out,
             }),
             Ok(Ending::Finished) => {
-                let summary = write_results(&mut run, &classifier, device_name, &out)?;
-                Ok(Outcome::Finished(Box::new(summary)))
+                let summary = write_results(&mut run, &classifier, device_name, &out);
+                summary.map(|summary| Outcome::Finished(Box::new(summary)))
             }
-        }
+        };
+        journal.close();
+        outcome
     }
 
     /// The run at its beginning, or where its checkpoint was taken, and its network.
@@ -239,15 +275,30 @@ impl Trainer {
             start,
         } = self;
         let data = facts(&train, &val);
+        let origin = Start {
+            device: device.name.clone(),
+            dataset: fingerprint([&train, &val]),
+            telemetry_every: config.telemetry_every,
+            ..Start::of_program(config.program, config.revision)
+        };
         let plain = device.device;
         let training_device = plain.clone().autodiff();
-        let model = settings
-            .network(data.classes.len())?
-            .init_seeded(&training_device, settings.seed)
-            .map_err(SettingsError::from)?;
+        let network = settings.network(data.classes.len())?;
+        let (model, start) = match start {
+            Beginning::FineTune(base) => {
+                (base.start(network.classes, settings.seed), Beginning::New)
+            }
+            start => (network.init_seeded(&training_device, settings.seed), start),
+        };
+        let mut model = model.map_err(SettingsError::from)?;
+        if let Some(end_point) = settings.frozen() {
+            model = model
+                .freeze_through(end_point)
+                .map_err(SettingsError::from)?;
+        }
         let mut classifier = Classifier::new(model, recipe.label_smoothing);
 
-        let preprocess = Preprocess::imagenet(settings.image_size as u32);
+        let preprocess = settings.preprocess();
         let options = LoaderOptions {
             batch_size: settings.batch_size,
             workers: config.workers,
@@ -255,6 +306,10 @@ impl Trainer {
             strict: config.strict,
         };
         let augment = recipe.augment(preprocess.size);
+        let probe = match config.telemetry_every {
+            0 => Probe::none(),
+            _ => Probe::new(&val, &preprocess, &plain),
+        };
         let (train, val) = (Arc::new(train), Arc::new(val));
         let train_loader = ImageLoader::train(train, preprocess.clone(), augment, options, &plain)?;
         let valid_loader = ImageLoader::eval(val, preprocess, options, &plain)?;
@@ -262,7 +317,6 @@ impl Trainer {
         let batches_per_epoch = train_loader.batches();
         let steps_per_epoch = batches_per_epoch.div_ceil(settings.accumulate) as u64;
         let total_steps = settings.total_steps(steps_per_epoch);
-        let log_path = config.out.join(LOG_FILE);
         let checkpoints = CheckpointFolder::new(config.out.join(CHECKPOINT_FOLDER));
         checkpoints.prepare().map_err(TrainError::Save)?;
         let average = parameters::values(&classifier.model);
@@ -281,7 +335,8 @@ impl Trainer {
             stop: stop.clone(),
             sgd: Sgd::new(recipe.optimizer),
             ema: recipe.ema.map(|decay| Ema::new(decay, average)),
-            log: RunLog::open(&log_path).map_err(TrainError::output(&log_path))?,
+            journal: open_journal(&config.out, config.tensorboard)?,
+            observer: Observer::new(config.telemetry_every, probe),
             checkpoints,
             checkpoint_every: config.checkpoint_every,
             keep_checkpoints: config.keep_checkpoints.max(1),
@@ -290,13 +345,13 @@ impl Trainer {
             logged_broken: BTreeSet::new(),
         };
         match start {
-            Start::New => run.begin(&classifier, &device.name)?,
-            Start::Checkpoint(checkpoint, path) => {
+            Beginning::New | Beginning::FineTune(_) => run.begin(&classifier, origin)?,
+            Beginning::Checkpoint(checkpoint, path) => {
                 restore(&mut run, &mut classifier, *checkpoint, path, &plain)?;
                 run.restore_broken();
-                run.log(&Event::Resume {
+                run.log(Event::Resume {
                     step: run.progress.step,
-                    device: &device.name,
+                    device: origin.device,
                 })?;
             }
         }
@@ -321,7 +376,7 @@ fn write_results(
     let summary = run.summary(device, parameters, out.join(WEIGHTS_FILE));
     let metadata = Metadata {
         config: classifier.model.config().clone(),
-        preprocess: Preprocess::imagenet(run.settings.image_size as u32),
+        preprocess: run.settings.preprocess(),
         labels: run.labels(),
         facts: summary.facts(),
     };
@@ -329,7 +384,7 @@ fn write_results(
     weights::save(weights, &classifier.model, &metadata, Precision::Full)?;
     let path = out.join(SUMMARY_FILE);
     summary.save(&path).map_err(TrainError::output(&path))?;
-    run.log(&Event::Finished {
+    run.log(Event::Finished {
         step: run.progress.step,
     })?;
     Ok(summary)
@@ -384,6 +439,19 @@ fn launch(
         Some((run, ending)) => Ok((run, ending, classifier)),
         None => Err(TrainError::NotRun),
     }
+}
+
+/// The run's log with the sinks that are always there.
+fn open_journal(out: &Path, tensorboard: bool) -> Result<Journal, TrainError> {
+    let path = out.join(LOG_FILE);
+    let log = RunLog::open(&path).map_err(TrainError::output(&path))?;
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if tensorboard {
+        let folder = out.join(TENSORBOARD_FOLDER);
+        let sink = TensorBoard::create(&folder).map_err(TrainError::output(&folder))?;
+        sinks.push(Box::new(sink));
+    }
+    Ok(Journal::new(log, sinks))
 }
 
 fn facts(train: &ImageFolder, val: &ImageFolder) -> DataFacts {

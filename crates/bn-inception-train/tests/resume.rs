@@ -195,7 +195,7 @@ fn a_stopped_run_resumes_to_the_same_bits() {
     // A signal given beforehand stops each session after one step.
     let stopped = folder.path().join("stopped");
     let stop = StopSignal::new();
-    stop.stop();
+    stop.stop("a test");
     for step in 1..=9 {
         let config = config("bn-x5", &data, &stopped);
         let config = if step == 1 { config } else { resumed(config) };

@@ -66,7 +66,7 @@ fn fails(config: TrainConfig, parts: &[&str]) -> String {
 fn unfinished(folder: &Path, data: &Path) -> PathBuf {
     let out = folder.join("unfinished");
     let stop = StopSignal::new();
-    stop.stop();
+    stop.stop("a test");
     let trainer = Trainer::new(config(data, &out), |_| ()).unwrap();
     let outcome = trainer.run(&stop).unwrap();
     assert!(

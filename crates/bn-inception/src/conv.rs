@@ -101,6 +101,25 @@ pub struct ConvUnit {
 impl ConvUnit {
     /// `[N, in_channels, H, W]` → `[N, out_channels, H', W']`.
     pub(crate) fn forward(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
+        let activated = self.plan.activated;
+        let y = self.transform(
+            x,
+            statistics,
+            activated && self.activation == Activation::Relu,
+        );
+        match self.activation {
+            Activation::Sigmoid if activated => activation::sigmoid(y),
+            _ => y,
+        }
+    }
+
+    /// What the non-linearity gets, for the same input: the convolution's output, normalised if the network
+    /// normalises.
+    pub(crate) fn pre_activation(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
+        self.transform(x, statistics, false)
+    }
+
+    fn transform(&self, x: Tensor<4>, statistics: Statistics, relu: bool) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         let geometry = ConvGeometry {
             stride: self.plan.stride,
@@ -109,20 +128,12 @@ impl ConvUnit {
         };
         let z = ops::conv2d(x, self.weight.val(), geometry);
         let bias = self.bias.as_ref().map(Param::val);
-        let fused_relu = self.plan.activated && self.activation == Activation::Relu;
-        let y = match (&self.norm, bias) {
-            (Some(norm), bias) => norm.apply(z, bias, statistics, fused_relu),
-            (None, Some(bias)) => {
-                let z = z + bias.reshape([1, -1, 1, 1]);
-                if fused_relu { activation::relu(z) } else { z }
-            }
-            (None, None) if fused_relu => activation::relu(z),
+        let z = match (&self.norm, bias) {
+            (Some(norm), bias) => return norm.apply(z, bias, statistics, relu),
+            (None, Some(bias)) => z + bias.reshape([1, -1, 1, 1]),
             (None, None) => z,
         };
-        match self.activation {
-            Activation::Sigmoid if self.plan.activated => activation::sigmoid(y),
-            _ => y,
-        }
+        if relu { activation::relu(z) } else { z }
     }
 
     fn pad(&self, size: usize) -> (usize, usize) {

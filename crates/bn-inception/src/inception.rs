@@ -106,6 +106,22 @@ impl InceptionBlock {
         Tensor::cat(branches, 1)
     }
 
+    /// What the non-linearity of the block's first convolution gets, with the layer's name. The first is the
+    /// first of `conv_1x1`, `reduce_3x3` and `conv_3x3` that the block has; it reads the block's input.
+    pub(crate) fn pre_activation(
+        &self,
+        x: Tensor<4>,
+        statistics: Statistics,
+    ) -> (String, Tensor<4>) {
+        let (name, unit) = match (&self.conv_1x1, &self.reduce_3x3) {
+            (Some(unit), _) => ("conv_1x1", unit),
+            (None, Some(unit)) => ("reduce_3x3", unit),
+            (None, None) => ("conv_3x3", &self.conv_3x3),
+        };
+        let name = format!("{}.{name}", self.name());
+        (name, unit.pre_activation(x, statistics))
+    }
+
     /// The paper's name of the block.
     pub fn name(&self) -> &'static str {
         self.plan.name

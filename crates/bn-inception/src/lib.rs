@@ -1,7 +1,7 @@
 //! BN-Inception (Ioffe & Szegedy 2015, *Batch Normalization: Accelerating Deep Network Training by Reducing Internal
 //! Covariate Shift*) for the [Burn](burn) deep-learning framework.
 //!
-//! - [`ImageClassifier`]: from an image to named classes, in three lines.
+//! - [`ImageClassifier`]: from an image to named classes, in three lines; [`Ensemble`]: several models, several crops.
 //! - [`Preset`] and [`BnInceptionConfig`]: the published networks, and every choice in which they differ.
 //! - [`Model`]: the network, a Burn module for training and inference on any device; [`FoldedModel`]: the same
 //!   without batch normalisation, for inference as fast as the device can.
@@ -15,15 +15,17 @@ pub use image;
 
 pub use batch_norm::BatchNorm;
 pub use classifier::Classifier;
-pub use classify::{ImageClassifier, Prediction};
+pub use classify::{ImageClassifier, ImageSource, PredictError, Prediction};
 pub use config::{
     Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, Stem, StridedPadding,
 };
 pub use conv::ConvUnit;
+pub use crops::Crops;
 pub use device::{DeviceError, DeviceSpec, OpenDevice};
+pub use ensemble::{Ensemble, EnsembleError, Views};
 pub use folded::{Algorithm, EngineError, EngineOptions, FoldError, FoldedModel, LayerTime};
 pub use inception::InceptionBlock;
-pub use model::{Features, Model};
+pub use model::{Features, Model, UnknownEndPoint};
 pub use plan::{BlockPlan, Plan, PoolBranch, StemPlan};
 pub use preprocess::Preprocess;
 pub use preset::{Preset, UnknownPreset};
@@ -36,8 +38,10 @@ mod classifier;
 mod classify;
 mod config;
 mod conv;
+pub mod crops;
 pub mod decode;
 pub mod device;
+mod ensemble;
 pub mod export;
 mod fold;
 mod folded;

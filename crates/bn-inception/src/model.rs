@@ -36,6 +36,19 @@ pub struct Model {
     pub classifier: Classifier,
     #[module(skip)]
     config: BnInceptionConfig,
+    /// How many end points, counted from `stem`, are frozen.
+    #[module(skip)]
+    frozen: usize,
+}
+
+/// There is no such end point to freeze a network up to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown end point `{name}`, expected one of: {}", known.join(", "))]
+pub struct UnknownEndPoint {
+    /// The name given.
+    pub name: String,
+    /// The network's end points, in forward order.
+    pub known: Vec<&'static str>,
 }
 
 impl BnInceptionConfig {
@@ -58,7 +71,7 @@ impl BnInceptionConfig {
     pub fn init_seeded(&self, device: &Device, seed: u64) -> Result<Model, ConfigError> {
         self.validate()?;
         let blank = self.blank(device);
-        Ok(state::draw(blank, self.activation, seed))
+        Ok(state::draw(blank, self.activation, seed, |_| true))
     }
 
     /// A network with zero weights, for loading into.
@@ -75,6 +88,28 @@ impl BnInceptionConfig {
             blocks,
             classifier: Classifier::init(channels, self.classes, self.dropout, device),
             config: self.clone(),
+            frozen: 0,
+        }
+    }
+
+    /// The end points that every network has and can be frozen up to, in forward order: `stem`, `3a` … `5b`.
+    pub fn end_points(&self) -> Vec<&'static str> {
+        let blocks = self.plan.blocks().iter().map(|block| block.name);
+        std::iter::once("stem").chain(blocks).collect()
+    }
+
+    /// How many of [`Self::end_points`] there are up to and including `name`.
+    ///
+    /// # Errors
+    /// [`UnknownEndPoint`] lists the names.
+    pub fn count_through(&self, name: &str) -> Result<usize, UnknownEndPoint> {
+        let known = self.end_points();
+        match known.iter().position(|end_point| *end_point == name) {
+            Some(index) => Ok(index + 1),
+            None => Err(UnknownEndPoint {
+                name: name.to_owned(),
+                known,
+            }),
         }
     }
 }
@@ -100,6 +135,75 @@ impl Model {
     /// The configuration this network was made from.
     pub fn config(&self) -> &BnInceptionConfig {
         &self.config
+    }
+
+    /// This network with a new classifier for other classes, all else kept. The same as
+    /// [`Self::with_classes_seeded`] with seed 0.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if there cannot be so many classes.
+    pub fn with_classes(self, classes: usize) -> Result<Self, ConfigError> {
+        self.with_classes_seeded(classes, 0)
+    }
+
+    /// This network with a new classifier for other classes, all else kept: the start of fine-tuning. The
+    /// classifier's weights depend on `seed` alone and are drawn as [`BnInceptionConfig::init_seeded`] draws them.
+    ///
+    /// ```
+    /// use bn_inception::{Preset, burn::tensor::Device};
+    ///
+    /// let trained = Preset::Small.config().with_width(0.25).init(&Device::flex().autodiff())?;
+    /// let model = trained.with_classes_seeded(5, 1)?.freeze_through("4e")?;
+    /// assert_eq!(model.config().classes, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConfigError`] if there cannot be so many classes.
+    pub fn with_classes_seeded(self, classes: usize, seed: u64) -> Result<Self, ConfigError> {
+        let config = self.config.with_classes(classes);
+        config.validate()?;
+        let [_, channels] = self.classifier.weight.lazy_shape().dims();
+        let device = self.classifier.weight.lazy_device();
+        let activation = config.activation;
+        let model = Self {
+            classifier: Classifier::init(channels, classes, config.dropout, &device),
+            config,
+            ..self
+        };
+        let of_classifier = |name: &str| name.starts_with("classifier.");
+        Ok(state::draw(model, activation, seed, of_classifier))
+    }
+
+    /// This network with everything up to and including the end point `stem`, `3a` … or `5b` frozen, and what was
+    /// frozen before still so.
+    ///
+    /// In training the frozen part computes as in inference: batch normalisation uses and keeps its running
+    /// statistics, and no gradient is computed for it.
+    ///
+    /// # Errors
+    /// [`UnknownEndPoint`] lists the names.
+    pub fn freeze_through(mut self, end_point: &str) -> Result<Self, UnknownEndPoint> {
+        self.frozen = self.frozen.max(self.config.count_through(end_point)?);
+        self.stem = self.stem.freeze();
+        let blocks = self.blocks.into_iter().enumerate();
+        self.blocks = blocks
+            .map(|(index, block)| match index + 1 < self.frozen {
+                true => block.freeze(),
+                false => block,
+            })
+            .collect();
+        Ok(self)
+    }
+
+    /// Whether the tensor called `name` (see [`state`]) belongs to the frozen part.
+    pub fn is_frozen(&self, name: &str) -> bool {
+        let block = name.split('.').next().unwrap_or_default();
+        let end_points = self.config.end_points();
+        end_points
+            .iter()
+            .take(self.frozen)
+            .any(|end_point| *end_point == block)
     }
 
     /// Logits of a batch of normalised images.
@@ -131,19 +235,58 @@ impl Model {
         Features(end_points)
     }
 
+    /// What the non-linearities of some layers get: the first convolution and the first of each block, with
+    /// the layers' names (`stem.conv1`, `3a.conv_1x1`, `3c.reduce_3x3` …) in forward order. Batch normalisation
+    /// uses the running statistics on any device, and leaves them as they are.
+    ///
+    /// # Shapes
+    /// `[N, 3, H, W]` → each `[N, C, H', W']`.
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    pub fn pre_activations(&self, images: Tensor<4>) -> Vec<(String, Tensor<4>)> {
+        let statistics = Statistics::Running;
+        let mut found = vec![self.stem.pre_activation(images.clone(), statistics)];
+        let mut blocks = self.blocks.iter();
+        self.trunk(images, statistics, |end_point, x| {
+            if end_point != "pool1"
+                && let Some(block) = blocks.next()
+            {
+                found.push(block.pre_activation(x.clone(), statistics));
+            }
+        });
+        found
+    }
+
     fn trunk(
         &self,
         images: Tensor<4>,
         statistics: Statistics,
         mut visit: impl FnMut(&'static str, &Tensor<4>),
     ) -> Tensor<4> {
-        let (pool1, mut x) = self.stem.forward(images, statistics);
+        // What is frozen needs no graph: it runs as in inference, and the rest of the network starts a new one.
+        let frozen = match statistics {
+            Statistics::Batch => self.frozen,
+            Statistics::Running | Statistics::Population { .. } => 0,
+        };
+        let (pool1, mut x) = if frozen > 0 {
+            let images = images.without_autodiff();
+            let (pool1, x) = self.stem.valid().forward(images, Statistics::Running);
+            (pool1.map(Tensor::autodiff), x.autodiff())
+        } else {
+            self.stem.forward(images, statistics)
+        };
         if let Some(pool1) = pool1 {
             visit("pool1", &pool1);
         }
         visit("stem", &x);
-        for block in &self.blocks {
-            x = block.forward(x, statistics);
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = if index + 1 < frozen {
+                let x = x.without_autodiff();
+                block.valid().forward(x, Statistics::Running).autodiff()
+            } else {
+                block.forward(x, statistics)
+            };
             visit(block.name(), &x);
         }
         x

@@ -275,24 +275,23 @@ impl Preprocess {
     /// The part of a `width` × `height` image that [`Preprocess::eval_image`] scales to the square.
     ///
     /// Cutting before scaling gives the pixels of scaling before cutting, without computing (and
-    /// holding in memory) those that are cut away. The rounding is torchvision's.
-    fn eval_crop(&self, width: u32, height: u32) -> CropRect {
+    /// holding in memory) those that are cut away.
+    pub(crate) fn eval_crop(&self, width: u32, height: u32) -> CropRect {
+        let size = f64::from(self.size);
+        if (width, height) == (self.size, self.size) {
+            return CropRect {
+                left: 0.0,
+                top: 0.0,
+                width: size,
+                height: size,
+            };
+        }
         match self.resize {
             Resize::ShortSide(side) => {
-                let short = u64::from(width.min(height)).max(1);
-                let scaled = |length: u32| (u64::from(side) * u64::from(length) / short) as f64;
-                let along = |length: u32| {
-                    let pixel = f64::from(length) / scaled(length);
-                    let start = ((scaled(length) - f64::from(self.size)) / 2.0).round_ties_even();
-                    (start * pixel, f64::from(self.size) * pixel)
-                };
-                let ((left, width), (top, height)) = (along(width), along(height));
-                CropRect {
-                    left,
-                    top,
-                    width,
-                    height,
-                }
+                let scaled = Scaled::new(width, height, side);
+                let start = |length: f64| ((length - size) / 2.0).round_ties_even();
+                let [left, top] = scaled.size.map(start);
+                scaled.area(left, top, size)
             }
             Resize::CentralFraction(part) => {
                 let along = |length: u32| {
@@ -343,6 +342,37 @@ impl Preprocess {
             }
         }
         Ok(())
+    }
+}
+
+/// An image scaled until its short side has a given length, the aspect kept. The rounding is torchvision's.
+pub(crate) struct Scaled {
+    /// Width and height of the scaled image.
+    pub(crate) size: [f64; 2],
+    /// Width and height of one of its pixels, in those of the original.
+    pixel: [f64; 2],
+}
+
+impl Scaled {
+    pub(crate) fn new(width: u32, height: u32, short_side: u32) -> Self {
+        let short = u64::from(width.min(height)).max(1);
+        let scaled = |length: u32| (u64::from(short_side) * u64::from(length) / short) as f64;
+        let size = [scaled(width), scaled(height)];
+        Self {
+            size,
+            pixel: [f64::from(width) / size[0], f64::from(height) / size[1]],
+        }
+    }
+
+    /// A square of the scaled image, in pixels of the original.
+    pub(crate) fn area(&self, left: f64, top: f64, side: f64) -> CropRect {
+        let [width, height] = self.pixel;
+        CropRect {
+            left: left * width,
+            top: top * height,
+            width: side * width,
+            height: side * height,
+        }
     }
 }
 

@@ -140,6 +140,25 @@ impl Preset {
         self.row().name
     }
 
+    /// The preset that `config` was made from, whatever its width, classes, input size, dropout, activation and
+    /// normalisation.
+    pub fn of(config: &BnInceptionConfig) -> Option<Self> {
+        Preset::ALL.into_iter().find(|preset| {
+            let own = preset.config();
+            let fitted = BnInceptionConfig {
+                plan: own.plan,
+                stem: own.stem,
+                conv_bias: own.conv_bias,
+                stem_pooling: own.stem_pooling,
+                block_pooling: own.block_pooling,
+                average_includes_padding: own.average_includes_padding,
+                strided_padding: own.strided_padding,
+                ..config.clone()
+            };
+            fitted == *config
+        })
+    }
+
     /// The preset's configuration, with its published number of classes and input size.
     pub fn config(self) -> BnInceptionConfig {
         let row = self.row();

@@ -281,12 +281,17 @@ pub(crate) fn check(shapes: &BTreeMap<String, Shape>, state: &State) -> Result<(
     Ok(())
 }
 
-/// Draws the weights of a blank model: He et al. (2015) in front of a ReLU, variance 1/fan-in otherwise. Each
-/// tensor has a random stream of its own, so that adding a layer changes no other layer's start.
-pub(crate) fn draw(model: Model, activation: Activation, seed: u64) -> Model {
+/// Draws those weights of a model whose names are `wanted`: He et al. (2015) in front of a ReLU, variance 1/fan-in
+/// otherwise. Each tensor has a random stream of its own, so that adding a layer changes no other layer's start.
+pub(crate) fn draw(
+    model: Model,
+    activation: Activation,
+    seed: u64,
+    wanted: impl Fn(&str) -> bool,
+) -> Model {
     let path = TensorPath::new(&model);
     let draw = |name: &str, shape: Shape| {
-        if TensorRole::of(name) != TensorRole::Weight {
+        if TensorRole::of(name) != TensorRole::Weight || !wanted(name) {
             return None;
         }
         let dims = shape.to_vec();

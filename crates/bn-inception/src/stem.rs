@@ -88,6 +88,20 @@ impl Stem {
         (Some(pooled), pool::max(self.respond(x), 2, padding))
     }
 
+    /// What the non-linearity of the first convolution gets, with the layer's name.
+    pub(crate) fn pre_activation(
+        &self,
+        x: Tensor<4>,
+        statistics: Statistics,
+    ) -> (String, Tensor<4>) {
+        let x = match &self.depthwise {
+            Some(depthwise) => depthwise.forward(x, statistics),
+            None => x,
+        };
+        let y = self.conv1.pre_activation(x, statistics);
+        ("stem.conv1".to_owned(), y)
+    }
+
     fn respond(&self, x: Tensor<4>) -> Tensor<4> {
         match &self.lrn {
             Some(lrn) => lrn.forward(x),

@@ -77,6 +77,11 @@ impl WeightsError {
     pub fn problem(&self) -> &WeightsProblem {
         &self.problem
     }
+
+    /// What is wrong with it, by value.
+    pub fn into_problem(self) -> WeightsProblem {
+        self.problem
+    }
 }
 
 /// What can be wrong with a weight file.

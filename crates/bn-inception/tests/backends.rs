@@ -52,6 +52,24 @@ fn logits(device: &Device) -> Vec<f32> {
     host(model.forward(Tensor::<4>::from_data(images(2, 64), device)))
 }
 
+/// The folded network gives the logits of the unfolded one on the same device, to 1e-5 of their size.
+#[allow(dead_code)]
+fn folding_keeps_logits(device: &Device) {
+    let config = Preset::Caffe.config().with_width(0.05).with_classes(5);
+    let model = config.init_seeded(device, 2).unwrap();
+    let x = Tensor::<4>::from_data(images(2, 64), device);
+    let (expected, found) = (
+        host(model.forward(x.clone())),
+        host(model.fold().forward(x)),
+    );
+    let length = |values: &mut dyn Iterator<Item = f32>| {
+        values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+    };
+    let error = length(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
+    let error = error / length(&mut expected.iter().copied());
+    assert!(error < 1e-5, "folding changes the logits by {error:e}");
+}
+
 #[allow(dead_code)]
 fn agrees_with_flex(name: &str) {
     let device = match name.parse::<DeviceSpec>().unwrap().open() {
@@ -66,6 +84,7 @@ fn agrees_with_flex(name: &str) {
             return;
         }
     };
+    folding_keeps_logits(&device.device);
     let (expected, found) = (losses(&Device::flex()), losses(&device.device));
     eprintln!("{}: {found:?}, flex: {expected:?}", device.name);
     assert!(expected[3] < expected[0], "it learns: {expected:?}");

@@ -12,7 +12,7 @@ use super::plan::{Algorithm, Filters, MOST_IMAGES, Plan, Setting};
 use super::step::Context;
 use super::team;
 
-/// The environment variable that forces an instruction set: `avx512`, `avx2` or `portable`.
+/// The environment variable that forces an instruction set: `avx512`, `avx2`, `neon` or `portable`.
 const INSTRUCTION_SET: &str = "BN_INCEPTION_ISA";
 /// Plans an engine keeps.
 const PLANS: usize = 16;
@@ -22,7 +22,7 @@ const PLANS: usize = 16;
 pub struct Options {
     /// Threads of one call. By default `RAYON_NUM_THREADS`, or as many as the machine runs at once.
     pub threads: Option<NonZeroUsize>,
-    /// Instruction set: `avx512`, `avx2` or `portable`. By default the environment variable `BN_INCEPTION_ISA`, or the
+    /// Instruction set: `avx512`, `avx2`, `neon` or `portable`. By default the environment variable `BN_INCEPTION_ISA`, or the
     /// best one the processor has.
     pub instruction_set: Option<String>,
     /// One algorithm for all 3×3 convolutions of stride 1, for tests and comparisons. By default each layer's best.

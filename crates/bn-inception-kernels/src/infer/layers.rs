@@ -11,7 +11,7 @@ use super::step::{Op, Place};
 
 impl Builder<'_> {
     /// Interleaves the images and convolves them; `first` is the position of the map's images in the batch.
-    fn first_conv(
+    pub(super) fn first_conv(
         &mut self,
         conv: &Conv,
         stride: usize,

@@ -93,6 +93,26 @@ impl Aligned {
     }
 }
 
+#[cfg(test)]
+impl Aligned {
+    /// Memory of a test's own.
+    ///
+    /// # Safety
+    /// `len` floats from `start` on must be initialised, outlive the value and be used through it alone.
+    pub(super) unsafe fn borrowed(start: *mut f32, len: usize) -> Self {
+        let reserve = Reserve {
+            start,
+            room: len,
+            _memory: Vec::new(),
+        };
+        Self {
+            start,
+            len,
+            _reserve: Arc::new(reserve),
+        }
+    }
+}
+
 /// Hands out parts of large reserves, so that small buffers share huge pages.
 pub(super) struct Shelf {
     reserve: Arc<Reserve>,

@@ -66,6 +66,15 @@
 //! Every output is computed by one thread in an order that depends on batch, image size and instruction set only: results are bit-identical
 //! for any number of threads. They may differ in the last bits between batch sizes, for which other algorithms may be best.
 //!
+//! # Values that are not finite
+//!
+//! NaN is kept by every step: convolutions, ReLU, maxima and means, as Burn's own operations keep it. A direct convolution carries
+//! a NaN or an infinity to exactly the outputs whose window holds it. Winograd's method carries it to all outputs of the
+//! tiles that read the pixel, and turns an infinity into NaN. At the logits, behind the global average, this makes no difference
+//! for NaN: an image with a NaN pixel has only NaN logits, and no other image of the batch sees it. An infinite pixel gives
+//! logits that are not finite; where plain sums would still tell infinity from NaN, or a ReLU would end a
+//! negative infinity, Winograd's do not.
+//!
 //! # Example
 //!
 //! ```

@@ -139,7 +139,7 @@ impl Packed {
     ) -> Self {
         let classes = linear.bias.len();
         let features = linear.weight.len() / classes;
-        let outputs = classes.next_multiple_of(oc);
+        let outputs = classes.next_multiple_of(BLOCK).next_multiple_of(oc);
         let tile_len = inputs.len() * oc;
         let mut weights = shelf.zeroed(outputs * inputs.len());
         let mut bias = Aligned::zeroed(outputs);

@@ -123,6 +123,12 @@ impl Plan {
     /// Panics unless every step stays inside its tensors: the argument of all `unsafe` in the steps. A plan that fails
     /// here is a fault of the builder.
     fn check(&self, tensors: &[Lifetime], oc: usize) {
+        let whole = |f: &Packed| {
+            let outputs = f.tiles * oc;
+            f.weights.len() >= f.tiles * f.tile_len
+                && f.bias.len() >= outputs
+                && f.floor.len() >= outputs
+        };
         for Labelled { name, op, .. } in self.phases.iter().flatten() {
             let inside = |place: &Place, extra: usize| {
                 assert!(
@@ -134,12 +140,13 @@ impl Plan {
                 Op::Input {
                     to,
                     images,
+                    first,
                     size,
                     before,
                     padded,
                     phases,
-                    ..
                 } => {
+                    assert!((first + images) * 3 * size[0] * size[1] <= self.input);
                     let lanes = to.row / padded[1];
                     assert!(to.row == lanes * padded[1] && lanes >= 3 * phases * phases);
                     assert!(padded[1] * phases >= before[1] + size[1]);
@@ -166,7 +173,7 @@ impl Plan {
                             (images - 1) * to.image + (height - 1) * to.row + width * BLOCK,
                         );
                     }
-                    assert!(filters.tile_len == op.offsets.len() * op.depth * oc);
+                    assert!(whole(filters) && filters.tile_len == op.offsets.len() * op.depth * oc);
                     assert!(op.to.len() * BLOCK <= filters.tiles * oc);
                 }
                 Op::Winograd(op) => {
@@ -188,6 +195,7 @@ impl Plan {
                             (images - 1) * to.image + (height - 1) * to.row + width * BLOCK,
                         );
                     }
+                    assert!(op.nothing.iter().all(|n| n.len() >= oc) && whole(filters));
                     assert!(filters.tile_len == op.inputs().pow(2) * op.blocks * op.depth * oc);
                     assert!(op.to.len() * BLOCK <= filters.tiles * oc);
                     assert!(op.scratch(oc) <= self.scratch && op.group > 0);
@@ -216,6 +224,7 @@ impl Plan {
                     if let Some(average) = &op.average {
                         assert!(average.scale.len() == height * width);
                         assert!(average.finish.bias.len() >= blocks * BLOCK);
+                        assert!(average.finish.floor.len() >= blocks * BLOCK && *stride == 1);
                     }
                 }
                 Op::Mean {
@@ -247,8 +256,9 @@ impl Plan {
                     images,
                     blocks,
                     height,
-                    ..
+                    width,
                 } => {
+                    assert!(to.row == (width + 2) * BLOCK && *height > 0);
                     let last = (blocks - 1) * to.plane + (height + 2) * to.row;
                     inside(to, (images - 1) * to.image + last);
                 }

@@ -1,7 +1,7 @@
 //! Folded networks with drawn weights, one for each published variant.
 #![allow(dead_code)]
 
-use crate::common::random;
+use super::common::random;
 use bn_inception_kernels::infer::{Block, Conv, Linear, Network, Placement, Pool, Stem};
 
 pub struct Variant {

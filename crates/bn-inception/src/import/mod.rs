@@ -4,8 +4,11 @@
 //! ([`Import::preprocess`]) belong to them; names, shapes and completeness are then checked without exception: every
 //! tensor of the file is used and every parameter of the network is filled, or there is an [`ImportError`].
 
+mod caffe;
 mod names;
+mod onnx;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bn_inception_formats::{Archive, Array, Format};
@@ -19,7 +22,7 @@ use crate::preset::Preset;
 use crate::state::{self, State, StateError, list};
 use crate::weights::Metadata;
 pub use names::Names;
-use names::{NAMINGS, Naming};
+use names::{GRAPH, NAMINGS, Naming};
 
 /// What a file of another project does not say about itself.
 ///
@@ -70,16 +73,16 @@ pub struct WrongShape {
     pub found: Vec<usize>,
 }
 
-/// Why a file's tensors do not make the network that was asked for. Names are sorted.
+/// Why a file's tensors do not make the network that was asked for.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ImportError {
     /// Tensors are missing, too many or of the wrong shape.
-    #[error("{format} named like {source_name}, but not this network:{}{}{}{}",
+    #[error("{format} read by {source_name} is not this network:{}{}{}{}",
         list(" missing", .missing), list(" unused", .unused), shapes_text(.shapes), fitting_text(.fitting))]
     Tensors {
         /// The file's format.
         format: Format,
-        /// Whose names the file uses.
+        /// How its tensors were told apart.
         source_name: &'static str,
         /// The network needs them, the file lacks them: the file's names.
         missing: Vec<String>,
@@ -89,6 +92,12 @@ pub enum ImportError {
         shapes: Vec<WrongShape>,
         /// Presets into which the whole file would fit.
         fitting: Vec<Preset>,
+    },
+    /// An ONNX graph that is not this network's.
+    #[error("ONNX graph: {reason}")]
+    Graph {
+        /// What is in the way.
+        reason: String,
     },
     /// None of the names is known.
     #[error("{format} with {count} tensors, none of which has a name known here{}", list(":", .names))]
@@ -148,8 +157,22 @@ pub(crate) fn state(
     device: &Device,
 ) -> Result<(State, Metadata), ImportError> {
     let format = archive.format;
-    let named = Named::of(archive, import.config.plan)?;
     let mut config = import.config.clone();
+    let named = match format {
+        Format::Onnx => {
+            let mapped = onnx::map(&archive, &config)?;
+            config = mapped.config;
+            Named {
+                format,
+                naming: &GRAPH,
+                plan: config.plan,
+                tensors: mapped.tensors,
+                origins: mapped.origins,
+            }
+        }
+        Format::Caffe => Named::of(format, caffe::map(archive), config.plan)?,
+        _ => Named::of(format, archive.tensors, config.plan)?,
+    };
     config.classes = named.classes(import)?;
     config.validate()?;
     let source_name = named.naming.source;
@@ -181,18 +204,19 @@ struct Named {
     naming: &'static Naming,
     plan: Plan,
     tensors: BTreeMap<String, Array>,
+    /// The file's own names of tensors that were renamed.
+    origins: BTreeMap<String, String>,
 }
 
 /// What wrappers put in front of every name: `DataParallel`, Lightning, TSN.
 const WRAPPERS: [&str; 4] = ["module.", "model.", "base_model.", "net."];
 
 impl Named {
-    fn of(archive: Archive, plan: Plan) -> Result<Self, ImportError> {
-        let Archive {
-            format,
-            mut tensors,
-            ..
-        } = archive;
+    fn of(
+        format: Format,
+        mut tensors: BTreeMap<String, Array>,
+        plan: Plan,
+    ) -> Result<Self, ImportError> {
         while let Some(wrapper) = WRAPPERS.iter().find(|wrapper| {
             !tensors.is_empty() && tensors.keys().all(|key| key.starts_with(**wrapper))
         }) {
@@ -227,6 +251,7 @@ impl Named {
                 naming,
                 plan,
                 tensors,
+                origins: BTreeMap::new(),
             }),
             None => Err(ImportError::UnknownNames {
                 format,
@@ -325,6 +350,7 @@ impl Named {
                 Some(found) => {
                     unused.remove(&key);
                     if found != expected {
+                        let key = self.shown(key);
                         shapes.push(WrongShape {
                             key,
                             expected,
@@ -335,12 +361,21 @@ impl Named {
             }
         }
         missing.sort();
-        shapes.sort_by(|a, b| a.key.cmp(&b.key));
+        // Filters first: a vector's length follows from its filter's.
+        shapes.sort_by_key(|shape| (Reverse(shape.expected.len()), shape.key.clone()));
         let unused = unused.into_iter().cloned().collect();
         Differences {
             missing,
             unused,
             shapes,
+        }
+    }
+
+    /// `key` with the file's own name where that is another.
+    fn shown(&self, key: String) -> String {
+        match self.origins.get(&key) {
+            Some(origin) if *origin != key => format!("{key} ({origin})"),
+            _ => key,
         }
     }
 

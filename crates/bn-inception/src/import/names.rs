@@ -5,7 +5,7 @@ use crate::plan::Plan;
 /// The naming of one source. Layers are the stem's convolutions, seven in each block, and the classifier; `{}` in
 /// a template stands for the layer's name in the source.
 pub(crate) struct Naming {
-    /// Who names like this.
+    /// Whose names these are, for messages.
     pub(crate) source: &'static str,
     /// Names of the stem's layers: (ours, theirs).
     stem: &'static [(&'static str, &'static str)],
@@ -51,7 +51,7 @@ const OWN_LAYERS: &[(&str, &str)] = &[
 ];
 
 const OWN: Naming = Naming {
-    source: "bn-inception",
+    source: "our own names",
     stem: OWN_STEM,
     block: "{block}.{layer}",
     layers: OWN_LAYERS,
@@ -61,9 +61,15 @@ const OWN: Naming = Naming {
     counters: None,
 };
 
+/// ONNX files, whose tensors get our names from the graph.
+pub(crate) const GRAPH: Naming = Naming {
+    source: "its graph",
+    ..OWN
+};
+
 /// What Burn's own recorders call the fields of our module.
 const BURN: Naming = Naming {
-    source: "Burn record",
+    source: "Burn's names",
     block: "blocks.{index}.{layer}",
     ..OWN
 };
@@ -72,7 +78,7 @@ const WEIGHT_AND_BIAS: &[(&str, &str)] = &[("weight", "{}.weight"), ("bias", "{}
 
 /// `pretrained-models.pytorch` and what descends from it; the names are the Caffe layers' with `_` for `/`.
 const CADENE: Naming = Naming {
-    source: "Cadene",
+    source: "Cadene's names",
     stem: &[
         ("stem.conv1", "conv1_7x7_s2"),
         ("stem.conv2_reduce", "conv2_3x3_reduce"),
@@ -103,7 +109,7 @@ const CADENE: Naming = Naming {
 
 /// The layout of torchvision's GoogLeNet, for this network's layers.
 const TORCHVISION: Naming = Naming {
-    source: "torchvision",
+    source: "torchvision's names",
     stem: &[
         ("stem.conv1", "conv1"),
         ("stem.conv2_reduce", "conv2"),
@@ -144,7 +150,7 @@ const MXNET_LAYERS: &[(&str, &str)] = &[
 
 /// MXNet's `example/image-classification/symbols/inception-bn.py`.
 const MXNET: Naming = Naming {
-    source: "MXNet",
+    source: "MXNet's names",
     stem: &[
         ("stem.conv1", "1"),
         ("stem.conv2_reduce", "2_red"),
@@ -167,7 +173,7 @@ const MXNET: Naming = Naming {
 
 /// The model gallery's older symbols.
 const MXNET_GALLERY: Naming = Naming {
-    source: "MXNet gallery",
+    source: "the MXNet gallery's names",
     stem: &[
         ("stem.conv1", "conv1"),
         ("stem.conv2_reduce", "conv2red"),
@@ -178,7 +184,7 @@ const MXNET_GALLERY: Naming = Naming {
 
 /// Caffe's convolution, `BatchNorm` and `Scale` layers as `lim0606/caffe-googlenet-bn` names them.
 const CAFFE_SCALE: Naming = Naming {
-    source: "Caffe with BatchNorm and Scale",
+    source: "names of layers with BatchNorm and Scale",
     stem: &[
         ("stem.conv1", "conv1/7x7_s2"),
         ("stem.conv2_reduce", "conv2/3x3_reduce"),
@@ -209,7 +215,7 @@ const CAFFE_SCALE: Naming = Naming {
 
 /// Caffe with the `BN` layer of `yjxiong/caffe`, which holds scale, shift, mean and variance.
 const CAFFE_BN: Naming = Naming {
-    source: "Caffe with BN",
+    source: "names of layers with BN",
     layers: CADENE.layers,
     tensors: &[
         ("weight", "{}.weight"),

@@ -1,0 +1,154 @@
+// The page: what is connected to what.
+import { element } from "./format.js";
+import { applyTheme, choices, onSystemTheme, recall, remember } from "./theme.js";
+import { apply, arrange, inOrder, isOver } from "./store.js";
+import { follow, requestStop, setToken } from "./stream.js";
+import { refresh } from "./charts.js";
+import { addMachine, addTraining } from "./curves.js";
+import { addNetwork } from "./network.js";
+import { addValidation } from "./validation.js";
+import { addComparison } from "./comparison.js";
+import { addAbout, drawCards } from "./status.js";
+
+const SECTIONS = [
+  ["training", "Training", addTraining],
+  ["comparison", "Comparison", addComparison],
+  ["predictions", "Predictions", addValidation],
+  ["network", "Network", addNetwork],
+  ["machine", "Machine", addMachine],
+  ["about", "About", addAbout],
+];
+
+const at = (id) => document.getElementById(id);
+const report = at("report");
+let live = !report;
+let pending = null;
+
+// What the page shows now.
+function currentView() {
+  const all = inOrder();
+  const runs = all.filter((run) => !choices.hidden.includes(run.key));
+  const usual = runs.find((run) => !isOver(run)) ?? runs.at(-1);
+  const focus = runs.find((run) => run.key === choices.focus) ?? usual;
+  return { all, runs, focus, focused: { runs: focus ? [focus] : [] }, live };
+}
+
+function draw() {
+  pending = null;
+  const view = currentView();
+  drawCards(at("runs"), view, {
+    toggle(key) {
+      const shown = choices.hidden.filter((hidden) => hidden !== key);
+      choices.hidden = shown.length < choices.hidden.length ? shown : [...shown, key];
+      drawSoon();
+    },
+    focus(key) {
+      choices.focus = key;
+      choices.hidden = choices.hidden.filter((hidden) => hidden !== key);
+      drawSoon();
+    },
+  });
+  refresh(view);
+  for (const [id] of SECTIONS) {
+    const empty = at(id).querySelectorAll(".panel:not([hidden])").length === 0;
+    at(id).hidden = empty;
+    document.querySelector(`#sections a[href="#${id}"]`).hidden = empty;
+  }
+}
+
+// Many messages make one drawing, and a page that nobody sees makes none.
+function drawSoon() {
+  pending ??= requestAnimationFrame(draw);
+}
+
+function say(state, text) {
+  const place = at("connection");
+  place.dataset.state = state;
+  if (place.textContent !== text) place.textContent = text;
+}
+
+function build() {
+  recall();
+  applyTheme();
+  for (const [id, title, add] of SECTIONS) {
+    const grid = element("div", { className: "grid" });
+    at("panels").append(element("section", { id, hidden: true }, [element("h2", { textContent: title }), grid]));
+    at("sections").append(element("a", { href: `#${id}`, textContent: title, hidden: true }));
+    add(grid, drawSoon);
+  }
+  for (const [id, name, key] of [["theme", "theme", "value"], ["axis", "axis", "value"], ["log", "log", "checked"]]) {
+    at(id)[key] = choices[name];
+    at(id).addEventListener("change", () => {
+      choices[name] = at(id)[key];
+      changed();
+    });
+  }
+  at("smoothing").value = choices.smoothing;
+  at("smoothing-value").value = choices.smoothing;
+  at("smoothing").addEventListener("input", () => {
+    choices.smoothing = Number(at("smoothing").value);
+    at("smoothing-value").value = choices.smoothing;
+    changed();
+  });
+  at("controls").addEventListener("submit", (event) => event.preventDefault());
+  onSystemTheme(changed);
+  at("stop").addEventListener("click", () => at("ask-stop").showModal());
+  at("ask-stop").addEventListener("close", askedToStop);
+  at("ask-token").addEventListener("close", () => setToken(at("token").value));
+}
+
+function changed() {
+  remember();
+  applyTheme();
+  drawSoon();
+}
+
+async function askedToStop() {
+  if (at("ask-stop").returnValue !== "stop") return;
+  at("stop").disabled = true;
+  const answer = await requestStop().catch(() => ({ ok: false, text: "the server does not answer" }));
+  at("stop").textContent = answer.ok ? "Stopping …" : `Not stopped: ${answer.text}`;
+  at("stop").disabled = answer.ok;
+}
+
+function connect() {
+  let ended = false;
+  follow({
+    live() {
+      ended = false;
+      say("live", "Live");
+    },
+    event(name, data) {
+      if (name === "hello") {
+        arrange(data.runs);
+        at("stop").hidden = !data.can_stop;
+        if (data.can_stop && at("stop").textContent !== "Stopping …") at("stop").disabled = false;
+      } else if (name === "run") {
+        apply(data);
+      } else if (name === "bye") {
+        ended = true;
+        at("stop").hidden = true;
+      }
+      drawSoon();
+    },
+    lost(reason, seconds) {
+      if (ended) say("wait", "The process has ended; this page keeps what it has");
+      else say("lost", `Connection lost: ${reason}. Trying again in ${seconds} s`);
+    },
+    tokenNeeded() {
+      if (!at("ask-token").open) at("ask-token").showModal();
+    },
+  });
+  // The clock goes on where the log does not.
+  setInterval(drawSoon, 15_000);
+}
+
+build();
+if (report) {
+  JSON.parse(report.textContent).forEach(apply);
+  say("wait", "Report: nothing here changes");
+  draw();
+} else {
+  drawSoon();
+  connect();
+}

@@ -1,0 +1,107 @@
+// The connection to the server: server-sent events over fetch, because an EventSource sends no token and says nothing
+// about why it failed.
+
+const QUIET = 25_000; // milliseconds; the server sends a sign of life every ten seconds
+
+let token = takeToken();
+let lastId = "";
+let wake = () => {};
+
+function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  try {
+    if (given) {
+      sessionStorage.setItem("bn-inception-token", given);
+      history.replaceState(null, "", location.pathname);
+    }
+    return given ?? sessionStorage.getItem("bn-inception-token");
+  } catch {
+    return given;
+  }
+}
+
+export function setToken(given) {
+  token = given;
+  try {
+    sessionStorage.setItem("bn-inception-token", given);
+  } catch { /* asked for again after a reload */ }
+  wake();
+}
+
+function headers() {
+  return token ? { authorization: `Bearer ${token}` } : {};
+}
+
+export async function requestStop() {
+  const answer = await fetch("stop", { method: "POST", headers: headers() });
+  return { ok: answer.ok, text: (await answer.text()).trim() };
+}
+
+// Follows the server for good. `on` has functions: live(), event(name, data), lost(reason, seconds), tokenNeeded(text).
+export async function follow(on) {
+  let failures = 0;
+  for (;;) {
+    let reason = "the server ended it";
+    try {
+      const outcome = await read(on, () => { failures = 0; });
+      if (outcome) reason = outcome;
+    } catch (error) {
+      reason = error.name === "AbortError" ? "nothing was heard for too long" : "the server does not answer";
+    }
+    failures += 1;
+    const seconds = Math.min(2 ** (failures - 1), 15);
+    on.lost(reason, seconds);
+    await new Promise((done) => {
+      wake = done;
+      setTimeout(done, 1000 * seconds);
+    });
+  }
+}
+
+async function read(on, connected) {
+  const abort = new AbortController();
+  let timer = setTimeout(() => abort.abort(), QUIET);
+  try {
+    const seen = lastId ? { "last-event-id": lastId } : {};
+    const answer = await fetch("events", { headers: { ...headers(), ...seen }, signal: abort.signal });
+    if (answer.status === 401) {
+      on.tokenNeeded((await answer.text()).trim());
+      return "the token is missing or wrong";
+    }
+    if (!answer.ok) return (await answer.text()).trim() || `status ${answer.status}`;
+    connected();
+    on.live();
+    const text = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    const parts = [];
+    for (;;) {
+      const { done, value } = await text.read();
+      if (done) return null;
+      clearTimeout(timer);
+      timer = setTimeout(() => abort.abort(), QUIET);
+      // Only what may end an event is searched: a first one may be of several megabytes in many parts.
+      parts.push(value);
+      if (!value.includes("\n")) continue;
+      const events = parts.join("").split("\n\n");
+      parts.splice(0, parts.length, events.pop());
+      events.forEach((event) => dispatch(event, on));
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function dispatch(block, on) {
+  const fields = {};
+  for (const line of block.split("\n")) {
+    const colon = line.indexOf(":");
+    if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 1).trimStart();
+  }
+  if (fields.id) lastId = fields.id;
+  try {
+    if (fields.data !== undefined) on.event(fields.event, JSON.parse(fields.data));
+  } catch (error) {
+    // Whatever went wrong, the whole history puts it right.
+    lastId = "";
+    throw error;
+  }
+}

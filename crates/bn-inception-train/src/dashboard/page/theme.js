@@ -1,0 +1,76 @@
+// What a person chose, and the colours that follow from it.
+
+// Okabe and Ito's palette, which people see apart whatever their colour vision; the order differs so that the first
+// ones stand out from the page.
+const COLOURS = {
+  light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b6b"],
+  dark: ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#f0e442", "#bbbbbb"],
+};
+const DASHES = ["solid", "dash", "dot", "dashdot"];
+
+export const choices = { theme: "auto", axis: "step", smoothing: 0.6, log: false, target: null, focus: null, hidden: [] };
+const KEPT = ["theme", "axis", "smoothing", "log"];
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+
+// Storage may be forbidden, or empty, or of another version.
+export function recall() {
+  try {
+    const kept = JSON.parse(localStorage.getItem("bn-inception-dashboard") ?? "{}");
+    for (const name of KEPT) {
+      if (typeof kept[name] === typeof choices[name]) choices[name] = kept[name];
+    }
+  } catch { /* the defaults do */ }
+}
+
+export function remember() {
+  try {
+    const kept = Object.fromEntries(KEPT.map((name) => [name, choices[name]]));
+    localStorage.setItem("bn-inception-dashboard", JSON.stringify(kept));
+  } catch { /* the next visit starts with the defaults */ }
+}
+
+export function themeName() {
+  if (choices.theme !== "auto") return choices.theme;
+  return systemDark.matches ? "dark" : "light";
+}
+
+export function applyTheme() {
+  document.documentElement.dataset.theme = themeName();
+}
+
+export function onSystemTheme(changed) {
+  systemDark.addEventListener("change", changed);
+}
+
+export function cssColour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+export function runColour(index) {
+  const colours = COLOURS[themeName()];
+  return colours[index % colours.length];
+}
+
+// The eighth run has the first one's colour and another dash.
+export function runDash(index) {
+  return DASHES[Math.floor(index / COLOURS.light.length) % DASHES.length];
+}
+
+export function faded(colour, opacity) {
+  const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  return `rgba(${r}, ${g}, ${b}, ${opacity})`;
+}
+
+// The i-th of n things in an order: part of Cividis, which is even to every eye.
+const CIVIDIS = {
+  light: [[0, 34, 78], [67, 78, 108], [125, 124, 120], [188, 174, 108], [214, 190, 60]],
+  dark: [[80, 110, 190], [125, 135, 165], [165, 160, 150], [215, 195, 110], [254, 232, 80]],
+};
+
+export function ordered(index, count) {
+  const stops = CIVIDIS[themeName()];
+  const place = count > 1 ? (index / (count - 1)) * (stops.length - 1) : 0;
+  const low = Math.min(Math.floor(place), stops.length - 2);
+  const mixed = stops[low].map((value, i) => Math.round(value + (place - low) * (stops[low + 1][i] - value)));
+  return `#${mixed.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
+}

@@ -1,0 +1,150 @@
+// The panels of a validation: confusions, classes, samples, filters, evidence.
+import { element, percent } from "./format.js";
+import { runColour } from "./theme.js";
+import { isOver, label } from "./store.js";
+import { addPanel, chart } from "./charts.js";
+
+const MATRIX_CLASSES = 30;
+const BARS = 25;
+
+function afterValidation(view) {
+  return view.runs.some((run) => !isOver(run)) ? "Comes with the first validation, at the end of an epoch." : null;
+}
+
+export function addValidation(section) {
+  const cell = (name) => (view) => Boolean(view.focus?.cells[name]);
+  addPanel(section, { title: "Confusions", note: "Of the images of a row's class, how many were taken for a column's.", has: cell("confusion"), coming: afterValidation, draw: drawConfusion });
+  addPanel(section, { title: "Accuracy by class", has: cell("classes"), coming: afterValidation, draw: drawClasses });
+  addSamples(section);
+  addPanel(section, { title: "First-layer filters", has: cell("filters"), coming: afterValidation, draw: drawFilters });
+  addPanel(section, {
+    title: "Grad-CAM",
+    note: "Where the network sees the class it predicts: the image, and the same with the evidence bright.",
+    has: cell("grad_cam"),
+    coming: afterValidation,
+    draw: drawEvidence,
+  });
+}
+
+// A matrix where its cells can be told apart, the most frequent mistakes where not.
+function drawConfusion(body, view) {
+  const [step, confusion] = view.focus.cells.confusion;
+  const matrix = confusion.matrix;
+  if (matrix && matrix.length <= MATRIX_CLASSES) drawMatrix(body, view.focus, matrix, step);
+  else drawMistakes(body, view.focus, confusion.top ?? mistakes(matrix), step);
+}
+
+function drawMatrix(body, run, matrix, step) {
+  const labels = matrix.map((_, index) => label(run, index));
+  const z = matrix.map((row) => {
+    const total = row.reduce((sum, count) => sum + count, 0) || 1;
+    return row.map((count) => (100 * count) / total);
+  });
+  const trace = {
+    type: "heatmap",
+    x: labels,
+    y: labels,
+    z,
+    customdata: matrix,
+    zmin: 0,
+    zmax: 100,
+    colorscale: "Cividis",
+    colorbar: { title: { text: "% of the class", side: "right" }, thickness: 10, outlinewidth: 0 },
+    hovertemplate: "%{y}<br>taken for %{x}:<br>%{customdata} images, %{z:.1f} %<extra></extra>",
+  };
+  chart(body, [trace], {
+    x: { title: { text: "predicted class" }, type: "category", tickangle: -45, tickfont: { size: 10 }, showgrid: false },
+    y: { type: "category", autorange: "reversed", tickfont: { size: 10 }, showgrid: false },
+    hovermode: "closest",
+    height: 400,
+    uirevision: "matrix",
+    label: `Confusion matrix of ${run.name} at step ${step}`,
+  });
+  body.querySelector(".chart").style.height = "400px";
+}
+
+function mistakes(matrix) {
+  const pairs = matrix.flatMap((row, c) => row.map((count, p) => ({ class: c, predicted: p, count })));
+  return pairs.filter((pair) => pair.class !== pair.predicted && pair.count > 0).sort((a, b) => b.count - a.count);
+}
+
+function drawMistakes(body, run, pairs, step) {
+  const shown = pairs.slice(0, BARS).reverse();
+  const names = shown.map((pair) => `${label(run, pair.class)} → ${label(run, pair.predicted)}`);
+  bars(body, names, shown.map((pair) => pair.count), "images (true → predicted)", `Most frequent mistakes of ${run.name} at step ${step}`);
+}
+
+function drawClasses(body, view) {
+  const [step, classes] = view.focus.cells.classes;
+  const rows = classes.map(({ correct, total }, index) => ({ name: label(view.focus, index), share: total ? (100 * correct) / total : NaN }));
+  const sorted = rows.filter((row) => Number.isFinite(row.share)).sort((a, b) => a.share - b.share).slice(0, BARS).reverse();
+  const worst = rows.length > BARS ? ` (the worst ${BARS} of ${rows.length})` : "";
+  bars(body, sorted.map((row) => row.name), sorted.map((row) => row.share), `% classified rightly${worst}`, `Accuracy by class of ${view.focus.name} at step ${step}`);
+}
+
+function bars(body, names, values, unit, spoken) {
+  const height = Math.max(290, 60 + 18 * names.length);
+  const trace = { type: "bar", orientation: "h", x: values, y: names, marker: { color: runColour(0) }, text: values.map((value) => Number(value.toFixed(1))), textposition: "auto", hovertemplate: "%{y}: %{x:.1f}<extra></extra>" };
+  chart(body, [trace], { x: { title: { text: unit }, rangemode: "tozero" }, y: { type: "category", tickfont: { size: 11 } }, hovermode: "closest", height, uirevision: unit, label: spoken });
+  body.querySelector(".chart").style.height = `${height}px`;
+}
+
+function picture({ mime, data, width, height }, alt) {
+  // Only what images are: the log may come from anywhere.
+  const known = ["image/jpeg", "image/png"].includes(mime);
+  return element("img", { src: known ? `data:${mime};base64,${data}` : "", alt, width, height, loading: "lazy" });
+}
+
+function verdict(run, { file, class: truth, predicted, probability }) {
+  const right = truth === predicted;
+  return [
+    element("p", {}, [
+      element("span", { className: right ? "verdict right" : "verdict", textContent: right ? "✓ " : "✗ " }),
+      `${label(run, predicted)} ${percent(probability, 0)}`,
+    ]),
+    right ? null : element("p", { className: "faint", textContent: `is: ${label(run, truth)}` }),
+    element("p", { className: "faint", textContent: file }),
+  ];
+}
+
+function addSamples(section) {
+  const filter = element("select", { "aria-label": "Which samples" }, [["all", "all"], ["wrong", "wrong ones"], ["right", "right ones"]].map(([value, textContent]) => element("option", { value, textContent })));
+  let last = null;
+  const draw = (body, view) => {
+    const [step, samples] = view.focus.cells.samples;
+    const key = [view.focus.key, step, filter.value].join();
+    last = { body, view };
+    if (body.dataset.drawn === key) return;
+    body.dataset.drawn = key;
+    const shown = samples.filter((sample) => filter.value === "all" || sample.correct === (filter.value === "right"));
+    const cards = shown.map((sample) => element("li", { className: sample.correct ? "" : "wrong" }, [picture(sample.thumbnail, sample.file), ...verdict(view.focus, sample)]));
+    const none = element("p", { className: "faint", textContent: "None of these." });
+    body.replaceChildren(cards.length ? element("ul", { className: "cards" }, cards) : none);
+  };
+  filter.addEventListener("change", () => last && draw(last.body, last.view));
+  addPanel(section, { title: "Sample predictions", wide: true, tools: element("div", { className: "tools" }, [filter]), has: (view) => Boolean(view.focus?.cells.samples), coming: afterValidation, draw });
+}
+
+function drawFilters(body, view) {
+  const filters = view.focus.cells.filters;
+  const key = [view.focus.key, filters.step].join();
+  if (body.dataset.drawn === key) return;
+  body.dataset.drawn = key;
+  const image = picture(filters.picture, `${filters.filters} filters of ${filters.layer}`);
+  image.className = "filters";
+  const note = element("p", { className: "note", textContent: `${filters.filters} filters of ${filters.layer} at step ${filters.step}, each scaled to its own range.` });
+  body.replaceChildren(note, image);
+}
+
+function drawEvidence(body, view) {
+  const run = view.focus;
+  const { step, layer, overlays } = run.cells.grad_cam;
+  const key = [run.key, step].join();
+  if (body.dataset.drawn === key) return;
+  body.dataset.drawn = key;
+  const cards = overlays.map((overlay) => {
+    const pair = element("div", { className: "pair" }, [picture(overlay.image, overlay.file), picture(overlay.overlay, `evidence for ${label(run, overlay.predicted)}`)]);
+    return element("li", { className: overlay.class === overlay.predicted ? "" : "wrong" }, [pair, ...verdict(run, overlay)]);
+  });
+  body.replaceChildren(element("p", { className: "note", textContent: `Step ${step}, activations of ${layer}.` }), element("ul", { className: "cards" }, cards));
+}

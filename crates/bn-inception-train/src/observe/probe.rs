@@ -1,0 +1,79 @@
+//! The validation images that the network is looked at with.
+
+use bn_inception::decode::decode_file;
+use bn_inception::preprocess::Preprocess;
+use burn::tensor::{Device, Tensor, TensorData};
+use image::RgbImage;
+
+use crate::dataset::ImageFolder;
+
+/// How many images the activations are measured on.
+const IMAGES: usize = 8;
+
+/// One image of the probe.
+pub(crate) struct ProbeImage {
+    /// Name of its file, below the folder of validation images.
+    pub(crate) file: String,
+    /// Index of its class.
+    pub(crate) class: usize,
+    /// What the network sees.
+    pub(crate) image: RgbImage,
+}
+
+/// Validation images that stay the same over a run and all its resumes.
+pub(crate) struct Probe {
+    list: Vec<ProbeImage>,
+    images: Option<Tensor<4>>,
+}
+
+impl Probe {
+    /// No images: for a run that is not looked into.
+    pub(crate) fn none() -> Self {
+        Self {
+            list: Vec::new(),
+            images: None,
+        }
+    }
+
+    /// Eight images spread evenly over `folder`, on `device`; fewer if the folder is smaller or some
+    /// cannot be decoded. That is not noted here: the loader notes it when it comes to them.
+    pub(crate) fn new(folder: &ImageFolder, preprocess: &Preprocess, device: &Device) -> Self {
+        let count = IMAGES.min(folder.len());
+        let side = preprocess.size as usize;
+        let (mut list, mut values) = (Vec::new(), Vec::new());
+        for place in 0..count {
+            // The middle of each of `count` equal parts.
+            let index = (2 * place + 1) * folder.len() / (2 * count);
+            let Ok(decoded) = decode_file(folder.path(index)) else {
+                continue;
+            };
+            let mut pixels = vec![0.0; 3 * side * side];
+            let Ok(image) = preprocess.eval_image(&decoded) else {
+                continue;
+            };
+            if preprocess.normalize_into(&image, &mut pixels).is_err() {
+                continue;
+            }
+            values.extend(pixels);
+            list.push(ProbeImage {
+                file: folder.name(index),
+                class: folder.class(index),
+                image,
+            });
+        }
+        let shape = [list.len(), 3, side, side];
+        let images =
+            (!list.is_empty()).then(|| Tensor::from_data(TensorData::new(values, shape), device));
+        Self { list, images }
+    }
+
+    /// The images, `[N, 3, size, size]`, normalised; `None` if there are none.
+    pub(crate) fn images(&self) -> Option<&Tensor<4>> {
+        self.images.as_ref()
+    }
+
+    /// The images one by one, in the order of the tensor.
+    pub(crate) fn list(&self) -> &[ProbeImage] {
+        &self.list
+    }
+}

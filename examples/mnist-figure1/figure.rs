@@ -1,0 +1,188 @@
+//! The figure itself: (a) test accuracy, (b) and (c) the typical unit's input without and with batch
+//! normalisation.
+
+use std::sync::Once;
+
+use bn_inception_examples::Failure;
+use image::{ExtendedColorType, ImageEncoder as _, codecs::png::PngEncoder};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::{FontStyle, register_font};
+
+use crate::training::Course;
+
+const SIZE: (u32, u32) = (1200, 400);
+
+/// Where the axis of accuracies begins; the curves differ above it.
+const LOWEST: f64 = 0.7;
+
+/// Okabe and Ito's blue and vermilion: told apart by the colour-blind.
+const WITH: RGBColor = RGBColor(0, 114, 178);
+const WITHOUT: RGBColor = RGBColor(213, 94, 0);
+
+/// The figure as SVG, text as text.
+pub fn svg(courses: &[Course; 2]) -> Result<String, Failure> {
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        draw(&area, courses)?;
+    }
+    Ok(text)
+}
+
+/// The figure as PNG.
+pub fn png(courses: &[Course; 2]) -> Result<Vec<u8>, Failure> {
+    let (width, height) = SIZE;
+    let mut pixels = vec![0; (3 * width * height) as usize];
+    {
+        let area = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
+        draw(&area, courses)?;
+    }
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes).write_image(&pixels, width, height, ExtendedColorType::Rgb8)?;
+    Ok(bytes)
+}
+
+/// Both backends measure text with this font; the bitmap is drawn with it.
+fn register() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let font = epaint_default_fonts::UBUNTU_LIGHT;
+        // It fails for a damaged font only, and then drawing says so.
+        let _ = register_font("sans-serif", FontStyle::Normal, font);
+    });
+}
+
+fn draw<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    courses: &[Course; 2],
+) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    register();
+    area.fill(&WHITE)?;
+    let panels = area.split_evenly((1, 3));
+    accuracy(&panels[0], courses)?;
+    let range = percentile_range(courses);
+    let [with, without] = courses;
+    percentiles(
+        &panels[1],
+        "(b) input without batch normalisation",
+        without,
+        WITHOUT,
+        range,
+    )?;
+    percentiles(
+        &panels[2],
+        "(c) input with batch normalisation",
+        with,
+        WITH,
+        range,
+    )?;
+    area.present()?;
+    Ok(())
+}
+
+fn accuracy<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    courses: &[Course; 2],
+) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    let mut chart = ChartBuilder::on(area)
+        .caption("(a) test accuracy", ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(52)
+        .build_cartesian_2d(0.0..last_step(courses), LOWEST..1.0)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_labels(6)
+        .y_labels(7)
+        .x_label_formatter(&|step| thousands(*step))
+        .y_label_formatter(&|share| format!("{:.0} %", 100.0 * share))
+        .x_desc("steps")
+        .label_style(("sans-serif", 14))
+        .draw()?;
+    for (course, name, colour) in [
+        (&courses[0], "with batch normalisation", WITH),
+        (&courses[1], "without", WITHOUT),
+    ] {
+        let points = course.points.iter();
+        let points = points.filter(|point| point.accuracy >= LOWEST);
+        let points = points.map(|point| (point.step as f64, point.accuracy));
+        let style = colour.stroke_width(2);
+        chart
+            .draw_series(LineSeries::new(points, style))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerRight)
+        .border_style(BLACK.mix(0.3))
+        .background_style(WHITE.mix(0.9))
+        .label_font(("sans-serif", 14))
+        .draw()?;
+    Ok(())
+}
+
+fn percentiles<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    caption: &str,
+    course: &Course,
+    colour: RGBColor,
+    (low, high): (f64, f64),
+) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    let last = course.points.last().map_or(1.0, |point| point.step as f64);
+    let mut chart = ChartBuilder::on(area)
+        .caption(caption, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(52)
+        .build_cartesian_2d(0.0..last, low..high)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_labels(6)
+        .x_label_formatter(&|step| thousands(*step))
+        .x_desc("steps; lines: 15th, 50th and 85th percentile")
+        .label_style(("sans-serif", 14))
+        .draw()?;
+    for (number, width) in [(0, 1), (1, 2), (2, 1)] {
+        let points = course.points.iter();
+        let points = points.map(|point| (point.step as f64, f64::from(point.percentiles[number])));
+        chart.draw_series(LineSeries::new(points, colour.stroke_width(width)))?;
+    }
+    Ok(())
+}
+
+/// One range for both networks, a little wider than what they need.
+fn percentile_range(courses: &[Course; 2]) -> (f64, f64) {
+    let all = courses.iter().flat_map(|course| &course.points);
+    let values = all.flat_map(|point| point.percentiles).map(f64::from);
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    let margin = 0.05 * (high - low).max(1e-3);
+    (low - margin, high + margin)
+}
+
+fn last_step(courses: &[Course; 2]) -> f64 {
+    let steps = courses.iter().flat_map(|course| course.points.last());
+    steps.map(|point| point.step as f64).fold(1.0, f64::max)
+}
+
+fn thousands(step: f64) -> String {
+    if step >= 1e3 {
+        format!("{:.0}k", step / 1e3)
+    } else {
+        format!("{step:.0}")
+    }
+}

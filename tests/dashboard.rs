@@ -1,0 +1,335 @@
+//! The dashboard in a real browser, against a real run.
+//!
+//! Needs Chromium or Chrome; where there is none the tests say so and end.
+
+#![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bn_inception_tests::{program, succeed};
+use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
+use headless_chrome::browser::{LaunchOptions, default_executable};
+use headless_chrome::{Browser, Tab};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long something may take on a busy machine. Reached only where it never happens.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts `command` and returns it with the address it prints.
+fn address_of(mut command: Command) -> (Running, String) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let running = Running(child);
+    let address = lines
+        .by_ref()
+        .find_map(|line| Some(line.unwrap().strip_prefix("dashboard: ")?.to_owned()))
+        .expect("an address is printed");
+    // Its output has to go somewhere as long as it runs.
+    std::thread::spawn(move || lines.for_each(drop));
+    (running, address)
+}
+
+fn browser() -> Option<Browser> {
+    let path = match default_executable() {
+        Ok(path) => path,
+        Err(reason) => {
+            eprintln!("SKIPPED, no browser to test with: {reason}");
+            return None;
+        }
+    };
+    let quiet = [
+        "--disable-quic",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+    ];
+    let options = LaunchOptions {
+        path: Some(path),
+        // Chromium's own sandbox wants rights that a test in a container lacks.
+        sandbox: false,
+        window_size: Some((1280, 900)),
+        idle_browser_timeout: 4 * PATIENCE,
+        args: quiet.iter().map(OsStr::new).collect(),
+        ..LaunchOptions::default()
+    };
+    Some(Browser::new(options).unwrap())
+}
+
+/// A page that keeps what goes wrong on it.
+fn open(browser: &Browser, address: &str) -> Arc<Tab> {
+    let tab = browser.new_tab().unwrap();
+    tab.call_method(
+        headless_chrome::protocol::cdp::Page::AddScriptToEvaluateOnNewDocument {
+            source: "window.wrong = [];
+            addEventListener('error', (event) => wrong.push(event.message));
+            addEventListener('unhandledrejection', (event) => wrong.push(String(event.reason)));
+            document.addEventListener('securitypolicyviolation', (event) =>
+                wrong.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));"
+                .to_owned(),
+            world_name: None,
+            include_command_line_api: None,
+            run_immediately: None,
+        },
+    )
+    .unwrap();
+    tab.navigate_to(address)
+        .unwrap()
+        .wait_until_navigated()
+        .unwrap();
+    tab
+}
+
+fn evaluate(tab: &Tab, expression: &str) -> Value {
+    let result = tab.evaluate(expression, true);
+    result.unwrap().value.unwrap_or(Value::Null)
+}
+
+/// Waits until `condition` holds on the page.
+fn wait_for(tab: &Tab, condition: &str) {
+    let begun = Instant::now();
+    while evaluate(tab, &format!("Boolean({condition})")) != Value::Bool(true) {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{condition} does not become true; the page says {} and shows {}",
+            evaluate(tab, "wrong.join()"),
+            evaluate(tab, "document.body.innerText.slice(0, 1500)"),
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Values in all traces of the chart in the panel called `title`, as a script.
+fn drawn(title: &str) -> String {
+    format!(
+        "([...document.querySelectorAll('[aria-label=\"{title}\"] .chart')]
+            .flatMap((chart) => chart.data ?? []).reduce((sum, trace) => sum + trace.y.length, 0))"
+    )
+}
+
+fn nothing_is_wrong(tab: &Tab) {
+    assert_eq!(evaluate(tab, "wrong.join('; ')"), "");
+}
+
+/// Scrolls through the page, so that every panel is drawn, and returns the titles of those that show something.
+fn panels(tab: &Tab) -> Vec<String> {
+    let titles = evaluate(
+        tab,
+        "(async () => {
+            for (let y = 0; y < document.documentElement.scrollHeight; y += 400) {
+                scrollTo(0, y);
+                await new Promise((done) => setTimeout(done, 100));
+            }
+            const shown = [...document.querySelectorAll('.panel:not([hidden])')];
+            return shown.filter((panel) => panel.querySelector('.plot-container, img, table, dl'))
+                .map((panel) => panel.ariaLabel).join('|');
+        })()",
+    );
+    titles
+        .as_str()
+        .unwrap()
+        .split('|')
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A folder with a small drawn dataset.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = DrawnConfig {
+            classes: 3,
+            train_per_class: 10,
+            val_per_class: 4,
+            size: 40,
+            seed: 5,
+        };
+        draw_dataset(&folder.path().join("data"), &config).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn arguments(&self, out: &str, epochs: u32) -> Vec<String> {
+        let (data, out) = (self.path("data"), self.path(out));
+        let text = format!(
+            "--preset small --width 0.25 --image-size 28 --batch-size 8 --device flex --telemetry-every 2 \
+             --epochs {epochs} --data {} --out {}",
+            data.display(),
+            out.display()
+        );
+        text.split(' ').map(str::to_owned).collect()
+    }
+}
+
+fn watching(run: &Path, address: &str) -> Command {
+    let mut command = program("dashboard");
+    command.arg(run).args(["--listen", address]);
+    command
+}
+
+#[test]
+fn a_live_run() {
+    let Some(browser) = browser() else { return };
+    let folder = Folder::new();
+    let mut train = program("train-imagenet");
+    // More epochs than anybody waits for: the run ends by its stop button.
+    train
+        .args(folder.arguments("out", 100_000))
+        .args(["--dashboard", "127.0.0.1:0"]);
+    train.args(["--dashboard-token", "token-of-the-test"]);
+    let (mut training, address) = address_of(train);
+
+    let tab = open(&browser, &address);
+    wait_for(
+        &tab,
+        "document.querySelector('#connection').textContent === 'Live'",
+    );
+    wait_for(&tab, &format!("{} > 5", drawn("Loss")));
+    let before = evaluate(&tab, &drawn("Loss")).as_u64().unwrap();
+    wait_for(&tab, &format!("{} > {before} + 5", drawn("Loss")));
+    assert_eq!(
+        evaluate(&tab, "location.hash"),
+        "",
+        "the token stays out of sight"
+    );
+    let early = panels(&tab);
+    for title in [
+        "Loss",
+        "Top-1 accuracy",
+        "Learning rate",
+        "Speed",
+        "Time of a step",
+        "About the run",
+    ] {
+        assert!(
+            early.iter().any(|panel| panel == title),
+            "{title} is not among {early:?}"
+        );
+    }
+    // A second browser that comes late sees the curve from its first step.
+    let late = open(&browser, &address);
+    wait_for(&late, &format!("{} > 5", drawn("Loss")));
+    let first = "document.querySelector('[aria-label=\"Loss\"] .chart').data.at(0).x[0]";
+    assert!(
+        evaluate(&late, first).as_u64().unwrap() <= 1_000,
+        "the beginning is missing"
+    );
+    nothing_is_wrong(&late);
+    late.close(false).unwrap();
+
+    // The run's process is watched from another one, which dies and comes back.
+    let run = folder.path("out");
+    let (watcher, address) = address_of(watching(&run, "127.0.0.1:0"));
+    let other = open(&browser, &address);
+    wait_for(&other, &format!("{} > 5", drawn("Loss")));
+    drop(watcher);
+    wait_for(
+        &other,
+        "document.querySelector('#connection').dataset.state === 'lost'",
+    );
+    let before = evaluate(&other, &drawn("Loss")).as_u64().unwrap();
+    assert!(before > 5, "what was seen stays");
+    let port = address.trim_start_matches("http://").trim_end_matches('/');
+    let _watcher = address_of(watching(&run, port));
+    wait_for(
+        &other,
+        "document.querySelector('#connection').textContent === 'Live'",
+    );
+    wait_for(&other, &format!("{} !== {before}", drawn("Loss")));
+    nothing_is_wrong(&other);
+
+    // The button asks first.
+    let click = |selector: &str| {
+        evaluate(
+            &tab,
+            &format!("document.querySelector('{selector}').click()"),
+        )
+    };
+    click("#stop");
+    wait_for(&tab, "document.querySelector('#ask-stop').open");
+    click("#ask-stop [value=stop]");
+    let code = training.0.wait().unwrap().code();
+    assert_eq!(code, Some(130), "stopped and saved");
+    wait_for(&tab, "document.body.innerText.includes('stopped: ')");
+    wait_for(
+        &tab,
+        "document.querySelector('#connection').textContent.startsWith('The process has ended')",
+    );
+    nothing_is_wrong(&tab);
+}
+
+#[test]
+fn a_report_without_a_network() {
+    let Some(browser) = browser() else { return };
+    let folder = Folder::new();
+    for (out, seed) in [("runs/a", "1"), ("runs/b", "2")] {
+        let mut arguments = folder.arguments(out, 3);
+        arguments.extend(["--seed", seed, "--dashboard", "off"].map(str::to_owned));
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        succeed("train-imagenet", &arguments);
+    }
+    let report = folder.path("report.html");
+    let runs = folder.path("runs").display().to_string();
+    let printed = succeed(
+        "dashboard",
+        &[&runs, "--export", &report.display().to_string()],
+    );
+    assert!(printed.contains("MB"), "{printed}");
+
+    let tab = open(&browser, &format!("file://{}", report.display()));
+    wait_for(&tab, &format!("{} > 5", drawn("Loss")));
+    let shown = panels(&tab);
+    for title in [
+        "Loss",
+        "Runs",
+        "Steps to an accuracy",
+        "What differs",
+        "Confusions",
+        "Accuracy by class",
+        "Sample predictions",
+        "First-layer filters",
+        "Grad-CAM",
+        "Gradient norm by block",
+        "Update to weight ratio by block",
+        "Activation percentiles",
+        "Histograms",
+        "About the run",
+    ] {
+        assert!(
+            shown.iter().any(|panel| panel == title),
+            "{title} is not among {shown:?}"
+        );
+    }
+    let asked = evaluate(
+        &tab,
+        "performance.getEntriesByType('resource').filter((entry) => !entry.name.startsWith('data:')).length",
+    );
+    assert_eq!(asked, 0, "a report loads nothing");
+    let differs = evaluate(
+        &tab,
+        "document.querySelector('[aria-label=\"What differs\"]').innerText",
+    );
+    assert!(differs.as_str().unwrap().contains("--seed"), "{differs}");
+    nothing_is_wrong(&tab);
+}
