@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bn_inception::burn::tensor::Device;
 use bn_inception::state::{self, State, TensorRole};
 use bn_inception::weights::{self, Metadata, Precision};
-use bn_inception::{Preprocess, Preset};
+use bn_inception::{Normalization, Preprocess, Preset};
 use bn_inception_train::checkpoint::Checkpoint;
 use bn_inception_train::checkpoint_folder::CheckpointFolder;
 use bn_inception_train::drawn::{DrawnConfig, class_names, draw_dataset};
@@ -262,6 +262,23 @@ fn what_cannot_be_fine_tuned_is_one_clear_line() {
     fails(
         &|config| config.choices.weights = Some("nowhere.safetensors".into()),
         &["nowhere.safetensors", "no such file"],
+    );
+
+    // Weights for inference have no batch normalisation left to train with.
+    let network = Preset::Small
+        .config()
+        .with_normalization(Normalization::Folded);
+    let network = network.with_width(0.05).with_classes(7);
+    let folded = folder.path().join("folded.safetensors");
+    let metadata = Metadata {
+        config: network.clone(),
+        ..load(&base).1
+    };
+    let model = network.init(&Device::flex()).unwrap();
+    weights::save(&folded, &model, &metadata, Precision::Full).unwrap();
+    fails(
+        &|config| config.choices.weights = Some(folded.display().to_string()),
+        &["folded.safetensors: folded for inference"],
     );
 
     let stop = StopSignal::new();

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::series::{Place, Series};
@@ -237,17 +236,19 @@ impl View {
 
     fn set(&mut self, name: &'static str, step: u64, value: &impl Serialize) {
         // Numbers, strings and lists of them: always JSON.
-        if let Ok(json) = to_raw_value(value) {
-            let revision = self.revision;
-            self.cells.insert(
-                name,
-                Cell {
-                    json,
-                    step,
-                    revision,
-                },
-            );
+        let Ok(json) = to_raw_value(value) else {
+            return;
+        };
+        let known = self.cells.get(name);
+        if known.is_some_and(|known| known.json.get() == json.get()) {
+            return;
         }
+        let cell = Cell {
+            json,
+            step,
+            revision: self.revision,
+        };
+        self.cells.insert(name, cell);
     }
 
     fn warn(&mut self, time: f64, step: u64, message: String) {
@@ -326,13 +327,10 @@ impl View {
 
     fn telemetry(&mut self, telemetry: Telemetry) {
         let names: Vec<_> = telemetry.blocks.iter().map(|block| &block.block).collect();
-        let layers = telemetry.activations.iter().map(|layer| &layer.layer);
-        let order = (names, layers.collect::<Vec<_>>());
-        let order = serde_json::to_value(order).unwrap_or(Value::Null);
-        let known = self.cells.get("layers").map(|cell| cell.json.get());
-        if known != Some(order.to_string().as_str()) {
-            self.set("layers", 0, &order);
-        }
+        let layers = telemetry.activations.iter();
+        let layers: Vec<_> = layers.map(|layer| &layer.layer).collect();
+        // Step 0: a resumed run has the same ones.
+        self.set("layers", 0, &(names, layers));
         for layer in &telemetry.activations {
             let percentiles = [("15", layer.p15), ("50", layer.p50), ("85", layer.p85)];
             for (name, value) in percentiles {
@@ -378,3 +376,6 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

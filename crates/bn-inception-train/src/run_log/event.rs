@@ -1,6 +1,7 @@
 //! What can happen in a run.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -190,25 +191,29 @@ impl Start {
             versions: versions
                 .map(|(name, version)| (name.to_owned(), version.to_owned()))
                 .collect(),
-            command: command_line(),
+            command: without_tokens(std::env::args_os()),
             ..Self::default()
         }
     }
 }
 
-/// The command line without its secrets: what follows a flag that ends in `token` is nobody's business.
-fn command_line() -> Vec<String> {
+/// Arguments as text, with an ellipsis for the value of each flag whose name ends in `token`: the log goes to places that
+/// a secret does not.
+fn without_tokens(arguments: impl Iterator<Item = OsString>) -> Vec<String> {
     let mut secret = false;
-    let arguments = std::env::args_os().map(|argument| {
+    let arguments = arguments.map(|argument| {
         let argument = argument.to_string_lossy().into_owned();
-        let name = argument.split('=').next().unwrap_or_default();
+        let (name, has_value) = match argument.split_once('=') {
+            Some((name, _)) => (name, true),
+            None => (argument.as_str(), false),
+        };
         let names_token = name.starts_with("--") && name.ends_with("token");
-        if std::mem::replace(&mut secret, names_token && name == argument) {
-            return "…".to_owned();
-        }
-        match names_token && name != argument {
-            true => format!("{name}=…"),
-            false => argument,
+        if std::mem::replace(&mut secret, names_token && !has_value) {
+            "…".to_owned()
+        } else if names_token && has_value {
+            format!("{name}=…")
+        } else {
+            argument
         }
     });
     arguments.collect()
@@ -257,6 +262,14 @@ pub enum WarningKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_stay_out_of_the_log() {
+        let command = "train --out x --dashboard-token secret --token=secret --tokens secret";
+        let kept = without_tokens(command.split(' ').map(Into::into));
+        let expected = "train --out x --dashboard-token … --token=… --tokens secret";
+        assert_eq!(kept.join(" "), expected);
+    }
 
     #[test]
     fn burn_is_the_one_that_is_pinned() {

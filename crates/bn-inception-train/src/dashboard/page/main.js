@@ -23,6 +23,8 @@ const at = (id) => document.getElementById(id);
 const report = at("report");
 let live = !report;
 let pending = null;
+let timer = null;
+let drawn = { at: -Infinity, took: 0 }; // milliseconds
 
 // What the page shows now.
 function currentView() {
@@ -35,7 +37,12 @@ function currentView() {
 
 function draw() {
   pending = null;
-  const view = currentView();
+  const begun = performance.now();
+  drawAll(currentView());
+  drawn = { at: begun, took: performance.now() - begun };
+}
+
+function drawAll(view) {
   drawCards(at("runs"), view, {
     toggle(key) {
       const shown = choices.hidden.filter((hidden) => hidden !== key);
@@ -59,6 +66,15 @@ function draw() {
 // Many messages make one drawing, and a page that nobody sees makes none.
 function drawSoon() {
   pending ??= requestAnimationFrame(draw);
+}
+
+// News may wait: the processor that draws may be the one that trains. At most a tenth of its time goes into charts.
+function drawLater() {
+  const due = drawn.at + Math.max(1000, 10 * drawn.took);
+  timer ??= setTimeout(() => {
+    timer = null;
+    drawSoon();
+  }, Math.max(0, due - performance.now()));
 }
 
 function say(state, text) {
@@ -95,6 +111,8 @@ function build() {
   at("stop").addEventListener("click", () => at("ask-stop").showModal());
   at("ask-stop").addEventListener("close", askedToStop);
   at("ask-token").addEventListener("close", () => setToken(at("token").value));
+  // Without it there is nothing to show.
+  at("ask-token").addEventListener("cancel", (event) => event.preventDefault());
 }
 
 function changed() {
@@ -129,18 +147,20 @@ function connect() {
         ended = true;
         at("stop").hidden = true;
       }
-      drawSoon();
+      drawLater();
     },
     lost(reason, seconds) {
       if (ended) say("wait", "The process has ended; this page keeps what it has");
       else say("lost", `Connection lost: ${reason}. Trying again in ${seconds} s`);
     },
-    tokenNeeded() {
+    tokenNeeded(text) {
+      say("wait", "Waiting for the token");
+      at("token-answer").textContent = text;
       if (!at("ask-token").open) at("ask-token").showModal();
     },
   });
   // The clock goes on where the log does not.
-  setInterval(drawSoon, 15_000);
+  setInterval(drawLater, 15_000);
 }
 
 build();

@@ -2,6 +2,7 @@
 // about why it failed.
 
 const QUIET = 25_000; // milliseconds; the server sends a sign of life every ten seconds
+const AGAIN = Symbol("with the new token");
 
 let token = takeToken();
 let lastId = "";
@@ -44,6 +45,7 @@ export async function follow(on) {
     let reason = "the server ended it";
     try {
       const outcome = await read(on, () => { failures = 0; });
+      if (outcome === AGAIN) continue;
       if (outcome) reason = outcome;
     } catch (error) {
       reason = error.name === "AbortError" ? "nothing was heard for too long" : "the server does not answer";
@@ -65,8 +67,10 @@ async function read(on, connected) {
     const seen = lastId ? { "last-event-id": lastId } : {};
     const answer = await fetch("events", { headers: { ...headers(), ...seen }, signal: abort.signal });
     if (answer.status === 401) {
+      clearTimeout(timer);
       on.tokenNeeded((await answer.text()).trim());
-      return "the token is missing or wrong";
+      await new Promise((done) => { wake = done; });
+      return AGAIN;
     }
     if (!answer.ok) return (await answer.text()).trim() || `status ${answer.status}`;
     connected();

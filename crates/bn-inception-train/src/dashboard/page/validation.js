@@ -103,7 +103,7 @@ function verdict(run, { file, class: truth, predicted, probability }) {
       `${label(run, predicted)} ${percent(probability, 0)}`,
     ]),
     right ? null : element("p", { className: "faint", textContent: `is: ${label(run, truth)}` }),
-    element("p", { className: "faint", textContent: file }),
+    element("p", { className: "faint", title: file, textContent: file.split("/").at(-1) }),
   ];
 }
 

@@ -1,0 +1,95 @@
+//! What a view makes of a log's lines.
+
+use super::*;
+use crate::run_log::SCHEMA;
+
+fn fold(view: &mut View, event: Event) {
+    let record = Record {
+        schema: SCHEMA,
+        time: 100.0 + view.revision as f64,
+        event,
+    };
+    let end = view.revision + 1;
+    view.fold(record, end);
+}
+
+fn histogram() -> Histogram {
+    Histogram {
+        min: 0.0,
+        max: 1.0,
+        sum: 1.0,
+        sum_squares: 1.0,
+        counts: vec![1],
+    }
+}
+
+#[test]
+fn a_log_that_names_too_much_stays_small() {
+    let mut view = View::default();
+    for step in 1..=20 {
+        let blocks = (0..100).map(|number| BlockTelemetry {
+            block: format!("{step}-{number}"),
+            grad_norm: 1.0,
+            update_ratio: 1.0,
+            weights: histogram(),
+            gamma: Some(histogram()),
+            beta: None,
+        });
+        let telemetry = Telemetry {
+            step,
+            blocks: blocks.collect(),
+            activations: Vec::new(),
+        };
+        fold(&mut view, Event::Telemetry(Box::new(telemetry)));
+    }
+    assert_eq!(view.series.len(), MOST_SERIES);
+    assert_eq!(view.tracks.len(), MOST_TRACKS);
+}
+
+#[test]
+fn pauses_between_processes_take_no_time() {
+    let mut view = View::default();
+    let mut at = |time: f64, event: Event| {
+        let revision = view.revision + 1;
+        let record = Record {
+            schema: SCHEMA,
+            time,
+            event,
+        };
+        view.fold(record, revision);
+        view.standing.seconds
+    };
+    let facts = StepFacts {
+        step: 1,
+        epoch: 1,
+        loss: 1.0,
+        top1: 0.5,
+        top5: None,
+        lr: 0.1,
+        grad_norm: None,
+        images: 8,
+        seconds: 1.0,
+        wait_seconds: 0.0,
+    };
+    at(1000.0, Event::Start(Box::default()));
+    assert_eq!(at(1010.0, Event::Step(facts)), 10.0);
+    let device = "flex".to_owned();
+    assert_eq!(at(5000.0, Event::Resume { step: 1, device }), 10.0);
+    let second = StepFacts { step: 2, ..facts };
+    assert_eq!(at(5003.0, Event::Step(second)), 13.0);
+    // A clock that was set back does not run backwards.
+    let third = StepFacts { step: 3, ..facts };
+    assert_eq!(at(4000.0, Event::Step(third)), 13.0);
+}
+
+#[test]
+fn what_did_not_change_is_not_sent_again() {
+    let mut view = View::default();
+    fold(&mut view, Event::Start(Box::default()));
+    let seen = view.revision;
+    fold(&mut view, Event::Finished { step: 0 });
+    let delta = serde_json::to_value(view.since(seen)).unwrap();
+    assert_eq!(delta["standing"]["status"], "finished");
+    assert_eq!(delta.get("cells"), None);
+    assert!(view.since(view.revision).is_none());
+}
