@@ -1,5 +1,4 @@
-//! What the programs of bn-inception share: flags for weights of other projects, how they end, and where they come
-//! from.
+//! What the programs of bn-inception share: flags that say which weights, how they end, and where they come from.
 
 pub mod training;
 
@@ -8,9 +7,11 @@ use std::process::ExitCode;
 
 use bn_inception::burn::tensor::Device;
 use bn_inception::import::Import;
-use bn_inception::weights::WeightsError;
+use bn_inception::weights::registry::Event;
+use bn_inception::weights::{self, Store, Weights, WeightsError};
 use bn_inception::{ImageClassifier, Preprocess, Preset};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// What a weight file of another project (PyTorch, ONNX, MXNet, Caffe, …) does not say itself.
 #[derive(Args)]
@@ -42,15 +43,25 @@ pub struct ForeignWeights {
 }
 
 impl ForeignWeights {
-    /// Opens `weights`, as the flags say if they were given.
+    /// Finds `weights`, as the flags say if they were given.
     ///
     /// # Errors
     /// [`WeightsError`] naming the file and what is wrong with it.
-    pub fn open(&self, weights: &str, device: &Device) -> Result<ImageClassifier, WeightsError> {
-        match self.import() {
-            Some(import) => ImageClassifier::open_as(weights, &import, device),
-            None => ImageClassifier::open(weights, device),
-        }
+    pub fn find(&self, weights: &str, downloads: &Downloads) -> Result<Weights, WeightsError> {
+        weights::find(weights, self.import().as_ref(), &downloads.store())
+    }
+
+    /// Opens `weights` on `device`, as the flags say if they were given.
+    ///
+    /// # Errors
+    /// [`WeightsError`] naming the file and what is wrong with it.
+    pub fn open(
+        &self,
+        weights: &str,
+        downloads: &Downloads,
+        device: &Device,
+    ) -> Result<ImageClassifier, WeightsError> {
+        ImageClassifier::of(self.find(weights, downloads)?, device)
     }
 
     fn import(&self) -> Option<Import> {
@@ -61,6 +72,42 @@ impl ForeignWeights {
             allow_missing_classifier: self.allow_missing.is_some(),
             fix_gamma: self.fix_gamma,
             ..Import::new(config, preprocess)
+        })
+    }
+}
+
+/// Whether the network may be used.
+#[derive(Args)]
+pub struct Downloads {
+    /// Never download; use what is built in, in the cache, or at the path
+    #[arg(long)]
+    offline: bool,
+}
+
+impl Downloads {
+    /// The user's cache, filled as the flag says, with a progress bar on a terminal.
+    pub fn store(&self) -> Store {
+        let template = "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}";
+        let style = ProgressStyle::with_template(template);
+        let bar = ProgressBar::no_length();
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Store::new().offline(self.offline).on_event(move |event| {
+            let say = |line: String| bar.suspend(|| eprintln!("{line}"));
+            match event {
+                Event::Progress { received, total } => {
+                    if let Some(total) = total {
+                        bar.set_length(*total);
+                    }
+                    bar.set_position(*received);
+                    if Some(*received) == *total {
+                        bar.finish_and_clear();
+                    }
+                }
+                Event::Waiting => say("waiting for another process to download it".to_owned()),
+                Event::Retrying { problem, after } => {
+                    say(format!("{problem}; trying again in {after:.1?}"));
+                }
+            }
         })
     }
 }

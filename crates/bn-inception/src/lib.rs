@@ -7,6 +7,7 @@
 //!   without batch normalisation, for inference as fast as the device can.
 //! - [`import`]: files of other projects, from PyTorch to Caffe.
 //! - [`weights`]: files that carry their configuration, preprocessing and labels.
+//! - [`export`]: files for other programs: ONNX graphs, tensors with the names of PyTorch models.
 //! - [`device`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
 
 pub use burn;
@@ -41,6 +42,7 @@ pub mod crops;
 pub mod decode;
 pub mod device;
 mod ensemble;
+pub mod export;
 mod fold;
 mod folded;
 pub mod import;

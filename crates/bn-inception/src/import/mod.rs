@@ -21,6 +21,7 @@ use crate::preprocess::Preprocess;
 use crate::preset::Preset;
 use crate::state::{self, State, StateError, list};
 use crate::weights::Metadata;
+pub use names::Names;
 use names::{GRAPH, NAMINGS, Naming};
 
 /// What a file of another project does not say about itself.

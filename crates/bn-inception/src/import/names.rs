@@ -229,6 +229,34 @@ const CAFFE_BN: Naming = Naming {
     ..CAFFE_SCALE
 };
 
+/// Whose names the tensors of a written file carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Those of [`state`](crate::state).
+    Own,
+    /// Those of `pretrained-models.pytorch`, for PyTorch's `load_state_dict`.
+    Cadene,
+}
+
+impl Names {
+    fn naming(self) -> &'static Naming {
+        match self {
+            Names::Own => &OWN,
+            Names::Cadene => &CADENE,
+        }
+    }
+
+    /// The name of the tensor that we call `name`, if there is one.
+    pub(crate) fn of(self, plan: Plan, name: &str) -> Option<String> {
+        self.naming().of(plan, name).into_iter().next()
+    }
+
+    /// Whose names they are.
+    pub(crate) fn source(self) -> &'static str {
+        self.naming().source
+    }
+}
+
 /// Every naming known here.
 pub(crate) const NAMINGS: [&Naming; 8] = [
     &OWN,
