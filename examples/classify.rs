@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example classify -- church.jpg
 //! cargo run --release --example classify -- --weights runs/1/model.safetensors --json *.jpg
+//! cargo run --release --example classify -- --weights bn_inception-52deb4733.pth --preset caffe --preprocess cadene cat.png
 //! ```
 
 use std::io::{self, Write as _};
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bn_inception::{DeviceSpec, ImageClassifier, Prediction, decode};
-use bn_inception_examples::{Failure, exit_code};
+use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
 use clap::Parser;
 use serde::Serialize;
 
@@ -22,9 +23,15 @@ struct Arguments {
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
 
-    /// Weight file, or the name of weights that come with the project
+    /// Weight file, or a name that list-weights prints
     #[arg(long, value_name = "PATH|NAME", default_value = "imagenette")]
     weights: String,
+
+    #[command(flatten)]
+    downloads: Downloads,
+
+    #[command(flatten)]
+    foreign: ForeignWeights,
 
     /// How many classes to print for each image
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -57,7 +64,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
-    let classifier = ImageClassifier::open(&arguments.weights, &device.device)?;
+    let classifier =
+        arguments
+            .foreign
+            .open(&arguments.weights, &arguments.downloads, &device.device)?;
     let mut answers = Vec::with_capacity(arguments.images.len());
     let mut refused = false;
     for path in &arguments.images {

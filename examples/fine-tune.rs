@@ -43,11 +43,11 @@ struct Arguments {
     freeze: Option<String>,
 
     /// Learning rate of what is neither frozen nor the new classifier [default: 0.01]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
     lr: Option<f64>,
 
     /// Learning rate of the new classifier [default: ten times the other]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
     head_lr: Option<f64>,
 
     /// Passes over the training images [default: 10]

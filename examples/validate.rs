@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use bn_inception::{Crops, DeviceSpec, Ensemble};
-use bn_inception_examples::{Failure, exit_code};
+use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
 use bn_inception_train::dataset::ImageFolder;
 use bn_inception_train::evaluate::evaluate;
 use bn_inception_train::loader::LoaderOptions;
@@ -22,9 +22,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 #[derive(Parser)]
 #[command(name = "validate", version)]
 struct Arguments {
-    /// Weight file, or the name of weights that come with the project
+    /// Weight file, or a name that list-weights prints
     #[arg(long, value_name = "PATH|NAME", default_value = "imagenette")]
     weights: String,
+
+    #[command(flatten)]
+    downloads: Downloads,
+
+    #[command(flatten)]
+    foreign: ForeignWeights,
 
     /// Several weights, whose probabilities are averaged
     #[arg(
@@ -72,7 +78,13 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         [] => std::slice::from_ref(&arguments.weights),
         several => several,
     };
-    let ensemble = Ensemble::open(weights, &device.device, crops)?;
+    let members = weights.iter();
+    let members = members.map(|name| {
+        arguments
+            .foreign
+            .open(name, &arguments.downloads, &device.device)
+    });
+    let ensemble = Ensemble::new(members.collect::<Result<_, _>>()?, crops)?;
     eprintln!("device: {}", device.name);
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),

@@ -170,23 +170,14 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
     let whole = fs::read(&weights).unwrap();
     let broken = trained.path("broken.safetensors");
     fs::write(&broken, &whole[..whole.len() / 2]).unwrap();
-    with(
-        &broken,
-        "x.jpg",
-        &["broken.safetensors", "not a whole safetensors file"],
-    );
+    let broken_is = |part| with(&broken, "x.jpg", &["broken.safetensors", part]);
+    broken_is("safetensors file: damaged or cut short");
     fs::write(&broken, "<html>404</html>").unwrap();
-    with(
-        &broken,
-        "x.jpg",
-        &["broken.safetensors", "not a whole safetensors file"],
-    );
+    broken_is("not a weight file: it is an HTML page");
     fs::write(&broken, "").unwrap();
-    with(
-        &broken,
-        "x.jpg",
-        &["broken.safetensors", "not a whole safetensors file"],
-    );
+    broken_is("the file is empty");
+    fs::write(&broken, b"\xff\xd8\xff\xe0").unwrap();
+    broken_is("not a weight file: it is a JPEG image");
 
     fail(
         "classify",
@@ -217,6 +208,97 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
     assert!(
         line.contains("text.jpg: not a JPEG or PNG image") && line.lines().count() == 1,
         "{line}"
+    );
+}
+
+fn fixture(name: &str) -> String {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+    let fixtures = crates.join("bn-inception-formats/tests/fixtures");
+    fixtures.join(name).display().to_string()
+}
+
+#[test]
+fn classify_with_files_of_other_projects() {
+    let image = fixture("image.png");
+    let expected = fs::read_to_string(fixture("expected.json")).unwrap();
+    let expected: Value = serde_json::from_str(&expected).unwrap();
+    let expected: Vec<f64> = serde_json::from_value(expected["logits"].clone()).unwrap();
+    for file in ["zip.pth", "folded.onnx", "bn.caffemodel", "mxnet.params"] {
+        let weights = fixture(file);
+        let flags = "--preset caffe --preprocess cadene --width 0.05 --device flex --json --logits";
+        let arguments = flags.split(' ').chain(["--weights", &weights, &image]);
+        let answer = succeed("classify", &arguments.collect::<Vec<_>>());
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let logits: Vec<f64> = serde_json::from_value(answer[0]["logits"].clone()).unwrap();
+        let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let difference: Vec<_> = logits.iter().zip(&expected).map(|(a, b)| a - b).collect();
+        assert!(
+            norm(&difference) < 1e-4 * norm(&expected),
+            "{file}: {logits:?}"
+        );
+    }
+}
+
+#[test]
+fn classify_refuses_the_wrong_file_in_one_line() {
+    let weights = fixture("zip.pth");
+    let refuse = |flags: &str, weights: &str, parts: &[&str]| {
+        let arguments = flags
+            .split(' ')
+            .chain(["--device", "flex", "--weights", weights, "x.png"]);
+        fail("classify", &arguments.collect::<Vec<_>>(), parts);
+    };
+    refuse(
+        "--top 1",
+        &weights,
+        &[
+            "zip.pth: PyTorch file (zip) without configuration",
+            "--preset",
+        ],
+    );
+    let narrow = "--preprocess cadene --width 0.05 --preset";
+    refuse(
+        &format!("{narrow} onnx"),
+        &weights,
+        &["zip.pth", "unused conv1_7x7_s2.bias", "fits preset caffe"],
+    );
+    refuse(
+        &format!("{narrow} caffe --classes 1001"),
+        &weights,
+        &["5 classes, expected 1001"],
+    );
+    refuse(
+        "--preset caffe --preprocess cadene",
+        &weights,
+        &[
+            "zip.pth",
+            "conv1_7x7_s2.weight [8, 3, 7, 7] instead of [64, 3, 7, 7]",
+        ],
+    );
+    refuse(
+        &format!("{narrow} caffe"),
+        "imagenette",
+        &["imagenette", "leave out `--preset`"],
+    );
+    refuse(
+        "--preset resnet --preprocess cadene",
+        &weights,
+        &["--preset", "unknown preset `resnet`"],
+    );
+    refuse(
+        "--preset caffe --preprocess bgr",
+        &weights,
+        &["--preprocess", "unknown preprocessing `bgr`"],
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.pth").display().to_string();
+    let whole = fs::read(&weights).unwrap();
+    fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    refuse(
+        &format!("{narrow} caffe"),
+        &cut,
+        &["cut.pth: PyTorch file (zip): damaged or cut short"],
     );
 }
 

@@ -1,24 +1,21 @@
-//! The weights that come with bn-inception, by name. Each has a model card beside it.
+//! The weights of BN-Inception that can be asked for by name: what they are, where they are, and how to get them whole.
+//!
+//! - [`entries`] and [`named`]: the registry, `registry.toml`, typed. Each entry has a model card beside it.
+//! - [`Store`]: the bytes behind an entry: built in, in the cache, or downloaded into it. Nothing gets its final name
+//!   before its checksum was verified, and a file put there by hand is verified as well.
+//!
+//! This crate knows neither Burn nor the network; `bn_inception::weights` makes models of the bytes.
 
-/// Weights built into this crate.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry {
-    /// The name to ask for them by.
-    pub name: &'static str,
-    /// One line about them.
-    pub about: &'static str,
-    /// A safetensors file.
-    pub bytes: &'static [u8],
-}
+pub use checksum::Checksum;
+pub use error::{FetchError, FetchProblem, Mismatch};
+pub use registry::{
+    Accuracy, Color, Entry, Format, Interpolation, KnownLabels, Labels, Preprocessing, Range,
+    Resize, entries, named,
+};
+pub use store::{Event, HOME_VARIABLE, LARGEST_FILE, Place, Store};
 
-/// Every entry.
-pub const ENTRIES: &[Entry] = &[Entry {
-    name: "imagenette",
-    about: "ten ImageNet classes, BN-Inception at half width, 128 pixels",
-    bytes: include_bytes!("../imagenette.safetensors"),
-}];
-
-/// The entry called `name`.
-pub fn named(name: &str) -> Option<&'static Entry> {
-    ENTRIES.iter().find(|entry| entry.name == name)
-}
+mod checksum;
+mod download;
+mod error;
+mod registry;
+mod store;

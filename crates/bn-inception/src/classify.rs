@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::decode::{self, DecodeError};
 use crate::folded::{EngineOptions, FoldedModel};
+use crate::import::Import;
 use crate::preprocess::PreprocessError;
-use crate::weights::{self, Metadata, WeightsError};
+use crate::weights::{self, Metadata, Weights, WeightsError};
 
 /// One class a network holds an image to belong to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -185,12 +186,41 @@ pub struct ImageClassifier {
 }
 
 impl ImageClassifier {
-    /// Opens the built-in weights called `weights`, or the file at that path, on `device`.
+    /// Opens the weights called `weights`, downloaded if need be, or the file at that path, on `device`.
     ///
     /// # Errors
     /// [`WeightsError`] naming the file and what is wrong with it.
     pub fn open(weights: &str, device: &Device) -> Result<Self, WeightsError> {
         let (model, metadata) = weights::open_folded(weights, device, &EngineOptions::default())?;
+        Ok(Self::new(model, metadata, device))
+    }
+
+    /// Opens a file of another project, whose network and pixels `import` describes, on `device`.
+    ///
+    /// ```no_run
+    /// use bn_inception::import::Import;
+    /// use bn_inception::{ImageClassifier, Preprocess, Preset, burn::tensor::Device};
+    ///
+    /// let import = Import::new(Preset::Caffe.config(), Preprocess::cadene());
+    /// let classifier =
+    ///     ImageClassifier::open_as("bn_inception-52deb4733.pth", &import, &Device::flex())?;
+    /// # Ok::<(), bn_inception::weights::WeightsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WeightsError`] naming the file and what is wrong with it.
+    pub fn open_as(weights: &str, import: &Import, device: &Device) -> Result<Self, WeightsError> {
+        let options = EngineOptions::default();
+        let (model, metadata) = weights::open_folded_as(weights, import, device, &options)?;
+        Ok(Self::new(model, metadata, device))
+    }
+
+    /// A classifier with weights that were found, on `device`.
+    ///
+    /// # Errors
+    /// [`WeightsError`] if the tensors are not those of the configuration.
+    pub fn of(weights: Weights, device: &Device) -> Result<Self, WeightsError> {
+        let (model, metadata) = weights.folded(device, &EngineOptions::default())?;
         Ok(Self::new(model, metadata, device))
     }
 

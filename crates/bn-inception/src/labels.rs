@@ -20,6 +20,19 @@ pub fn of_folder(folder: &str) -> &str {
     found.next().map_or(folder, |(_, name)| name)
 }
 
+/// Names for the logits of a file that has none: ImageNet's for 1000 classes and, behind a background class, for
+/// 1001; `class 0`, `class 1`, … for any other number.
+pub fn of_classes(classes: usize) -> Vec<String> {
+    let names = imagenet().iter().map(|(_, name)| (*name).to_owned());
+    match classes {
+        1000 => names.collect(),
+        1001 => std::iter::once("background".to_owned())
+            .chain(names)
+            .collect(),
+        _ => (0..classes).map(|class| format!("class {class}")).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,9 @@
 //! - [`Preset`] and [`BnInceptionConfig`]: the published networks, and every choice in which they differ.
 //! - [`Model`]: the network, a Burn module for training and inference on any device; [`FoldedModel`]: the same
 //!   without batch normalisation, for inference as fast as the device can.
+//! - [`import`]: files of other projects, from PyTorch to Caffe.
 //! - [`weights`]: files that carry their configuration, preprocessing and labels.
+//! - [`export`]: files for other programs: ONNX graphs, tensors with the names of PyTorch models.
 //! - [`device`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
 
 pub use burn;
@@ -40,8 +42,10 @@ pub mod crops;
 pub mod decode;
 pub mod device;
 mod ensemble;
+pub mod export;
 mod fold;
 mod folded;
+pub mod import;
 mod inception;
 pub mod labels;
 mod model;

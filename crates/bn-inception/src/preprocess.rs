@@ -4,6 +4,8 @@
 //! photograph prepared another way loses accuracy without any error. They are therefore one value,
 //! [`Preprocess`], which is stored beside the weights and read back with them.
 
+use std::str::FromStr;
+
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{Filter, FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
@@ -110,13 +112,44 @@ pub enum PreprocessError {
     Resize(String),
 }
 
+/// Preprocessings by name; see the functions of the same names.
+const NAMED: [(&str, fn() -> Preprocess); 6] = [
+    ("cadene", Preprocess::cadene),
+    ("caffe", Preprocess::onnx),
+    ("onnx", Preprocess::onnx),
+    ("mxnet", Preprocess::mxnet),
+    ("tf_slim", Preprocess::tf_slim),
+    ("imagenet", || Preprocess::imagenet(224)),
+];
+
+/// No preprocessing has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown preprocessing `{0}`, expected one of: cadene, caffe, onnx, mxnet, tf_slim, imagenet"
+)]
+pub struct UnknownPreprocess(
+    /// The name given.
+    pub String,
+);
+
+impl FromStr for Preprocess {
+    type Err = UnknownPreprocess;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPreprocess> {
+        let found = NAMED.iter().find(|(known, _)| *known == name);
+        found
+            .map(|(_, make)| make())
+            .ok_or_else(|| UnknownPreprocess(name.to_owned()))
+    }
+}
+
 impl Preprocess {
     /// Cadene's `pretrained-models.pytorch` (`bninception`): BGR, 0–255, mean 104/117/128, 224 of 256.
     pub fn cadene() -> Self {
         Self::bytes(ColorOrder::Bgr, [104.0, 117.0, 128.0])
     }
 
-    /// The ONNX model zoo's `inception_v2`: BGR, 0–255, mean 104/117/123, 224 of 256.
+    /// The ONNX model zoo's `inception_v2` and most of Caffe: BGR, 0–255, mean 104/117/123, 224 of 256.
     pub fn onnx() -> Self {
         Self::bytes(ColorOrder::Bgr, [104.0, 117.0, 123.0])
     }

@@ -123,7 +123,7 @@ pub enum StateError {
 /// At most this many names are spelled out in a message.
 const LISTED_NAMES: usize = 4;
 
-fn list(label: &str, names: &[String]) -> String {
+pub(crate) fn list(label: &str, names: &[String]) -> String {
     let mut text = String::new();
     if !names.is_empty() {
         let shown = names.iter().take(LISTED_NAMES).cloned().collect::<Vec<_>>();

@@ -35,9 +35,8 @@ pub struct Stem {
 impl Stem {
     pub(crate) fn init(config: &BnInceptionConfig, device: &Device) -> (Self, usize) {
         let unit = |plan: UnitPlan| plan.init(config, device);
-        // GoogLeNet's values: five channels, α 1e-4, β 0.75.
-        let lrn = (config.normalization == Normalization::LocalResponse)
-            .then(|| LocalResponseNormConfig::new(5).init());
+        let lrn =
+            (config.normalization == Normalization::LocalResponse).then(|| local_response().init());
         let pooling = config.stem_pooling;
         match config.plan.stem() {
             StemPlan::Small(channels) => {
@@ -124,6 +123,11 @@ impl Stem {
             extent.size = extent.size.map(pooled);
         }
     }
+}
+
+/// GoogLeNet's values: five channels, α 1e-4, β 0.75.
+pub(crate) fn local_response() -> LocalResponseNormConfig {
+    LocalResponseNormConfig::new(5)
 }
 
 fn first_convolution(kind: StemKind, channels: usize) -> (Option<UnitPlan>, UnitPlan) {

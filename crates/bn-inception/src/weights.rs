@@ -1,25 +1,31 @@
-//! Weight files: safetensors with everything inside that is needed to use them.
+//! Weight files: safetensors with everything inside that is needed to use them, and files of other projects.
 //!
 //! The tensors carry the names of [`state`]. One metadata entry, `bn_inception`, holds [`Metadata`]
 //! as JSON: configuration, preprocessing, class labels and facts about the training.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, TensorData};
-use half::f16;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use bn_inception_formats::{self as formats, Archive, Format, ReadError};
+pub use bn_inception_weights as registry;
+use bn_inception_weights::FetchError;
+pub use bn_inception_weights::Store;
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::config::{BnInceptionConfig, ConfigError};
+use crate::export::{self, ExportError};
 use crate::folded::{EngineOptions, FoldError, FoldedModel};
+use crate::import::{self, Import, ImportError, Names};
 use crate::model::Model;
 use crate::preprocess::{Preprocess, PreprocessError};
-use crate::state::{self, State, StateError, TensorRole};
+use crate::preset::UnknownPreset;
+use crate::state::{self, State, StateError};
+
+mod named;
 
 /// Key of the metadata entry. One entry and not several, because safetensors writes them in random order.
-const METADATA_KEY: &str = "bn_inception";
+pub(crate) const METADATA_KEY: &str = "bn_inception";
 
 /// Version of [`Metadata`]'s layout.
 const SCHEMA: u32 = 1;
@@ -62,7 +68,7 @@ pub struct WeightsError {
 }
 
 impl WeightsError {
-    /// The file, or the name of the built-in weights.
+    /// The file, or the name of the weights.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -70,6 +76,11 @@ impl WeightsError {
     /// What is wrong with it.
     pub fn problem(&self) -> &WeightsProblem {
         &self.problem
+    }
+
+    /// What is wrong with it, by value.
+    pub fn into_problem(self) -> WeightsProblem {
+        self.problem
     }
 }
 
@@ -79,12 +90,34 @@ pub enum WeightsProblem {
     /// It cannot be read or written.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// It is not safetensors, or is cut short.
-    #[error("not a whole safetensors file: {0}")]
-    Format(#[from] SafeTensorError),
-    /// It is safetensors, but was not written by this project.
-    #[error("no `{METADATA_KEY}` entry in the metadata: not weights written by this project")]
-    NoMetadata,
+    /// It is of no known format, cut short or damaged.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    /// The tensors cannot be written.
+    #[error("{0}")]
+    Export(#[from] ExportError),
+    /// The file behind the name cannot be had.
+    #[error("{0}")]
+    Fetch(#[from] FetchError),
+    /// The registry names a network that does not exist.
+    #[error("{0}")]
+    Preset(#[from] UnknownPreset),
+    /// It was not written by this project, and the caller did not say what is in it.
+    #[error(
+        "{format} without configuration: say which network and pixels it is for (`--preset` and `--preprocess`)"
+    )]
+    NoConfiguration {
+        /// The file's format.
+        format: Format,
+    },
+    /// It was written by this project, and the caller says what is in it nevertheless.
+    #[error(
+        "says itself which network and pixels it is for: leave out `--preset` and `--preprocess`"
+    )]
+    HasConfiguration,
+    /// Its tensors are not those of the network that the caller named.
+    #[error("{0}")]
+    Import(#[from] ImportError),
     /// The metadata cannot be understood.
     #[error("metadata entry `{METADATA_KEY}`: {0}")]
     Metadata(#[from] serde_json::Error),
@@ -108,10 +141,10 @@ pub enum WeightsProblem {
         /// The smallest side that the network takes.
         smallest: usize,
     },
-    /// The file does not exist, and no built-in weights have this name.
-    #[error("no such file, and no built-in weights of that name ({known})")]
+    /// The file does not exist, and no weights have this name.
+    #[error("no such file, and no weights of that name ({known})")]
     NotFound {
-        /// Names of the built-in weights.
+        /// The names there are.
         known: String,
     },
     /// Labels and classes differ in number.
@@ -121,14 +154,6 @@ pub enum WeightsProblem {
         labels: usize,
         /// Number of classes.
         classes: usize,
-    },
-    /// A tensor is neither `F32` nor `F16`.
-    #[error("tensor `{name}` holds {found:?}, expected F32 or F16")]
-    Dtype {
-        /// Name of the tensor.
-        name: String,
-        /// Its element type.
-        found: Dtype,
     },
     /// The tensors are not those of the configuration.
     #[error("{0}")]
@@ -149,10 +174,73 @@ pub fn save(
     precision: Precision,
 ) -> Result<(), WeightsError> {
     let write = || -> Result<(), WeightsProblem> {
-        atomic::write(path, &to_bytes(model, metadata, precision)?)?;
-        Ok(())
+        check_labels(metadata)?;
+        let state = state::state(model);
+        let bytes = export::safetensors(&state, metadata, precision, Names::Own)?;
+        Ok(atomic::write(path, &bytes)?)
     };
     write().map_err(|problem| at(path, problem))
+}
+
+/// The tensors of a network and all that is known about them, before they are on a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// The tensors by name.
+    pub state: State,
+    /// The network they belong to, its images and its classes.
+    pub metadata: Metadata,
+    path: PathBuf,
+}
+
+impl Weights {
+    /// The network, for training and inference.
+    ///
+    /// # Errors
+    /// [`WeightsError`] if the tensors are not those of the configuration.
+    pub fn model(self, device: &Device) -> Result<(Model, Metadata), WeightsError> {
+        let model = state::load_state(self.metadata.config.blank(device), self.state);
+        Ok((
+            model.map_err(|error| at(&self.path, error.into()))?,
+            self.metadata,
+        ))
+    }
+
+    /// The network folded for inference. No unfolded model is made on the way: it takes less time and memory than
+    /// [`Model::fold`].
+    ///
+    /// # Errors
+    /// [`WeightsError`] if the tensors are not those of the configuration, or something is wrong with the options.
+    pub fn folded(
+        self,
+        device: &Device,
+        options: &EngineOptions,
+    ) -> Result<(FoldedModel, Metadata), WeightsError> {
+        let model = FoldedModel::new(&self.metadata.config, self.state, device, options);
+        Ok((
+            model.map_err(|error| at(&self.path, error.into()))?,
+            self.metadata,
+        ))
+    }
+}
+
+/// The weights that the [`registry`] calls `name`, taken from `store` and downloaded into it if need be, or else the
+/// file at the path `name`: of this project, or, where `import` says what is in it, of another one (PyTorch, ONNX,
+/// MXNet, Caffe, safetensors or burnpack, told by its content).
+///
+/// # Errors
+/// [`WeightsError`] naming the file and what is wrong with it.
+pub fn find(name: &str, import: Option<&Import>, store: &Store) -> Result<Weights, WeightsError> {
+    let path = Path::new(name);
+    let parts = match registry::named(name) {
+        Some(entry) => named::read(entry, import, store),
+        None if !path.exists() => {
+            let known = registry::entries().iter().map(|entry| entry.name.as_str());
+            let known = known.collect::<Vec<_>>().join(", ");
+            Err(WeightsProblem::NotFound { known })
+        }
+        None => read_file(path, import),
+    };
+    weights(path, parts)
 }
 
 /// Reads a model and its metadata from a file written by [`save`].
@@ -160,26 +248,30 @@ pub fn save(
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
 pub fn load(path: &Path, device: &Device) -> Result<(Model, Metadata), WeightsError> {
-    let (state, metadata) = read_file(path)?;
-    let model = state::load_state(metadata.config.blank(device), state);
-    Ok((model.map_err(|error| at(path, error.into()))?, metadata))
+    weights(path, read_file(path, None))?.model(device)
 }
 
-/// Reads the weights called `name` that come with this project, or else the file at the path `name`.
+/// The weights called `name`, or the file of this project at that path, as [`find`] finds them.
 ///
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
 pub fn open(name: &str, device: &Device) -> Result<(Model, Metadata), WeightsError> {
-    let (state, metadata) = read(name)?;
-    let model = state::load_state(metadata.config.blank(device), state);
-    Ok((
-        model.map_err(|error| at(Path::new(name), error.into()))?,
-        metadata,
-    ))
+    find(name, None, &Store::new())?.model(device)
 }
 
-/// [`open`], folded for inference. No unfolded model is made on the way: it takes less time and memory than
-/// [`Model::fold`] of an opened one.
+/// A file of another project, as [`find`] finds it.
+///
+/// # Errors
+/// [`WeightsError`] naming the file and what is wrong with it.
+pub fn open_as(
+    name: &str,
+    import: &Import,
+    device: &Device,
+) -> Result<(Model, Metadata), WeightsError> {
+    find(name, Some(import), &Store::new())?.model(device)
+}
+
+/// [`open`], folded for inference.
 ///
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it, or with the engine's options.
@@ -188,30 +280,36 @@ pub fn open_folded(
     device: &Device,
     options: &EngineOptions,
 ) -> Result<(FoldedModel, Metadata), WeightsError> {
-    let (state, metadata) = read(name)?;
-    let model = FoldedModel::new(&metadata.config, state, device, options);
-    Ok((
-        model.map_err(|error| at(Path::new(name), error.into()))?,
+    find(name, None, &Store::new())?.folded(device, options)
+}
+
+/// [`open_as`], folded for inference.
+///
+/// # Errors
+/// [`WeightsError`] naming the file and what is wrong with it, or with the engine's options.
+pub fn open_folded_as(
+    name: &str,
+    import: &Import,
+    device: &Device,
+    options: &EngineOptions,
+) -> Result<(FoldedModel, Metadata), WeightsError> {
+    find(name, Some(import), &Store::new())?.folded(device, options)
+}
+
+fn read_file(path: &Path, import: Option<&Import>) -> Result<(State, Metadata), WeightsProblem> {
+    parse(&std::fs::read(path)?, import)
+}
+
+fn weights(
+    path: &Path,
+    parts: Result<(State, Metadata), WeightsProblem>,
+) -> Result<Weights, WeightsError> {
+    let (state, metadata) = parts.map_err(|problem| at(path, problem))?;
+    Ok(Weights {
+        state,
         metadata,
-    ))
-}
-
-fn read(name: &str) -> Result<(State, Metadata), WeightsError> {
-    let path = Path::new(name);
-    match bn_inception_weights::named(name) {
-        Some(entry) => parse(entry.bytes).map_err(|problem| at(path, problem)),
-        None if !path.exists() => {
-            let known = bn_inception_weights::ENTRIES.iter().map(|entry| entry.name);
-            let known = known.collect::<Vec<_>>().join(", ");
-            Err(at(path, WeightsProblem::NotFound { known }))
-        }
-        None => read_file(path),
-    }
-}
-
-fn read_file(path: &Path) -> Result<(State, Metadata), WeightsError> {
-    let bytes = std::fs::read(path).map_err(|error| at(path, error.into()))?;
-    parse(&bytes).map_err(|problem| at(path, problem))
+        path: path.to_owned(),
+    })
 }
 
 fn at(path: &Path, problem: WeightsProblem) -> WeightsError {
@@ -219,65 +317,59 @@ fn at(path: &Path, problem: WeightsProblem) -> WeightsError {
     WeightsError { path, problem }
 }
 
-fn to_bytes(
-    model: &Model,
-    metadata: &Metadata,
-    precision: Precision,
-) -> Result<Vec<u8>, WeightsProblem> {
-    check_labels(metadata)?;
+/// The content of the metadata entry.
+pub(crate) fn header(metadata: &Metadata) -> serde_json::Result<String> {
     let header = Header {
         schema: SCHEMA,
         metadata: metadata.clone(),
     };
-    let entries = HashMap::from([(METADATA_KEY.to_owned(), serde_json::to_string(&header)?)]);
-    let mut tensors = Vec::new();
-    for (name, data) in state::state(model) {
-        let halved = precision == Precision::Half && TensorRole::of(&name) == TensorRole::Weight;
-        let shape = data.shape().to_vec();
-        let values = data.iter::<f32>();
-        let (dtype, bytes) = match halved {
-            true => (
-                Dtype::F16,
-                values
-                    .flat_map(|v| f16::from_f32(v).to_le_bytes())
-                    .collect(),
-            ),
-            false => (
-                Dtype::F32,
-                values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>(),
-            ),
-        };
-        tensors.push((name, dtype, shape, bytes));
-    }
-    let mut views = Vec::with_capacity(tensors.len());
-    for (name, dtype, shape, bytes) in &tensors {
-        views.push((name, TensorView::new(*dtype, shape.clone(), bytes)?));
-    }
-    Ok(safetensors::serialize(views, Some(entries))?)
+    serde_json::to_string(&header)
 }
 
-fn parse(bytes: &[u8]) -> Result<(State, Metadata), WeightsProblem> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let entries = header.metadata().as_ref();
-    let json = entries.and_then(|entries| entries.get(METADATA_KEY));
-    let Header { schema, metadata } =
-        serde_json::from_str(json.ok_or(WeightsProblem::NoMetadata)?)?;
+fn parse(bytes: &[u8], import: Option<&Import>) -> Result<(State, Metadata), WeightsProblem> {
+    let archive = formats::read(bytes)?;
+    let format = archive.format;
+    match (archive.metadata.get(METADATA_KEY).cloned(), import) {
+        (Some(json), None) => own(archive, &json),
+        (Some(_), Some(_)) => Err(WeightsProblem::HasConfiguration),
+        (None, Some(import)) => {
+            check_preprocess(&import.preprocess, &import.config)?;
+            Ok(import::state(archive, import, &Device::default())?)
+        }
+        (None, None) => Err(WeightsProblem::NoConfiguration { format }),
+    }
+}
+
+/// A file with [`Metadata`].
+fn own(archive: Archive, json: &str) -> Result<(State, Metadata), WeightsProblem> {
+    let Header { schema, metadata } = serde_json::from_str(json)?;
     if schema != SCHEMA {
         return Err(WeightsProblem::Schema { found: schema });
     }
     metadata.config.validate()?;
-    metadata.preprocess.check()?;
-    let (size, smallest) = (metadata.preprocess.size, metadata.config.smallest_input());
-    if (size as usize) < smallest {
-        return Err(WeightsProblem::TooSmall { size, smallest });
-    }
+    check_preprocess(&metadata.preprocess, &metadata.config)?;
     check_labels(&metadata)?;
-    let file = SafeTensors::deserialize(bytes)?;
-    let mut state = State::new();
-    for (name, view) in file.iter() {
-        state.insert(name.to_owned(), tensor(name, &view)?);
+    if !archive.tensors.contains_key("stem.conv1.weight") {
+        // Written with the names of another project.
+        let import = Import::new(metadata.config.clone(), metadata.preprocess.clone());
+        let (state, _) = import::state(archive, &import, &Device::default())?;
+        return Ok((state, metadata));
     }
-    Ok((state, metadata))
+    let tensors = archive.tensors.into_iter();
+    let state = tensors.map(|(name, array)| (name, import::data(array)));
+    Ok((state.collect(), metadata))
+}
+
+fn check_preprocess(
+    preprocess: &Preprocess,
+    config: &BnInceptionConfig,
+) -> Result<(), WeightsProblem> {
+    preprocess.check()?;
+    let (size, smallest) = (preprocess.size, config.smallest_input());
+    match size as usize >= smallest {
+        true => Ok(()),
+        false => Err(WeightsProblem::TooSmall { size, smallest }),
+    }
 }
 
 fn check_labels(metadata: &Metadata) -> Result<(), WeightsProblem> {
@@ -286,25 +378,4 @@ fn check_labels(metadata: &Metadata) -> Result<(), WeightsProblem> {
         true => Ok(()),
         false => Err(WeightsProblem::Labels { labels, classes }),
     }
-}
-
-fn tensor(name: &str, view: &TensorView<'_>) -> Result<TensorData, WeightsProblem> {
-    let bytes = view.data();
-    let values: Vec<f32> = match view.dtype() {
-        Dtype::F32 => {
-            let words = bytes.as_chunks::<4>().0.iter();
-            words.map(|word| f32::from_le_bytes(*word)).collect()
-        }
-        Dtype::F16 => {
-            let words = bytes.as_chunks::<2>().0.iter();
-            words
-                .map(|word| f16::from_le_bytes(*word).to_f32())
-                .collect()
-        }
-        found => {
-            let name = name.to_owned();
-            return Err(WeightsProblem::Dtype { name, found });
-        }
-    };
-    Ok(TensorData::new(values, view.shape().to_vec()))
 }

@@ -1,0 +1,322 @@
+//! PyTorch files: what `torch.save` writes.
+//!
+//! Since 1.6 a zip archive `NAME/data.pkl`, `NAME/data/KEY` …, uncompressed; before that a sequence of pickles
+//! (magic number, version, system, object, storage keys) followed by the storages. Source: `torch/serialization.py`.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+
+use zip::ZipArchive;
+
+use crate::array::{Array, Budget, elements};
+use crate::cursor::Cursor;
+use crate::error::{Problem, shown};
+use crate::limits::{MAX_INFLATION, MAX_MEMBERS, MAX_NAME, MAX_NESTING, MAX_RANK};
+use crate::pickle::{Id, Object, Pickle, View};
+use crate::{Archive, Format};
+
+/// Keys under which checkpoints keep the state dict, in the order in which they are preferred.
+const NESTED: [&str; 6] = [
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+];
+
+/// First pickle of a legacy file, as bytes of a little-endian integer.
+const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+
+/// The version that follows it.
+const LEGACY_VERSION: i64 = 1001;
+
+/// Reads a zip archive. Members are looked up by name and never written anywhere, so their paths do not matter.
+pub(crate) fn read_zip(bytes: &[u8]) -> Result<Archive, Problem> {
+    let mut archive = ZipArchive::new(io::Cursor::new(bytes)).map_err(|error| {
+        Problem::malformed(format!(
+            "damaged or cut short: {}",
+            shown(&error.to_string())
+        ))
+    })?;
+    Problem::limit("number of members", archive.len(), MAX_MEMBERS)?;
+    let names = archive.file_names().flatten();
+    let mut prefixes = names.filter_map(|name| {
+        let prefix = name.strip_suffix("data.pkl")?;
+        prefix.ends_with('/').then(|| prefix.to_owned())
+    });
+    let foreign = || Problem::malformed("a zip archive without `data.pkl`: not made by torch.save");
+    let prefix = prefixes.next().ok_or_else(foreign)?;
+    drop(prefixes);
+    let mut inflated = Inflated {
+        left: bytes.len().saturating_mul(MAX_INFLATION),
+    };
+    if let Some(order) = inflated.member(&mut archive, &format!("{prefix}byteorder"))?
+        && order != b"little"
+    {
+        return Err(Problem::malformed("written on a big-endian machine"));
+    }
+    let pickle = inflated
+        .member(&mut archive, &format!("{prefix}data.pkl"))?
+        .unwrap_or_default();
+    let pickle = Pickle::run(&mut Cursor::new(&pickle))?;
+    let mut tensors = Tensors::new(&pickle, bytes.len())?;
+    for key in tensors.keys() {
+        let storage = inflated.member(&mut archive, &format!("{prefix}data/{key}"))?;
+        let missing =
+            || Problem::malformed(format!("the archive has no storage `{}`", shown(&key)));
+        tensors.fill(&key, &storage.ok_or_else(missing)?)?;
+    }
+    Ok(Archive::of_tensors(Format::PyTorchZip, tensors.filled))
+}
+
+/// Keeps count of what the archive's members become.
+struct Inflated {
+    left: usize,
+}
+
+impl Inflated {
+    fn member(
+        &mut self,
+        archive: &mut ZipArchive<io::Cursor<&[u8]>>,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>, Problem> {
+        let Some(index) = archive.index_for_name(name) else {
+            return Ok(None);
+        };
+        let broken = |reason: String| {
+            Problem::malformed(format!("member `{}`: {}", shown(name), shown(&reason)))
+        };
+        let member = archive
+            .by_index(index)
+            .map_err(|error| broken(error.to_string()))?;
+        // The size in the directory may lie; what is read is what counts.
+        let mut bytes = Vec::new();
+        let mut limited = member.take(self.left as u64 + 1);
+        limited
+            .read_to_end(&mut bytes)
+            .map_err(|error| broken(error.to_string()))?;
+        match self.left.checked_sub(bytes.len()) {
+            Some(left) => self.left = left,
+            None => {
+                return Err(broken(format!(
+                    "the archive unpacks to more than {MAX_INFLATION} times its size"
+                )));
+            }
+        }
+        Ok(Some(bytes))
+    }
+}
+
+/// Reads the sequence of pickles.
+pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
+    let mut cursor = Cursor::new(bytes);
+    // The magic number is longer than the machine's integers, so it is compared as bytes.
+    let found = bytes
+        .windows(LEGACY_MAGIC.len())
+        .take(8)
+        .any(|window| window == LEGACY_MAGIC);
+    Pickle::run(&mut cursor)?;
+    if !found {
+        return Err(Problem::malformed(
+            "a pickle that was not written by torch.save",
+        ));
+    }
+    let version = Pickle::run(&mut cursor)?;
+    match version.get(version.root) {
+        Object::Integer(LEGACY_VERSION) => {}
+        other => {
+            return Err(Problem::malformed(format!(
+                "version {other:?}, expected {LEGACY_VERSION}"
+            )));
+        }
+    }
+    Pickle::run(&mut cursor)?;
+    let pickle = Pickle::run(&mut cursor)?;
+    let keys = Pickle::run(&mut cursor)?;
+    let mut tensors = Tensors::new(&pickle, bytes.len())?;
+    let Object::Sequence(list) = keys.get(keys.root) else {
+        return Err(Problem::malformed("the list of storages is no list"));
+    };
+    for key in list {
+        let Object::Text(key) = keys.get(*key) else {
+            return Err(Problem::malformed("a storage's key is no text"));
+        };
+        let length = cursor.u64("the length of a storage")?;
+        let size = tensors.element_size(key);
+        let data = cursor.take("a storage", length.saturating_mul(size as u64))?;
+        tensors.fill(key, data)?;
+    }
+    tensors.finish()?;
+    Ok(Archive::of_tensors(Format::PyTorchLegacy, tensors.filled))
+}
+
+/// The tensors of a state dict, and those that have got their values.
+struct Tensors<'p> {
+    /// By storage key: names and views.
+    waiting: BTreeMap<&'p str, Vec<(&'p str, &'p View<'p>)>>,
+    filled: BTreeMap<String, Array>,
+}
+
+impl<'p> Tensors<'p> {
+    fn new(pickle: &'p Pickle<'p>, file: usize) -> Result<Self, Problem> {
+        let dict = state_dict(pickle, pickle.root, 0)
+            .ok_or_else(|| Problem::malformed("no state dict: no dictionary with tensors in it"))?;
+        let mut waiting: BTreeMap<_, Vec<(_, &View<'_>)>> = BTreeMap::new();
+        let mut budget = Budget::new(file);
+        for (key, value) in entries(pickle, dict) {
+            let Object::Tensor(view) = pickle.get(value) else {
+                let reason = format!("`{}` in the state dict is no tensor", shown(key));
+                return Err(Problem::malformed(reason));
+            };
+            Problem::limit("length of a name", key.len(), MAX_NAME)?;
+            budget.admit(key, &view.shape)?;
+            check(key, view)?;
+            waiting
+                .entry(view.storage.key)
+                .or_default()
+                .push((key, &**view));
+        }
+        let filled = BTreeMap::new();
+        Ok(Self { waiting, filled })
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.waiting.keys().map(|key| (*key).to_owned()).collect()
+    }
+
+    /// Bytes of an element of the storage called `key`.
+    fn element_size(&self, key: &str) -> usize {
+        let views = self.waiting.get(key).and_then(|views| views.first());
+        views.map_or(1, |(_, view)| view.storage.element.size())
+    }
+
+    /// Gives all tensors in the storage called `key` their values.
+    fn fill(&mut self, key: &str, storage: &[u8]) -> Result<(), Problem> {
+        for (name, view) in self.waiting.remove(key).unwrap_or_default() {
+            let size = view.storage.element.size();
+            let start = view.storage.start.saturating_mul(size);
+            let end = start.saturating_add(view.storage.length.saturating_mul(size));
+            let part = storage.get(start..end).ok_or_else(|| {
+                let (needed, found) = (end, storage.len());
+                Problem::tensor(
+                    name,
+                    format!("its storage has {found} bytes, {needed} are needed"),
+                )
+            })?;
+            let array = Array::new(view.shape.clone(), values(view, part));
+            if self.filled.insert(name.to_owned(), array).is_some() {
+                return Err(Problem::tensor(name, "occurs twice"));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), Problem> {
+        match self.waiting.first_key_value() {
+            None => Ok(()),
+            Some((key, _)) => {
+                let reason = format!("the file has no storage `{}`", shown(key));
+                Err(Problem::malformed(reason))
+            }
+        }
+    }
+}
+
+/// The dictionary that holds the tensors: `id` itself, or one nested in it.
+fn state_dict<'p>(pickle: &'p Pickle<'p>, id: Id, depth: usize) -> Option<Id> {
+    let mut items = entries(pickle, id);
+    if items.any(|(_, value)| matches!(pickle.get(value), Object::Tensor(_))) {
+        return Some(id);
+    }
+    if depth >= MAX_NESTING {
+        return None;
+    }
+    NESTED.iter().find_map(|name| {
+        let (_, value) = entries(pickle, id).find(|(key, _)| key == name)?;
+        state_dict(pickle, value, depth + 1)
+    })
+}
+
+/// Entries of the dictionary `id` whose keys are text; none if it is no dictionary.
+fn entries<'p>(pickle: &'p Pickle<'p>, id: Id) -> impl Iterator<Item = (&'p str, Id)> {
+    let pairs = match pickle.get(id) {
+        Object::Dict(pairs) => pairs.as_slice(),
+        _ => &[],
+    };
+    pairs
+        .iter()
+        .filter_map(|(key, value)| match pickle.get(*key) {
+            Object::Text(key) => Some((*key, *value)),
+            _ => None,
+        })
+}
+
+/// Refuses a view that reaches out of its storage.
+fn check(name: &str, view: &View<'_>) -> Result<(), Problem> {
+    let View {
+        storage,
+        offset,
+        shape,
+        strides,
+    } = view;
+    if shape.len() != strides.len() {
+        let reason = format!("{} axes and {} strides", shape.len(), strides.len());
+        return Err(Problem::tensor(name, reason));
+    }
+    if elements(name, shape)? == 0 {
+        return Ok(());
+    }
+    let steps = shape
+        .iter()
+        .zip(strides)
+        .map(|(n, stride)| (n - 1).checked_mul(*stride));
+    let last = steps.fold(Some(*offset), |last, step| last?.checked_add(step?));
+    match last {
+        Some(last) if last < storage.length => Ok(()),
+        _ => {
+            let length = storage.length;
+            let reason = format!(
+                "shape {shape:?}, strides {strides:?} and offset {offset} reach out of a storage of {length}"
+            );
+            Err(Problem::tensor(name, reason))
+        }
+    }
+}
+
+/// The values of a view that [`check`] has passed; `storage` holds exactly its storage's elements.
+fn values(view: &View<'_>, storage: &[u8]) -> Vec<f32> {
+    let View {
+        shape,
+        strides,
+        offset,
+        ..
+    } = view;
+    let element = view.storage.element;
+    let size = element.size();
+    let length: usize = shape.iter().product();
+    let mut expected = 1;
+    let dense = shape.iter().zip(strides).rev().all(|(n, stride)| {
+        let fits = *n == 1 || *stride == expected;
+        expected *= n;
+        fits
+    });
+    if dense && length > 0 {
+        return element.decode(&storage[offset * size..(offset + length) * size]);
+    }
+    let mut index = [0; MAX_RANK];
+    let mut bytes = Vec::with_capacity(length * size);
+    for _ in 0..length {
+        let steps = index.iter().zip(strides).map(|(i, stride)| i * stride);
+        let at = (offset + steps.sum::<usize>()) * size;
+        bytes.extend_from_slice(&storage[at..at + size]);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    element.decode(&bytes)
+}

@@ -1,0 +1,170 @@
+//! ONNX export: ONNX's own checker accepts the files, and ONNX Runtime computes the same logits.
+
+// A failed step of the preparation is a failed test.
+#![allow(clippy::unwrap_used)]
+#![cfg(feature = "flex")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bn_inception::state::{self, State, TensorRole};
+use bn_inception::weights::Metadata;
+use bn_inception::{
+    Activation, BnInceptionConfig, Model, Normalization, Preprocess, Preset, export,
+};
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Values that differ between names: statistics and shifts that are not 0 and 1, so that a tensor left out shows.
+fn lively(model: &Model) -> State {
+    let mut state = state::state(model);
+    for (seed, (name, data)) in state.iter_mut().enumerate() {
+        if TensorRole::of(name) == TensorRole::Weight {
+            continue;
+        }
+        let len = data.shape()[0];
+        let wave = |i: usize| ((i * 7 + seed * 13) as f32 * 0.61).sin();
+        let (centre, spread) = match name.rsplit('.').next().unwrap() {
+            "running_var" => (1.0, 0.6),
+            "gamma" => (1.0, 0.4),
+            _ => (0.0, 0.2),
+        };
+        let values: Vec<f32> = (0..len).map(|i| centre + spread * wave(i)).collect();
+        *data = TensorData::new(values, [len]);
+    }
+    state
+}
+
+fn metadata(config: &BnInceptionConfig) -> Metadata {
+    Metadata {
+        config: config.clone(),
+        preprocess: Preprocess {
+            size: config.input_size as u32,
+            ..Preprocess::cadene()
+        },
+        labels: (0..config.classes).map(|i| format!("class {i}")).collect(),
+        facts: serde_json::Map::from_iter([("licence".to_owned(), "CC0".into())]),
+    }
+}
+
+/// Every preset, the paper's variants, and an odd size at each pool.
+fn variants() -> Vec<(String, BnInceptionConfig)> {
+    let narrow = |preset: Preset, size| {
+        let config = preset.config().with_width(0.25).with_classes(11);
+        config.with_input_size(size)
+    };
+    let mut variants = Vec::new();
+    for preset in Preset::ALL {
+        let sizes: &[usize] = match preset {
+            Preset::Small => &[28, 32],
+            _ => &[64, 93],
+        };
+        for size in sizes {
+            variants.push((format!("{preset}-{size}"), narrow(preset, *size)));
+        }
+    }
+    let caffe = || narrow(Preset::Caffe, 64);
+    let sigmoid = caffe().with_activation(Activation::Sigmoid);
+    variants.push(("sigmoid".to_owned(), sigmoid));
+    let inception = caffe().with_normalization(Normalization::LocalResponse);
+    variants.push(("inception".to_owned(), inception));
+    variants
+}
+
+fn host(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().iter().collect()
+}
+
+/// ‖a − b‖ / ‖b‖.
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let square = |x: f64| x * x;
+    let difference: f64 = a.iter().zip(b).map(|(a, b)| square(f64::from(a - b))).sum();
+    let size: f64 = b.iter().map(|b| square(f64::from(*b))).sum();
+    (difference / size).sqrt()
+}
+
+fn write_floats(path: &Path, values: &[f32]) {
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// The Python that has onnx and onnxruntime, or why there is none.
+fn python() -> Result<String, String> {
+    let program = std::env::var("BN_INCEPTION_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let packages = ["-c", "import numpy, onnx, onnxruntime"];
+    match Command::new(&program).args(packages).output() {
+        Ok(output) if output.status.success() => Ok(program),
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            Err(text.lines().last().unwrap_or("failed").to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn onnx_runtime_computes_the_same() {
+    let python = match python() {
+        Ok(python) => python,
+        Err(reason) => {
+            eprintln!("SKIPPED: no Python with numpy, onnx, onnxruntime: {reason}");
+            return;
+        }
+    };
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let mut expected = Vec::new();
+    for (name, config) in variants() {
+        let model = config.init_seeded(&device, 3).unwrap();
+        let lively = lively(&model);
+        let model = state::load_state(model, lively).unwrap();
+        let folded = model.fold();
+        let metadata = metadata(&config);
+        let plain = export::onnx(model.config(), state::state(&model), &metadata).unwrap();
+        let merged = export::onnx(folded.config(), folded.state(), &metadata).unwrap();
+        for batch in [1, 3] {
+            let size = config.input_size;
+            let wave = |i: usize| (i as f32 * 0.37).sin() + (i as f32 * 0.011).cos();
+            let pixels: Vec<f32> = (0..batch * 3 * size * size).map(wave).collect();
+            let images = TensorData::new(pixels.clone(), [batch, 3, size, size]);
+            let logits = host(model.forward(Tensor::from_data(images, &device)));
+            for (kind, onnx) in [("plain", &plain), ("folded", &merged)] {
+                let case = format!("{name}-{kind}-{batch}");
+                let path = |extension: &str| folder.path().join(&case).with_extension(extension);
+                std::fs::write(path("onnx"), onnx).unwrap();
+                write_floats(&path("images"), &pixels);
+                expected.push((case.clone(), path("logits"), logits.clone()));
+            }
+        }
+    }
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/onnx_runtime.py");
+    let run = Command::new(python).arg(script).arg(folder.path()).output();
+    let run = run.unwrap();
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{stderr}");
+    let mut worst: f64 = 0.0;
+    for (case, path, logits) in &expected {
+        let bytes = std::fs::read(path).unwrap();
+        let words = bytes.chunks_exact(4);
+        let theirs: Vec<f32> = words
+            .map(|word| f32::from_le_bytes(word.try_into().unwrap()))
+            .collect();
+        let difference = distance(&theirs, logits);
+        assert!(difference < 1e-4, "{case}: {difference:.1e}");
+        worst = worst.max(difference);
+    }
+    eprintln!("{} graphs, largest difference {worst:.1e}", expected.len());
+}
+
+#[test]
+fn tensors_of_another_network_are_refused() {
+    let device = Device::flex();
+    let config = Preset::Caffe.config().with_width(0.25).with_classes(11);
+    let model = config.init_seeded(&device, 3).unwrap();
+    let other = Preset::Onnx.config().with_width(0.25).with_classes(11);
+    let error = export::onnx(&other, state::state(&model), &metadata(&other)).unwrap_err();
+    assert!(
+        error.to_string().contains("unexpected 3a.conv_1x1.bias"),
+        "{error}"
+    );
+}

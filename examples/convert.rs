@@ -1,0 +1,127 @@
+//! Writes weights in another format.
+//!
+//! ```text
+//! cargo run --release --example convert -- --from cadene --to cadene.safetensors --half
+//! cargo run --release --example convert -- --from model.pth --preset caffe --preprocess cadene --to model.onnx
+//! cargo run --release --example convert -- --from imagenette --to pytorch.safetensors --names cadene
+//! ```
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bn_inception::burn::tensor::Device;
+use bn_inception::import::Names;
+use bn_inception::weights::Precision;
+use bn_inception::{EngineOptions, FoldedModel, atomic, export};
+use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
+use clap::{Parser, ValueEnum};
+
+/// Write weights in another format. What a file of this project says about itself (network, preprocessing, labels,
+/// licence) stays inside.
+#[derive(Parser)]
+#[command(name = "convert", version)]
+struct Arguments {
+    /// Weight file, or a name that list-weights prints
+    #[arg(long, value_name = "PATH|NAME")]
+    from: String,
+
+    #[command(flatten)]
+    downloads: Downloads,
+
+    #[command(flatten)]
+    foreign: ForeignWeights,
+
+    /// File to write: .safetensors, .bpk (Burn) or .onnx
+    #[arg(long, value_name = "PATH")]
+    to: PathBuf,
+
+    /// Store filters as 16-bit floats; not for .onnx
+    #[arg(long)]
+    half: bool,
+
+    /// Merge batch normalisation into filters and biases: for inference only
+    #[arg(long)]
+    fold: bool,
+
+    /// What to call the tensors; not for .onnx
+    #[arg(long, value_enum, default_value_t = Naming::Own)]
+    names: Naming,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Naming {
+    /// This project's names
+    Own,
+    /// Those of pretrainedmodels' BNInception, for PyTorch's load_state_dict
+    Cadene,
+}
+
+/// What the extension of `--to` says.
+#[derive(Clone, Copy)]
+enum Target {
+    Safetensors,
+    Burnpack,
+    Onnx,
+}
+
+const TARGETS: [(&str, Target); 3] = [
+    ("safetensors", Target::Safetensors),
+    ("bpk", Target::Burnpack),
+    ("onnx", Target::Onnx),
+];
+
+fn main() -> ExitCode {
+    exit_code(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let target = target(arguments)?;
+    let weights = arguments
+        .foreign
+        .find(&arguments.from, &arguments.downloads)?;
+    let (mut state, mut metadata) = (weights.state, weights.metadata);
+    if arguments.fold {
+        let options = EngineOptions::default();
+        let folded = FoldedModel::new(&metadata.config, state, &Device::default(), &options)?;
+        metadata.config = folded.config().clone();
+        state = folded.state();
+    }
+    let precision = match arguments.half {
+        true => Precision::Half,
+        false => Precision::Full,
+    };
+    let names = match arguments.names {
+        Naming::Own => Names::Own,
+        Naming::Cadene => Names::Cadene,
+    };
+    let tensors = state.len();
+    let bytes = match target {
+        Target::Safetensors => export::safetensors(&state, &metadata, precision, names)?,
+        Target::Burnpack => export::burnpack(&state, &metadata, precision, names)?,
+        Target::Onnx => export::onnx(&metadata.config.clone(), state, &metadata)?,
+    };
+    let path = &arguments.to;
+    atomic::write(path, &bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+    writeln!(
+        io::stdout(),
+        "{}: {tensors} tensors, {:.1} MB",
+        path.display(),
+        bytes.len() as f64 / 1e6
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn target(arguments: &Arguments) -> Result<Target, Failure> {
+    let path = &arguments.to;
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let found = TARGETS.iter().find(|(name, _)| Some(*name) == extension);
+    let Some((_, target)) = found else {
+        let known = TARGETS.map(|(name, _)| format!(".{name}")).join(", ");
+        return Err(format!("{}: cannot write that format, only {known}", path.display()).into());
+    };
+    if matches!(target, Target::Onnx) && (arguments.half || arguments.names != Naming::Own) {
+        return Err("--half and --names do not go with .onnx".into());
+    }
+    Ok(*target)
+}

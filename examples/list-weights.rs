@@ -1,0 +1,123 @@
+//! Prints which weights can be asked for by name.
+//!
+//! ```text
+//! cargo run --release --example list-weights
+//! cargo run --release --example list-weights -- --json
+//! ```
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use bn_inception::weights::Store;
+use bn_inception::weights::registry::{Color, Entry, Place, Range, entries};
+use bn_inception_examples::{Failure, exit_code};
+use clap::Parser;
+use serde::Serialize;
+
+/// List the weights that can be asked for by name, and where their files are.
+#[derive(Parser)]
+#[command(name = "list-weights", version)]
+struct Arguments {
+    /// Print everything that is known about them as one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// An entry with where its file is.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    entry: &'static Entry,
+    place: &'static str,
+    path: Option<String>,
+}
+
+fn main() -> ExitCode {
+    exit_code(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let store = Store::new();
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        let listed: Vec<Listed> = entries()
+            .iter()
+            .map(|entry| listed(&store, entry))
+            .collect();
+        writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?;
+    } else {
+        table(&mut out, &store)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listed(store: &Store, entry: &'static Entry) -> Listed {
+    let path = match store.place(entry) {
+        Place::BuiltIn => None,
+        Place::Cached | Place::Absent => store.path(entry),
+    };
+    Listed {
+        entry,
+        place: place(store.place(entry)),
+        path: path.map(|path| path.display().to_string()),
+    }
+}
+
+fn place(place: Place) -> &'static str {
+    match place {
+        Place::BuiltIn => "built in",
+        Place::Cached => "in the cache",
+        Place::Absent => "to download",
+    }
+}
+
+fn table(out: &mut impl Write, store: &Store) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:<12} {:<13} {:>7}  {:<16} {:>6} {:>6} {:>8}  {:<12}  licence",
+        "name", "network", "classes", "input", "top-1", "top-5", "file", "where"
+    )?;
+    for entry in entries() {
+        let network = match entry.width {
+            1.0 => entry.preset.clone(),
+            width => format!("{} x {width}", entry.preset),
+        };
+        let size = entry
+            .size
+            .map(|bytes| format!("{:.1} MB", bytes as f64 / 1e6));
+        writeln!(
+            out,
+            "{:<12} {network:<13} {:>7}  {:<16} {:>6.2} {:>6.2} {:>8}  {:<12}  {}",
+            entry.name,
+            entry.classes,
+            input(entry),
+            entry.accuracy.top1,
+            entry.accuracy.top5,
+            size.as_deref().unwrap_or("?"),
+            place(store.place(entry)),
+            entry.licence
+        )?;
+    }
+    writeln!(
+        out,
+        "\naccuracy in percent, as reported by those named in --json"
+    )?;
+    match store.folder() {
+        Some(folder) => writeln!(out, "cache: {}", folder.display()),
+        None => writeln!(out, "cache: none; set BN_INCEPTION_HOME to a folder"),
+    }
+}
+
+/// `224 px BGR 0-255`.
+fn input(entry: &Entry) -> String {
+    let color = match entry.preprocess.color {
+        Color::Rgb => "RGB",
+        Color::Bgr => "BGR",
+    };
+    let range = match entry.preprocess.range {
+        Range::Byte => "0-255",
+        Range::Unit => "0-1",
+        Range::Signed => "±1",
+    };
+    format!("{} px {color} {range}", entry.preprocess.size)
+}

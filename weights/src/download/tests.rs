@@ -1,0 +1,562 @@
+//! A server that misbehaves in every way a download has to survive or refuse.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::checksum::Checksum;
+use crate::error::FetchError;
+use crate::store::Store;
+
+/// The published file.
+fn content() -> Vec<u8> {
+    (0..300_000_u32)
+        .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+        .collect()
+}
+
+/// Answers one connection each, in order, then refuses.
+struct Server {
+    url: String,
+    requests: Arc<Mutex<Vec<String>>>,
+    thread: Option<JoinHandle<()>>,
+    address: std::net::SocketAddr,
+}
+
+type Answer = Box<dyn FnOnce(&str, &mut TcpStream) + Send>;
+
+impl Server {
+    fn new(answers: Vec<Answer>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        let thread = std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = String::new();
+                let mut lines = BufReader::new(stream.try_clone().unwrap());
+                while lines.read_line(&mut request).unwrap_or(0) > 2 {}
+                if request.is_empty() {
+                    return;
+                }
+                seen.lock().unwrap().push(request.to_lowercase());
+                answer(&request, &mut stream);
+            }
+        });
+        Self {
+            url: format!("http://{address}/file.bin"),
+            requests,
+            thread: Some(thread),
+            address,
+        }
+    }
+
+    /// What was asked, in lower case.
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Wakes a server that still waits for a request.
+        drop(TcpStream::connect(self.address));
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
+fn send(stream: &mut TcpStream, head: &str, body: &[u8]) {
+    // The client may hang up at any time.
+    let _ = write!(stream, "HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
+    let _ = stream.write_all(body);
+}
+
+/// The whole file, as it should be.
+fn whole() -> Answer {
+    says(
+        "200 OK\r\nETag: \"v1\"\r\nContent-Length: 300000",
+        content(),
+    )
+}
+
+fn says(head: &'static str, body: impl Into<Vec<u8>>) -> Answer {
+    let body = body.into();
+    Box::new(move |_, stream| send(stream, head, &body))
+}
+
+/// The first half of the file under the headers of the whole.
+fn half() -> Answer {
+    let half = content()[..150_000].to_vec();
+    says("200 OK\r\nETag: \"v1\"\r\nContent-Length: 300000", half)
+}
+
+/// The second half, if it is asked for by name.
+fn rest() -> Answer {
+    Box::new(|request, stream| {
+        let request = request.to_lowercase();
+        let range = request
+            .lines()
+            .find_map(|line| line.strip_prefix("range: bytes="));
+        let start: usize = range.unwrap().trim_end_matches('-').parse().unwrap();
+        assert!(request.contains("if-range: \"v1\""), "{request}");
+        let head = format!(
+            "206 Partial Content\r\nETag: \"v1\"\r\nContent-Length: {}\r\nContent-Range: bytes {start}-299999/300000",
+            300_000 - start
+        );
+        send(stream, &head, &content()[start..]);
+    })
+}
+
+struct Client {
+    folder: TempDir,
+    entry: Entry,
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Client {
+    fn of(server: &Server) -> Self {
+        let mut entry = crate::named("cadene").unwrap().clone();
+        entry.url = Some(server.url.clone());
+        entry.file = "file.bin".to_owned();
+        entry.size = Some(300_000);
+        let digits = Checksum::Sha256(String::new());
+        let digits = digits.of(&mut &content()[..], 300_000).unwrap();
+        entry.checksum = Checksum::Sha256(digits);
+        Self {
+            folder: TempDir::new().unwrap(),
+            entry,
+            events: Arc::default(),
+        }
+    }
+
+    /// The published length is not known.
+    fn unsized_entry(mut self) -> Self {
+        self.entry.size = None;
+        self
+    }
+
+    fn store(&self) -> Store {
+        let events = Arc::clone(&self.events);
+        Store::at(self.folder.path().join("cache"))
+            .on_event(move |event| events.lock().unwrap().push(event.clone()))
+            .with_timing(Timing {
+                connect: Duration::from_secs(5),
+                silence: Duration::from_millis(300),
+                pause: Duration::from_millis(1),
+            })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("cache").join(name)
+    }
+
+    fn succeeds(&self) {
+        assert_eq!(self.store().bytes(&self.entry).unwrap().len(), 300_000);
+        assert_eq!(fs::read(self.file("file.bin")).unwrap(), content());
+        for left in ["file.bin.part", "file.bin.validator"] {
+            assert!(!self.file(left).exists(), "{left}");
+        }
+    }
+
+    /// The error, which must be one line, hold `parts` and leave nothing under the final name.
+    fn fails(&self, parts: &[&str]) -> FetchError {
+        let error = self.store().bytes(&self.entry).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let place = self.file("file.bin").display().to_string();
+        let url = self.entry.url.clone().unwrap();
+        let checksum = self.entry.checksum.to_string();
+        for part in parts.iter().chain(&[place.as_str(), &url, &checksum]) {
+            assert!(text.contains(part), "`{text}` does not say `{part}`");
+        }
+        assert!(!self.file("file.bin").exists());
+        error
+    }
+
+    fn part(&self) -> Option<u64> {
+        fs::metadata(self.file("file.bin.part"))
+            .ok()
+            .map(|m| m.len())
+    }
+
+    fn retries(&self) -> usize {
+        let events = self.events.lock().unwrap();
+        let retries = events
+            .iter()
+            .filter(|e| matches!(e, Event::Retrying { .. }));
+        retries.count()
+    }
+}
+
+fn repeat(answer: fn() -> Answer) -> Vec<Answer> {
+    (0..ATTEMPTS).map(|_| answer()).collect()
+}
+
+#[test]
+fn a_file_is_downloaded_once() {
+    let server = Server::new(vec![whole()]);
+    let client = Client::of(&server);
+    client.succeeds();
+    client.succeeds();
+    assert_eq!(server.requests().len(), 1);
+    let events = client.events.lock().unwrap();
+    let last = Event::Progress {
+        received: 300_000,
+        total: Some(300_000),
+    };
+    assert_eq!(events.last(), Some(&last));
+}
+
+#[test]
+fn a_broken_connection_is_resumed() {
+    let server = Server::new(vec![half(), rest()]);
+    let client = Client::of(&server);
+    client.succeeds();
+    let requests = server.requests();
+    assert!(requests[0].contains("accept-encoding: identity") && !requests[0].contains("range"));
+    assert!(
+        requests[1].contains("range: bytes=150000-"),
+        "{}",
+        requests[1]
+    );
+    assert_eq!(client.retries(), 1);
+}
+
+#[test]
+fn a_later_process_resumes() {
+    let server = Server::new(vec![
+        half(),
+        says("404 Not Found\r\nContent-Length: 0", ""),
+        rest(),
+    ]);
+    let client = Client::of(&server);
+    client.fails(&["404 Not Found"]);
+    assert_eq!(client.part(), Some(150_000));
+    client.succeeds();
+}
+
+#[test]
+fn a_server_without_ranges_starts_anew() {
+    let server = Server::new(vec![half(), whole()]);
+    Client::of(&server).succeeds();
+    assert!(server.requests()[1].contains("range: bytes=150000-"));
+}
+
+#[test]
+fn without_a_validator_nothing_is_resumed() {
+    let headless = says(
+        "200 OK\r\nETag: W/\"weak\"\r\nContent-Length: 300000",
+        &content()[..9],
+    );
+    let server = Server::new(vec![headless, whole()]);
+    Client::of(&server).succeeds();
+    assert!(
+        !server.requests()[1].contains("range"),
+        "{:?}",
+        server.requests()
+    );
+}
+
+#[test]
+fn a_file_changed_meanwhile_starts_anew() {
+    // A version of the same length that is not the published one, then the published one.
+    let old = says(
+        "200 OK\r\nETag: \"v0\"\r\nContent-Length: 300000",
+        vec![7; 1000],
+    );
+    let server = Server::new(vec![old, whole()]);
+    Client::of(&server).succeeds();
+    assert!(server.requests()[1].contains("if-range: \"v0\""));
+}
+
+#[test]
+fn an_answer_with_another_range_starts_anew() {
+    let other = "206 Partial Content\r\nContent-Length: 5\r\nContent-Range: bytes 0-4/300000";
+    let not_satisfiable = "416 Range Not Satisfiable\r\nContent-Length: 0";
+    for head in [other, not_satisfiable] {
+        let server = Server::new(vec![half(), says(head, "wrong"), whole()]);
+        Client::of(&server).succeeds();
+        assert!(!server.requests()[2].contains("range"));
+    }
+}
+
+#[test]
+fn parts_that_do_not_fit_together_are_fetched_anew() {
+    let wrong = says(
+        "206 Partial Content\r\nContent-Length: 150000\r\nContent-Range: bytes 150000-299999/300000",
+        vec![0; 150_000],
+    );
+    let server = Server::new(vec![half(), wrong, whole()]);
+    Client::of(&server).succeeds();
+}
+
+#[test]
+fn a_whole_part_only_needs_its_name() {
+    let server = Server::new(vec![]);
+    let client = Client::of(&server);
+    fs::create_dir_all(client.file("")).unwrap();
+    fs::write(client.file("file.bin.part"), content()).unwrap();
+    client.succeeds();
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn redirects_are_followed_and_resumed() {
+    let moved = || {
+        says(
+            "302 Found\r\nLocation: /elsewhere.bin\r\nContent-Length: 0",
+            "",
+        )
+    };
+    let server = Server::new(vec![moved(), half(), moved(), rest()]);
+    Client::of(&server).succeeds();
+    assert!(server.requests()[3].starts_with("get /elsewhere.bin"));
+}
+
+#[test]
+fn redirects_in_a_circle_are_refused() {
+    let moved = || says("302 Found\r\nLocation: /file.bin\r\nContent-Length: 0", "");
+    let server = Server::new((0..100).map(|_| moved()).collect());
+    Client::of(&server).fails(&["redirects"]);
+}
+
+#[test]
+fn errors_of_the_server_are_named() {
+    for (head, text, tried) in [
+        ("404 Not Found\r\nContent-Length: 4", "404 Not Found", 1),
+        ("403 Forbidden\r\nContent-Length: 4", "403 Forbidden", 1),
+        ("204 No Content", "204 No Content", 1),
+        (
+            "206 Partial Content\r\nContent-Length: 4",
+            "another part",
+            1,
+        ),
+        (
+            "503 Service Unavailable\r\nContent-Length: 4",
+            "503 Service Unavailable",
+            ATTEMPTS,
+        ),
+        (
+            "429 Too Many Requests\r\nContent-Length: 4",
+            "429 Too Many Requests",
+            ATTEMPTS,
+        ),
+    ] {
+        let server = Server::new((0..tried).map(|_| says(head, "nope")).collect());
+        let client = Client::of(&server);
+        client.fails(&[text]);
+        assert_eq!(server.requests().len(), tried as usize, "{head}");
+        assert_eq!(client.part(), None, "{head}");
+    }
+}
+
+#[test]
+fn passing_errors_of_the_server_are_survived() {
+    let busy = || says("503 Service Unavailable\r\nContent-Length: 0", "");
+    let server = Server::new(vec![busy(), busy(), whole()]);
+    let client = Client::of(&server);
+    client.succeeds();
+    assert_eq!(client.retries(), 2);
+}
+
+#[test]
+fn a_body_that_stays_short_is_an_error_and_is_kept() {
+    let server = Server::new(repeat(half));
+    let client = Client::of(&server);
+    client.fails(&["150000 of 300000 bytes"]);
+    assert_eq!(client.part(), Some(150_000));
+}
+
+#[test]
+fn a_short_body_of_unknown_length_is_short() {
+    let open_ended = || says("200 OK\r\nETag: \"v1\"", &content()[..150_000]);
+    let server = Server::new(vec![open_ended(), rest()]);
+    Client::of(&server).succeeds();
+}
+
+#[test]
+fn a_wrong_file_is_refused_and_thrown_away() {
+    let page = || says("200 OK\r\nContent-Length: 15", "<html>404</html");
+    let server = Server::new(vec![page(), page()]);
+    let client = Client::of(&server);
+    client.fails(&["15 bytes, expected 300000"]);
+    assert_eq!(client.part(), None);
+    let client = client.unsized_entry();
+    client.fails(&["checksum "]);
+    assert_eq!(client.part(), None);
+    let forged = says(
+        "200 OK\r\nETag: \"v1\"\r\nContent-Length: 300000",
+        vec![0; 300_000],
+    );
+    let server = Server::new(vec![forged]);
+    let client = Client::of(&server);
+    client.fails(&["not the published file", "checksum "]);
+    assert_eq!(client.part(), None);
+}
+
+#[test]
+fn a_body_without_end_is_cut_off() {
+    let endless: Answer = Box::new(|_, stream| {
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+        while stream.write_all(&[0; 65536]).is_ok() {}
+    });
+    let server = Server::new(vec![endless]);
+    let client = Client::of(&server).unsized_entry();
+    client.fails(&["more than 268435456 bytes"]);
+    assert_eq!(client.part(), None);
+}
+
+#[test]
+fn a_server_that_stalls_is_given_up() {
+    fn silent() -> Answer {
+        Box::new(|_, _| std::thread::sleep(Duration::from_millis(600)))
+    }
+    fn stalls() -> Answer {
+        Box::new(|_, stream| {
+            send(
+                stream,
+                "200 OK\r\nContent-Length: 300000",
+                &content()[..500],
+            );
+            std::thread::sleep(Duration::from_millis(600));
+        })
+    }
+    for answer in [silent as fn() -> Answer, stalls] {
+        let server = Server::new(repeat(answer));
+        Client::of(&server).fails(&["timeout"]);
+    }
+}
+
+#[test]
+fn nobody_there_is_an_error() {
+    let server = Server::new(vec![]);
+    let client = Client::of(&server);
+    drop(server);
+    client.fails(&["refused"]);
+    assert_eq!(client.retries() as u32, ATTEMPTS - 1);
+}
+
+#[test]
+fn offline_never_asks() {
+    let server = Server::new(vec![]);
+    let client = Client::of(&server);
+    let error = client
+        .store()
+        .offline(true)
+        .bytes(&client.entry)
+        .unwrap_err();
+    let text = error.to_string();
+    for part in [
+        "offline",
+        &server.url,
+        &client.entry.checksum.to_string(),
+        "file.bin",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(!client.folder.path().join("cache").exists());
+    // A file put there by hand is found, and verified.
+    fs::create_dir_all(client.file("")).unwrap();
+    fs::write(client.file("file.bin"), content()).unwrap();
+    let store = client.store().offline(true);
+    assert_eq!(store.bytes(&client.entry).unwrap().len(), 300_000);
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn a_wrong_file_put_there_by_hand_is_refused() {
+    let server = Server::new(vec![]);
+    let client = Client::of(&server);
+    fs::create_dir_all(client.file("")).unwrap();
+    let mut wrong = content();
+    wrong[1234] ^= 1;
+    for (bytes, part) in [
+        (&wrong[..], "checksum "),
+        (&wrong[..10], "10 bytes, expected 300000"),
+    ] {
+        fs::write(client.file("file.bin"), bytes).unwrap();
+        let text = client.store().bytes(&client.entry).unwrap_err().to_string();
+        assert!(text.contains(part) && text.contains("delete it"), "{text}");
+        assert!(client.file("file.bin").exists(), "not ours to delete");
+    }
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn two_at_once_download_once() {
+    let slow: Answer = Box::new(|_, stream| {
+        send(
+            stream,
+            "200 OK\r\nContent-Length: 300000",
+            &content()[..1000],
+        );
+        std::thread::sleep(Duration::from_millis(150));
+        let _ = stream.write_all(&content()[1000..]);
+    });
+    let server = Server::new(vec![slow]);
+    let client = Client::of(&server);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let store = client.store();
+                assert_eq!(store.bytes(&client.entry).unwrap().len(), 300_000);
+            });
+        }
+    });
+    assert_eq!(server.requests().len(), 1);
+    let events = client.events.lock().unwrap();
+    assert!(events.contains(&Event::Waiting));
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let body = Body {
+        start: 0,
+        total: Some(300_000),
+    };
+    let problem = receive(&body, &content()[..], Full, &|_| ());
+    assert!(
+        matches!(problem, Err(Interruption::Disk(e)) if e.kind() == io::ErrorKind::StorageFull)
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let server = Server::new(vec![]);
+    let client = Client::of(&server);
+    fs::write(client.folder.path().join("cache"), "a file").unwrap();
+    let text = client.store().bytes(&client.entry).unwrap_err().to_string();
+    assert!(text.contains("cache") && text.contains("by hand"), "{text}");
+}
+
+#[test]
+fn content_ranges_are_read() {
+    assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
+    assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
+    for wrong in [
+        "bytes */10",
+        "5-9/10",
+        "bytes 5-9",
+        "bytes -9/10",
+        "bytes 5-9/x",
+        "",
+    ] {
+        assert_eq!(content_range(wrong), None, "{wrong}");
+    }
+}
