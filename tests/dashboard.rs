@@ -259,7 +259,8 @@ fn a_live_run() {
     wait_for(&other, &format!("{} !== {before}", drawn("Loss")));
     nothing_is_wrong(&other);
 
-    // The button asks first.
+    // The button asks first. A page that is not on top is not told that its dialog closed.
+    tab.bring_to_front().unwrap();
     let click = |selector: &str| {
         evaluate(
             &tab,
@@ -269,8 +270,19 @@ fn a_live_run() {
     click("#stop");
     wait_for(&tab, "document.querySelector('#ask-stop').open");
     click("#ask-stop [value=stop]");
-    let code = training.0.wait().unwrap().code();
-    assert_eq!(code, Some(130), "stopped and saved");
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = training.0.try_wait().unwrap() {
+            break status;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "the run goes on; the button says {}",
+            evaluate(&tab, "document.querySelector('#stop').textContent")
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    assert_eq!(status.code(), Some(130), "stopped and saved");
     wait_for(&tab, "document.body.innerText.includes('stopped: ')");
     wait_for(
         &tab,
