@@ -84,7 +84,11 @@ pub(crate) fn download(
 fn is_passing(problem: &FetchProblem, resumed: bool) -> bool {
     match problem {
         FetchProblem::Status(status) => matches!(status, 408 | 425 | 429 | 500 | 502..=504),
-        FetchProblem::Short { .. } | FetchProblem::Transport(_) => true,
+        FetchProblem::Short { .. } => true,
+        FetchProblem::Transport(error) => !matches!(
+            error.downcast_ref(),
+            Some(ureq::Error::TooManyRedirects | ureq::Error::Tls(_) | ureq::Error::Rustls(_))
+        ),
         // A file put together from two answers may be wrong where each answer was right.
         FetchProblem::Range | FetchProblem::Wrong(_) => resumed,
         _ => false,

@@ -324,7 +324,9 @@ fn redirects_are_followed_and_resumed() {
 fn redirects_in_a_circle_are_refused() {
     let moved = || says("302 Found\r\nLocation: /file.bin\r\nContent-Length: 0", "");
     let server = Server::new((0..100).map(|_| moved()).collect());
-    Client::of(&server).fails(&["redirects"]);
+    let client = Client::of(&server);
+    client.fails(&["redirects"]);
+    assert_eq!(client.retries(), 0);
 }
 
 #[test]
