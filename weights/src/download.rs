@@ -203,11 +203,11 @@ fn attempt_once(
             return Err(problem);
         }
     };
-    if let Some(total) = body.total {
-        if let Err(mismatch) = check_size(entry, total) {
-            partial.discard()?;
-            return Err(FetchProblem::Wrong(mismatch));
-        }
+    if let Some(total) = body.total
+        && let Err(mismatch) = check_size(entry, total)
+    {
+        partial.discard()?;
+        return Err(FetchProblem::Wrong(mismatch));
     }
     let mut file = match body.start {
         0 => partial.restart(response.headers())?,
