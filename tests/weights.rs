@@ -48,7 +48,7 @@ impl Place {
 /// A photograph, or what comes close to one.
 fn image(folder: &Path) -> String {
     let config = DrawnConfig {
-        classes: 1,
+        classes: 2,
         train_per_class: 1,
         val_per_class: 1,
         size: 224,

@@ -84,7 +84,11 @@ pub(crate) fn download(
 fn is_passing(problem: &FetchProblem, resumed: bool) -> bool {
     match problem {
         FetchProblem::Status(status) => matches!(status, 408 | 425 | 429 | 500 | 502..=504),
-        FetchProblem::Short { .. } | FetchProblem::Transport(_) => true,
+        FetchProblem::Short { .. } => true,
+        FetchProblem::Transport(error) => !matches!(
+            error.downcast_ref(),
+            Some(ureq::Error::TooManyRedirects | ureq::Error::Tls(_) | ureq::Error::Rustls(_))
+        ),
         // A file put together from two answers may be wrong where each answer was right.
         FetchProblem::Range | FetchProblem::Wrong(_) => resumed,
         _ => false,
@@ -199,11 +203,11 @@ fn attempt_once(
             return Err(problem);
         }
     };
-    if let Some(total) = body.total {
-        if let Err(mismatch) = check_size(entry, total) {
-            partial.discard()?;
-            return Err(FetchProblem::Wrong(mismatch));
-        }
+    if let Some(total) = body.total
+        && let Err(mismatch) = check_size(entry, total)
+    {
+        partial.discard()?;
+        return Err(FetchProblem::Wrong(mismatch));
     }
     let mut file = match body.start {
         0 => partial.restart(response.headers())?,

@@ -9,33 +9,36 @@ use crate::registry::Entry;
 
 /// Why the file of an [`Entry`] could not be had. The message is one line and says how to get it by hand.
 #[derive(Debug, thiserror::Error)]
-#[error("{problem}{}", by_hand(problem, .url.as_deref(), .checksum, .place))]
-pub struct FetchError {
+#[error("{}{}", .0.problem, by_hand(.0))]
+pub struct FetchError(Box<Failure>);
+
+/// What went wrong, and what a person needs to do without.
+#[derive(Debug)]
+struct Failure {
     url: Option<String>,
     checksum: Checksum,
     place: PathBuf,
-    #[source]
     problem: FetchProblem,
 }
 
 impl FetchError {
     pub(crate) fn new(entry: &Entry, place: &Path, problem: FetchProblem) -> Self {
-        Self {
+        Self(Box::new(Failure {
             url: entry.url.clone(),
             checksum: entry.checksum.clone(),
             place: place.to_owned(),
             problem,
-        }
+        }))
     }
 
     /// Where the file has to lie to be found.
     pub fn place(&self) -> &Path {
-        &self.place
+        &self.0.place
     }
 
     /// What went wrong.
     pub fn problem(&self) -> &FetchProblem {
-        &self.problem
+        &self.0.problem
     }
 }
 
@@ -123,12 +126,13 @@ fn reason(status: u16) -> String {
 }
 
 /// The end of a message: where the file is, what it has to add up to and where to put it.
-fn by_hand(problem: &FetchProblem, url: Option<&str>, checksum: &Checksum, place: &Path) -> String {
-    match (problem, url) {
+fn by_hand(failure: &Failure) -> String {
+    let place = failure.place.display();
+    match (&failure.problem, &failure.url) {
         (FetchProblem::NoFolder | FetchProblem::Damaged { .. }, _) | (_, None) => String::new(),
-        (_, Some(url)) => format!(
-            " (by hand: save {url} with {checksum} as {})",
-            place.display()
-        ),
+        (_, Some(url)) => {
+            let checksum = &failure.checksum;
+            format!(" (by hand: save {url} with {checksum} as {place})")
+        }
     }
 }

@@ -64,7 +64,7 @@ pub enum Precision {
 #[error("{}: {problem}", path.display())]
 pub struct WeightsError {
     path: PathBuf,
-    problem: WeightsProblem,
+    problem: Box<WeightsProblem>,
 }
 
 impl WeightsError {
@@ -80,7 +80,7 @@ impl WeightsError {
 
     /// What is wrong with it, by value.
     pub fn into_problem(self) -> WeightsProblem {
-        self.problem
+        *self.problem
     }
 }
 
@@ -313,7 +313,7 @@ fn weights(
 }
 
 fn at(path: &Path, problem: WeightsProblem) -> WeightsError {
-    let path = path.to_owned();
+    let (path, problem) = (path.to_owned(), Box::new(problem));
     WeightsError { path, problem }
 }
 
