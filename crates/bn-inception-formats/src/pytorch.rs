@@ -267,11 +267,10 @@ fn check(name: &str, view: &View<'_>) -> Result<(), Problem> {
     if elements(name, shape)? == 0 {
         return Ok(());
     }
-    let steps = shape
-        .iter()
-        .zip(strides)
-        .map(|(n, stride)| (n - 1).checked_mul(*stride));
-    let last = steps.fold(Some(*offset), |last, step| last?.checked_add(step?));
+    let mut axes = shape.iter().zip(strides);
+    let last = axes.try_fold(*offset, |last, (n, stride)| {
+        last.checked_add((n - 1).checked_mul(*stride)?)
+    });
     match last {
         Some(last) if last < storage.length => Ok(()),
         _ => {
