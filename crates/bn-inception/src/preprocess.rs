@@ -112,8 +112,10 @@ pub enum PreprocessError {
     Resize(String),
 }
 
+type Named = (&'static str, fn() -> Preprocess);
+
 /// Preprocessings by name; see the functions of the same names.
-const NAMED: [(&str, fn() -> Preprocess); 6] = [
+const NAMED: [Named; 6] = [
     ("cadene", Preprocess::cadene),
     ("caffe", Preprocess::onnx),
     ("onnx", Preprocess::onnx),

@@ -46,7 +46,7 @@ pub fn safetensors(
 /// The same as a burnpack file, Burn's own container.
 ///
 /// # Errors
-/// As [`safetensors`].
+/// As [`safetensors()`].
 pub fn burnpack(
     state: &State,
     metadata: &Metadata,
