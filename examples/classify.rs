@@ -30,9 +30,6 @@ struct Arguments {
     #[command(flatten)]
     downloads: Downloads,
 
-    #[command(flatten)]
-    foreign: ForeignWeights,
-
     /// How many classes to print for each image
     #[arg(long, value_name = "N", default_value_t = 5)]
     top: usize,
@@ -48,6 +45,10 @@ struct Arguments {
     /// Add the raw logits to the JSON
     #[arg(long, requires = "json")]
     logits: bool,
+
+    // Last: the heading of its flags would hold for those behind it too.
+    #[command(flatten)]
+    foreign: ForeignWeights,
 }
 
 #[derive(Serialize)]

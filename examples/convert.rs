@@ -29,9 +29,6 @@ struct Arguments {
     #[command(flatten)]
     downloads: Downloads,
 
-    #[command(flatten)]
-    foreign: ForeignWeights,
-
     /// File to write: .safetensors, .bpk (Burn) or .onnx
     #[arg(long, value_name = "PATH")]
     to: PathBuf,
@@ -47,6 +44,10 @@ struct Arguments {
     /// What to call the tensors; not for .onnx
     #[arg(long, value_enum, default_value_t = Naming::Own)]
     names: Naming,
+
+    // Last: the heading of its flags would hold for those behind it too.
+    #[command(flatten)]
+    foreign: ForeignWeights,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

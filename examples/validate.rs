@@ -29,9 +29,6 @@ struct Arguments {
     #[command(flatten)]
     downloads: Downloads,
 
-    #[command(flatten)]
-    foreign: ForeignWeights,
-
     /// Several weights, whose probabilities are averaged
     #[arg(
         long,
@@ -64,6 +61,10 @@ struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+
+    // Last: the heading of its flags would hold for those behind it too.
+    #[command(flatten)]
+    foreign: ForeignWeights,
 }
 
 fn main() -> ExitCode {
