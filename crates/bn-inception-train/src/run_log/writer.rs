@@ -52,9 +52,10 @@ impl RunLog {
     /// # Errors
     /// What the file system says.
     pub fn write(&self, event: Event) -> io::Result<Record> {
+        // Fine enough to tell a log from the one it replaces by the time of its first line.
         let time = SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0.0, |elapsed| elapsed.as_millis() as f64 / 1e3);
+            .map_or(0.0, |elapsed| elapsed.as_micros() as f64 / 1e6);
         let record = Record {
             schema: SCHEMA,
             time,
