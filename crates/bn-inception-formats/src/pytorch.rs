@@ -49,6 +49,7 @@ pub(crate) fn read_zip(bytes: &[u8]) -> Result<Archive, Problem> {
     let prefix = prefixes.next().ok_or_else(foreign)?;
     drop(prefixes);
     let mut inflated = Inflated {
+        file: bytes.len() as u64,
         left: bytes.len().saturating_mul(MAX_INFLATION),
     };
     if let Some(order) = inflated.member(&mut archive, &format!("{prefix}byteorder"))?
@@ -72,6 +73,8 @@ pub(crate) fn read_zip(bytes: &[u8]) -> Result<Archive, Problem> {
 
 /// Keeps count of what the archive's members become.
 struct Inflated {
+    /// The file's size.
+    file: u64,
     left: usize,
 }
 
@@ -90,8 +93,10 @@ impl Inflated {
         let member = archive
             .by_index(index)
             .map_err(|error| broken(error.to_string()))?;
-        // The size in the directory may lie; what is read is what counts.
-        let mut bytes = Vec::new();
+        // The size in the directory may lie; what is read is what counts. A member that is stored as it is, as all are that
+        // torch writes, cannot be larger than the file.
+        let expected = member.size().min(member.compressed_size()).min(self.file);
+        let mut bytes = Vec::with_capacity(expected as usize);
         let mut limited = member.take(self.left as u64 + 1);
         limited
             .read_to_end(&mut bytes)

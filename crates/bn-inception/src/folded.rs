@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bn_inception_kernels::infer::{Engine, NetworkError};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 pub use bn_inception_kernels::infer::{
     Algorithm, LayerTime, NetworkError as EngineError, Options as EngineOptions,
@@ -14,6 +14,7 @@ use crate::device;
 use crate::fold::fold;
 use crate::model::Model;
 use crate::network::{to_network, to_state};
+use crate::ops;
 use crate::state::{self, State, StateError};
 
 /// BN-Inception for inference: every batch normalisation is merged into the convolution before it. Made by
@@ -130,20 +131,13 @@ impl FoldedModel {
     /// If the images have another number of channels or are smaller than that.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let images = images.without_autodiff();
-        let engine = match &self.runner {
-            Runner::Burn(model) => return model.forward(images),
-            Runner::Engine(engine) => engine,
-        };
-        let device = images.device();
-        let [batch, channels, height, width] = images.dims();
-        assert_eq!(channels, 3, "images have three channels");
-        let pixels = images.into_data().convert::<f32>();
-        let pixels = pixels.as_slice::<f32>().expect("converted to f32");
-        let classes = self.config.classes;
-        let mut logits = vec![0.0; batch * classes];
-        if let Err(error) = engine.forward(pixels, [batch, height, width], &mut logits) {
-            panic!("{error}");
+        match &self.runner {
+            Runner::Burn(model) => model.forward(images),
+            Runner::Engine(engine) => {
+                let channels = images.dims()[1];
+                assert_eq!(channels, 3, "images have {channels} channels, expected 3");
+                ops::infer(images, engine)
+            }
         }
-        Tensor::from_data(TensorData::new(logits, [batch, classes]), &device)
     }
 }

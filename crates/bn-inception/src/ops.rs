@@ -4,8 +4,11 @@
 //! graph: Flex 0.22 inherits a weight gradient that treats the whole feature map as a kernel, composes batch
 //! normalisation from a dozen passes, and pools scalar by scalar. Everywhere else they are Burn's own operations.
 
+use std::sync::Arc;
+
+use bn_inception_kernels::infer::Engine;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
-use burn::tensor::{Tensor, activation, module};
+use burn::tensor::{Tensor, TensorData, activation, module};
 
 /// Stride, padding `[(top, bottom), (left, right)]` and groups of a 2-D convolution.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +102,33 @@ pub(crate) fn avg_pool2d(
         .with_padding_pairs(geometry.padding)
         .with_count_include_pad(includes_padding);
     module::avg_pool2d(x, options)
+}
+
+/// A whole network in the CPU engine: `[N, 3, H, W]` → `[N, classes]`, on the images' device. Images on Flex are read
+/// where they lie.
+///
+/// # Panics
+/// If the images are too small, or too large for memory.
+pub(crate) fn infer(images: Tensor<4>, engine: &Arc<Engine>) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    if flex::serves(&images) {
+        return flex::infer(images, engine);
+    }
+    let device = images.device();
+    let [batch, _, height, width] = images.dims();
+    let pixels = images.into_data().convert::<f32>();
+    let pixels = pixels.as_slice::<f32>().expect("converted to f32");
+    let logits = engine_logits(engine, pixels, [batch, height, width]);
+    let classes = engine.network().classes();
+    Tensor::from_data(TensorData::new(logits, [batch, classes]), &device)
+}
+
+fn engine_logits(engine: &Engine, images: &[f32], size: [usize; 3]) -> Vec<f32> {
+    let mut logits = vec![0.0; size[0] * engine.network().classes()];
+    match engine.forward(images, size, &mut logits) {
+        Ok(()) => logits,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 #[cfg(feature = "flex")]

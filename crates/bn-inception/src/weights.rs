@@ -297,7 +297,7 @@ pub fn open_folded_as(
 }
 
 fn read_file(path: &Path, import: Option<&Import>) -> Result<(State, Metadata), WeightsProblem> {
-    parse(&std::fs::read(path)?, import)
+    parse(std::fs::read(path)?, import)
 }
 
 fn weights(
@@ -326,8 +326,13 @@ pub(crate) fn header(metadata: &Metadata) -> serde_json::Result<String> {
     serde_json::to_string(&header)
 }
 
-fn parse(bytes: &[u8], import: Option<&Import>) -> Result<(State, Metadata), WeightsProblem> {
-    let archive = formats::read(bytes)?;
+/// Takes the bytes to free them before the tensors are worked on: one copy of the weights less at the peak.
+fn parse(
+    bytes: impl AsRef<[u8]>,
+    import: Option<&Import>,
+) -> Result<(State, Metadata), WeightsProblem> {
+    let archive = formats::read(bytes.as_ref())?;
+    drop(bytes);
     let format = archive.format;
     match (archive.metadata.get(METADATA_KEY).cloned(), import) {
         (Some(json), None) => own(archive, &json),

@@ -78,7 +78,7 @@ pub(crate) fn state(
     let mut config = import.config.clone();
     let named = match format {
         Format::Onnx => {
-            let mapped = onnx::map(&archive, &config)?;
+            let mapped = onnx::map(archive, &config)?;
             config = mapped.config;
             Named {
                 format,

@@ -14,6 +14,7 @@ use bn_inception_formats::{Archive, Array, Node};
 
 use crate::config::{BnInceptionConfig, MaxPooling, Normalization};
 use crate::import::ImportError;
+use parameters::uses;
 use walk::{Graph, Network};
 
 /// The tensors of an ONNX file by our names, with the file's names, and what the graph says about the network.
@@ -25,37 +26,40 @@ pub(super) struct Mapped {
 }
 
 /// Maps the tensors of `archive`, an ONNX model of the network that `config` describes.
-pub(super) fn map(archive: &Archive, config: &BnInceptionConfig) -> Result<Mapped, ImportError> {
-    let graph = Graph::new(archive);
+pub(super) fn map(archive: Archive, config: &BnInceptionConfig) -> Result<Mapped, ImportError> {
+    let graph = Graph::new(&archive);
     let network = graph.network(config.plan)?;
-    let mut mapped = Mapped {
-        tensors: BTreeMap::new(),
-        origins: BTreeMap::new(),
-        config: described(config, &network)?,
-    };
-    let mut used = BTreeSet::new();
-    for (name, unit) in &network.units {
-        for (part, array, origin) in graph.tensors_of(unit, &mut used)? {
-            mapped.insert(format!("{name}.{part}"), array, origin);
-        }
+    let config = described(config, &network)?;
+    let parameters = graph.parameters(&network)?;
+    let structural: BTreeSet<_> = graph.structural().into_iter().map(str::to_owned).collect();
+    let Archive {
+        tensors: mut file, ..
+    } = archive;
+    // Weights are moved, not copied, unless two layers share them.
+    let mut uses = uses(&parameters);
+    let (mut tensors, mut origins) = (BTreeMap::new(), BTreeMap::new());
+    for parameter in parameters {
+        let array = parameter.values(|name| {
+            let left = uses.get_mut(name).expect("every tensor's uses are counted");
+            *left -= 1;
+            match *left {
+                0 => file.remove(name),
+                _ => file.get(name).cloned(),
+            }
+            .expect("names come from the file's own tensors")
+        })?;
+        origins.insert(parameter.name.clone(), parameter.origin);
+        tensors.insert(parameter.name, array);
     }
-    for (part, array, origin) in graph.classifier(network.classifier, &mut used)? {
-        mapped.insert(format!("classifier.{part}"), array, origin);
-    }
-    used.append(&mut graph.structural());
-    for (name, array) in &archive.tensors {
-        if !used.contains(name.as_str()) {
-            mapped.insert(name.clone(), array.clone(), name);
-        }
-    }
-    Ok(mapped)
-}
-
-impl Mapped {
-    fn insert(&mut self, name: String, array: Array, origin: &str) {
-        self.origins.insert(name.clone(), origin.to_owned());
-        self.tensors.insert(name, array);
-    }
+    // What is left belongs to nothing, and is refused by its name.
+    file.retain(|name, _| !structural.contains(name));
+    origins.extend(file.keys().map(|name| (name.clone(), name.clone())));
+    tensors.extend(file);
+    Ok(Mapped {
+        tensors,
+        origins,
+        config,
+    })
 }
 
 /// The configuration with everything that the graph says itself.

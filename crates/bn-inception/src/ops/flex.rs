@@ -5,10 +5,12 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 
 pub(super) use conv::conv2d;
+pub(super) use infer::infer;
 pub(super) use norm::{batch_norm_train, scale_shift};
 pub(super) use pool::{avg_pool2d, max_pool2d};
 
 mod conv;
+mod infer;
 mod norm;
 mod pool;
 

@@ -24,7 +24,7 @@ pub(super) fn read(
     }
     let bytes = store.bytes(entry)?;
     if entry.built_in().is_some() {
-        return parse(&bytes, None);
+        return parse(bytes, None);
     }
     let preset: Preset = entry.preset.parse()?;
     let config = preset.config().with_width(entry.width);
@@ -32,7 +32,7 @@ pub(super) fn read(
         classes: Some(entry.classes),
         ..Import::new(config, Preprocess::from(&entry.preprocess))
     };
-    let (state, mut metadata) = parse(&bytes, Some(&import))?;
+    let (state, mut metadata) = parse(bytes, Some(&import))?;
     metadata.labels = match &entry.labels {
         Labels::Known(KnownLabels::ImageNet) => {
             let classes = labels::imagenet().iter();

@@ -1,11 +1,11 @@
 //! From a layer's nodes to its parameters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bn_inception_formats::{Array, Node};
 
 use super::unsupported;
-use super::walk::{Graph, Unit};
+use super::walk::{Graph, Network, Unit};
 use crate::import::ImportError;
 
 /// Operators whose constant inputs are shapes and the like, not weights.
@@ -26,100 +26,149 @@ const STRUCTURAL: [&str; 14] = [
     "Clip",
 ];
 
-impl<'a> Graph<'a> {
-    /// Parameters of a unit: (our name's last part, values, the file's name).
-    pub(super) fn tensors_of(
+/// A parameter as the graph describes it: a tensor of the file and what is done to it.
+#[derive(Debug)]
+pub(super) struct Parameter {
+    /// Our name.
+    pub(super) name: String,
+    /// The file's.
+    pub(super) origin: String,
+    /// Caffe's `Scale` layer, folded in here: a tensor that it is multiplied with, and one that is added.
+    scale: Option<String>,
+    shift: Option<String>,
+    /// Whether rows and columns change places.
+    transposed: bool,
+}
+
+impl Parameter {
+    /// Every tensor that it is made of.
+    pub(super) fn tensors(&self) -> impl Iterator<Item = &String> {
+        [Some(&self.origin), self.scale.as_ref(), self.shift.as_ref()]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Its values, by `tensor`, which hands out the file's tensors.
+    pub(super) fn values(
         &self,
-        unit: &Unit<'a>,
-        used: &mut BTreeSet<&'a str>,
-    ) -> Result<Vec<(&'static str, Array, &'a str)>, ImportError> {
-        let mut tensors = Vec::with_capacity(6);
-        let conv = unit.conv.map_or(&[][..], |node| &node.inputs);
-        let norm = unit.norm.map_or(&[][..], |node| &node.inputs);
-        let inputs = [
-            ("weight", conv.get(1)),
-            ("bias", conv.get(2)),
-            ("norm.gamma", norm.get(1)),
-            ("norm.beta", norm.get(2)),
-            ("norm.running_mean", norm.get(3)),
-            ("norm.running_var", norm.get(4)),
-        ];
-        for (part, input) in inputs {
-            let Some(input) = input.filter(|name| !name.is_empty()) else {
-                continue;
-            };
-            let name = self
-                .constant(input)
-                .ok_or_else(|| unsupported(format!("`{input}` is no constant")))?;
-            used.insert(name);
-            tensors.push((part, self.archive.tensors[name].clone(), name));
-        }
-        // y = (x̂ γ + β) · scale + shift
-        for (part, array, name) in &mut tensors {
-            let affected = match *part {
-                "norm.gamma" => [unit.scale, None],
-                "norm.beta" => [unit.scale, unit.shift],
-                _ => continue,
-            };
-            let [scale, shift] = affected
-                .map(|name| name.map(|name| self.archive.tensors[name].clone().into_values()));
-            let mut values = array.clone().into_values();
-            for (operand, apply) in [
-                (scale, (|a, b| a * b) as fn(f32, f32) -> f32),
-                (shift, |a, b| a + b),
-            ] {
-                let Some(operand) = operand else { continue };
-                if operand.len() != values.len() {
-                    return Err(unsupported(format!(
-                        "`{name}` and the layer after it differ in length"
-                    )));
-                }
-                values = values
-                    .iter()
-                    .zip(operand)
-                    .map(|(a, b)| apply(*a, b))
-                    .collect();
+        mut tensor: impl FnMut(&str) -> Array,
+    ) -> Result<Array, ImportError> {
+        let mut array = tensor(&self.origin);
+        for (operand, apply) in [
+            (&self.scale, (|a, b| a * b) as fn(f32, f32) -> f32),
+            (&self.shift, |a, b| a + b),
+        ] {
+            let Some(operand) = operand else { continue };
+            let operand = tensor(operand).into_values();
+            let mut values = array.into_values();
+            if operand.len() != values.len() {
+                let name = &self.origin;
+                return Err(unsupported(format!(
+                    "`{name}` and the layer after it differ in length"
+                )));
             }
-            *array = Array::new(vec![values.len()], values);
+            for (value, operand) in values.iter_mut().zip(operand) {
+                *value = apply(*value, operand);
+            }
+            array = Array::new(vec![values.len()], values);
         }
-        used.extend([unit.scale, unit.shift].into_iter().flatten());
+        Ok(match self.transposed {
+            true => transpose(array),
+            false => array,
+        })
+    }
+}
+
+/// How often each tensor is needed.
+pub(super) fn uses(parameters: &[Parameter]) -> BTreeMap<String, usize> {
+    let mut uses = BTreeMap::new();
+    for tensor in parameters.iter().flat_map(Parameter::tensors) {
+        *uses.entry(tensor.clone()).or_default() += 1;
+    }
+    uses
+}
+
+impl<'a> Graph<'a> {
+    /// The parameters of `network`.
+    pub(super) fn parameters(&self, network: &Network<'a>) -> Result<Vec<Parameter>, ImportError> {
+        let mut parameters = Vec::new();
+        for (name, unit) in &network.units {
+            self.unit(name, unit, &mut parameters)?;
+        }
+        self.classifier(network.classifier, &mut parameters)?;
+        Ok(parameters)
+    }
+
+    fn unit(
+        &self,
+        layer: &str,
+        unit: &Unit<'a>,
+        parameters: &mut Vec<Parameter>,
+    ) -> Result<(), ImportError> {
         if unit.norm.is_none() && (unit.scale.is_some() || unit.shift.is_some()) {
             return Err(unsupported("a scale without a normalisation".to_owned()));
         }
-        Ok(tensors)
+        let conv = unit.conv.map_or(&[][..], |node| &node.inputs);
+        let norm = unit.norm.map_or(&[][..], |node| &node.inputs);
+        // y = (x̂ γ + β) · scale + shift
+        for (part, input, scale, shift) in [
+            ("weight", conv.get(1), None, None),
+            ("bias", conv.get(2), None, None),
+            ("norm.gamma", norm.get(1), unit.scale, None),
+            ("norm.beta", norm.get(2), unit.scale, unit.shift),
+            ("norm.running_mean", norm.get(3), None, None),
+            ("norm.running_var", norm.get(4), None, None),
+        ] {
+            let Some(input) = input.filter(|name| !name.is_empty()) else {
+                continue;
+            };
+            let origin = self
+                .constant(input)
+                .ok_or_else(|| unsupported(format!("`{input}` is no constant")))?;
+            parameters.push(Parameter {
+                name: format!("{layer}.{part}"),
+                origin: origin.to_owned(),
+                scale: scale.map(str::to_owned),
+                shift: shift.map(str::to_owned),
+                transposed: false,
+            });
+        }
+        Ok(())
     }
 
     /// Weight `[classes, channels]` and bias of the last layer.
-    pub(super) fn classifier(
+    fn classifier(
         &self,
         node: &'a Node,
-        used: &mut BTreeSet<&'a str>,
-    ) -> Result<Vec<(&'static str, Array, &'a str)>, ImportError> {
+        parameters: &mut Vec<Parameter>,
+    ) -> Result<(), ImportError> {
         let bias = match node.operator.as_str() {
             "Gemm" => node.inputs.get(2),
             _ => self.added_to(node.outputs.first()),
         };
-        let transposed = node.integers.get("transB").is_some_and(|flag| flag == &[1]);
+        let by_class = node.integers.get("transB").is_some_and(|flag| flag == &[1]);
         let plain = ["alpha", "beta"]
             .iter()
             .all(|key| node.floats.get(*key).is_none_or(|v| *v == 1.0));
         if !plain {
             return Err(unsupported(format!("`{}` scales its result", node.name)));
         }
-        let mut tensors = Vec::with_capacity(2);
-        for (part, input) in [("weight", node.inputs.get(1)), ("bias", bias)] {
-            let Some(name) = input.and_then(|input| self.constant(input)) else {
+        for (part, input, transposed) in [
+            ("weight", node.inputs.get(1), !by_class),
+            ("bias", bias, false),
+        ] {
+            let Some(origin) = input.and_then(|input| self.constant(input)) else {
                 continue;
             };
-            used.insert(name);
-            let array = self.archive.tensors[name].clone();
-            let array = match (part, transposed) {
-                ("weight", false) => transpose(array),
-                _ => array,
-            };
-            tensors.push((part, array, name));
+            parameters.push(Parameter {
+                name: format!("classifier.{part}"),
+                origin: origin.to_owned(),
+                scale: None,
+                shift: None,
+                transposed,
+            });
         }
-        Ok(tensors)
+        Ok(())
     }
 
     /// The constant that an `Add` puts onto `tensor`.

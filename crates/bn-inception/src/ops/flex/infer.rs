@@ -1,0 +1,32 @@
+//! The inference engine on Flex: images are read where they lie, not copied.
+
+use std::sync::Arc;
+
+use bn_inception_kernels::infer::Engine;
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::Tensor;
+
+use super::{Dense, tensor};
+use crate::ops::engine_logits;
+
+pub(in crate::ops) fn infer(images: Tensor<4>, engine: &Arc<Engine>) -> Tensor<2> {
+    let logits = <Dispatch as InferOp>::cnn_infer(images.into_dispatch(), engine.clone());
+    Tensor::from_dispatch(logits)
+}
+
+/// A whole network on backend primitives, not differentiable.
+#[backend_extension(Flex)]
+pub(crate) trait InferOp: Backend {
+    fn cnn_infer(images: FloatTensor<Self>, engine: Arc<Engine>) -> FloatTensor<Self>;
+}
+
+impl InferOp for Flex {
+    fn cnn_infer(images: FlexTensor, engine: Arc<Engine>) -> FlexTensor {
+        let images = Dense::new(images);
+        let [batch, _, height, width] = images.dims();
+        let logits = engine_logits(&engine, images.values(), [batch, height, width]);
+        tensor(logits, [batch, engine.network().classes()])
+    }
+}
