@@ -74,8 +74,8 @@ unsafe fn product<V: Vector, const PX: usize, const STEP: usize>(tile: &Product)
             let x = tile.x.add(*tile.offsets.add(g));
             for d in 0..tile.depth {
                 let right = [V::load(w), V::load(w.add(V::LANES))];
-                for v in 0..VECTORS {
-                    prefetch(w.wrapping_add(AHEAD + v * V::LANES));
+                for line in (0..VECTORS * V::LANES).step_by(BLOCK) {
+                    prefetch(w.wrapping_add(AHEAD + line));
                 }
                 w = w.add(VECTORS * V::LANES);
                 for (p, row) in acc.iter_mut().enumerate() {
