@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use bn_inception::weights::Store;
-use bn_inception::weights::registry::{Color, Entry, Place, Range, entries};
+use bn_inception::weights::registry::{ColorOrder, Entry, PixelRange, Place, entries};
 use bn_inception_examples::{Failure, exit_code};
 use clap::Parser;
 use serde::Serialize;
@@ -111,13 +111,13 @@ fn table(out: &mut impl Write, store: &Store) -> io::Result<()> {
 /// `224 px BGR 0-255`.
 fn input(entry: &Entry) -> String {
     let color = match entry.preprocess.color {
-        Color::Rgb => "RGB",
-        Color::Bgr => "BGR",
+        ColorOrder::Rgb => "RGB",
+        ColorOrder::Bgr => "BGR",
     };
     let range = match entry.preprocess.range {
-        Range::Byte => "0-255",
-        Range::Unit => "0-1",
-        Range::Signed => "±1",
+        PixelRange::Byte => "0-255",
+        PixelRange::Unit => "0-1",
+        PixelRange::Signed => "±1",
     };
     format!("{} px {color} {range}", entry.preprocess.size)
 }

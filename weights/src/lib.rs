@@ -9,8 +9,8 @@
 pub use checksum::Checksum;
 pub use error::{FetchError, FetchProblem, Mismatch};
 pub use registry::{
-    Accuracy, Color, Entry, Format, Interpolation, KnownLabels, Labels, Preprocessing, Range,
-    Resize, entries, named,
+    Accuracy, ColorOrder, Entry, Format, Interpolation, KnownLabels, Labels, PixelRange,
+    Preprocessing, Resize, entries, named,
 };
 pub use store::{Event, HOME_VARIABLE, LARGEST_FILE, Place, Store};
 

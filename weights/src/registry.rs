@@ -84,9 +84,9 @@ pub enum KnownLabels {
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
     /// Order of the channels.
-    pub color: Color,
+    pub color: ColorOrder,
     /// Interval that the byte values 0 to 255 are mapped to.
-    pub range: Range,
+    pub range: PixelRange,
     /// Subtracted from each channel, in the order of `color` and the units of `range`.
     pub mean: [f32; 3],
     /// Divides each channel, in the order of `color` and the units of `range`.
@@ -99,21 +99,21 @@ pub struct Preprocessing {
     pub interpolation: Interpolation,
 }
 
-/// Order of the colour channels.
+/// Which colour the first channel holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Color {
+pub enum ColorOrder {
     /// Red, green, blue.
     Rgb,
-    /// Blue, green, red.
+    /// Blue, green, red: Caffe's order, from OpenCV.
     Bgr,
 }
 
-/// Interval of the pixel values before mean and deviation.
+/// The interval that the byte values 0–255 are mapped to, before mean and deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Range {
-    /// 0 to 255.
+pub enum PixelRange {
+    /// 0 to 255, unchanged.
     Byte,
     /// 0 to 1.
     Unit,
@@ -121,23 +121,23 @@ pub enum Range {
     Signed,
 }
 
-/// How an image becomes a square.
+/// How the whole image becomes the network's square, for evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
-    /// The short side is scaled to this many pixels, the centre square cut out.
+    /// The short side is scaled to this many pixels, the aspect kept, and the centre square cut out.
     ShortSide(u32),
-    /// This fraction of each side is cut from the centre, then scaled.
+    /// This fraction of each side is cut from the centre, then scaled to the square, the aspect lost.
     CentralFraction(f64),
 }
 
-/// Filters for scaling.
+/// The filter used for scaling; each widens with the reduction (antialiasing), as Pillow's do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
     /// Triangle filter.
     Bilinear,
-    /// Catmull-Rom cubic.
+    /// Catmull-Rom cubic (a = −0.5).
     Bicubic,
 }
 

@@ -9,28 +9,18 @@ use bn_inception::burn::tensor::Device;
 use bn_inception::state::{self, State, TensorRole};
 use bn_inception::weights::{self, Metadata, Precision};
 use bn_inception::{Normalization, Preprocess, Preset};
-use bn_inception_train::checkpoint::Checkpoint;
-use bn_inception_train::checkpoint_folder::CheckpointFolder;
-use bn_inception_train::drawn::{DrawnConfig, class_names, draw_dataset};
-use bn_inception_train::{
-    CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer,
-};
+use bn_inception_train::drawn::class_names;
+use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
+use common::{dataset, finish, newest_checkpoint, resumed, train};
+
+mod common;
 
 const SIZE: u32 = 28;
 
 /// Weights of seven classes that nobody trained, and four drawn classes. Dropout is for one test only: a device has one
 /// random stream, which tests that run at the same time would share.
 fn prepare(folder: &Path, dropout: f64) -> (PathBuf, PathBuf) {
-    let data = folder.join("data");
-    let drawn = DrawnConfig {
-        classes: 4,
-        train_per_class: 8,
-        val_per_class: 3,
-        size: SIZE,
-        seed: 1,
-    };
-    draw_dataset(&data, &drawn).unwrap();
-
+    let data = dataset(folder, 4, [8, 3], SIZE);
     let config = Preset::Small.config().with_width(0.05).with_classes(7);
     let config = config.with_dropout(dropout);
     let model = config.init_seeded(&Device::flex(), 3).unwrap();
@@ -68,23 +58,6 @@ fn config(base: &Path, data: &Path, out: &Path) -> TrainConfig {
     }
 }
 
-fn resumed(config: TrainConfig) -> TrainConfig {
-    TrainConfig {
-        resume: true,
-        choices: Choices::default(),
-        ..config
-    }
-}
-
-fn train(config: TrainConfig, stop: &StopSignal) -> Result<Outcome, TrainError> {
-    Trainer::new(config, |_| ())?.run(stop)
-}
-
-fn finish(config: TrainConfig) {
-    let outcome = train(config, &StopSignal::new()).unwrap();
-    assert!(matches!(outcome, Outcome::Finished(_)), "{outcome:?}");
-}
-
 fn load(path: &Path) -> (State, Metadata) {
     let (model, metadata) = weights::load(path, &Device::flex()).unwrap();
     (state::state(&model), metadata)
@@ -93,12 +66,6 @@ fn load(path: &Path) -> (State, Metadata) {
 fn values(state: &State, name: &str) -> Vec<u32> {
     let values = state[name].iter::<f32>();
     values.map(f32::to_bits).collect()
-}
-
-fn newest_checkpoint(out: &Path) -> Checkpoint {
-    let folder = CheckpointFolder::new(out.join("checkpoints"));
-    let newest = folder.steps().unwrap().pop().unwrap();
-    Checkpoint::load(&folder.file(newest)).unwrap()
 }
 
 fn is_frozen(name: &str) -> bool {

@@ -3,37 +3,23 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use bn_inception::DeviceSpec;
 use bn_inception_train::checkpoint::Checkpoint;
-use bn_inception_train::checkpoint_folder::CheckpointFolder;
-use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
-use bn_inception_train::{
-    CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer,
-};
+use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
+use common::{finish, newest_checkpoint, train};
+
+mod common;
 
 /// Set in the child processes of [`killed_runs_resume_to_the_same_bits`]: the run's name.
 const CHILD_CASE: &str = "BN_INCEPTION_TEST_CASE";
 const CHILD_DATA: &str = "BN_INCEPTION_TEST_DATA";
 const CHILD_OUT: &str = "BN_INCEPTION_TEST_OUT";
 const CHILD_RESUME: &str = "BN_INCEPTION_TEST_RESUME";
-
-fn dataset(folder: &Path) -> PathBuf {
-    let data = folder.join("data");
-    let config = DrawnConfig {
-        classes: 3,
-        train_per_class: 10,
-        val_per_class: 3,
-        size: 32,
-        seed: 1,
-    };
-    draw_dataset(&data, &config).unwrap();
-    data
-}
 
 /// `modern` averages its weights; `inception` has dropout; the latter accumulates and clips too.
 fn config(case: &str, data: &Path, out: &Path) -> TrainConfig {
@@ -66,30 +52,17 @@ fn config(case: &str, data: &Path, out: &Path) -> TrainConfig {
     }
 }
 
+/// With another number of workers, which decides nothing.
 fn resumed(config: TrainConfig) -> TrainConfig {
     TrainConfig {
-        resume: true,
-        // Settings come from the checkpoint.
-        choices: Choices::default(),
         workers: 3,
-        ..config
+        ..common::resumed(config)
     }
-}
-
-fn train(config: TrainConfig, stop: &StopSignal) -> Result<Outcome, TrainError> {
-    Trainer::new(config, |_| ())?.run(stop)
-}
-
-fn finish(config: TrainConfig) {
-    let outcome = train(config, &StopSignal::new()).unwrap();
-    assert!(matches!(outcome, Outcome::Finished(_)), "{outcome:?}");
 }
 
 /// The newest checkpoint in `out`, without the times, which differ from run to run.
 fn ending(out: &Path) -> Checkpoint {
-    let folder = CheckpointFolder::new(out.join("checkpoints"));
-    let newest = folder.steps().unwrap().pop().unwrap();
-    let mut checkpoint = Checkpoint::load(&folder.file(newest)).unwrap();
+    let mut checkpoint = newest_checkpoint(out);
     let progress = &mut checkpoint.progress;
     (progress.train_seconds, progress.wait_seconds) = (0.0, 0.0);
     for validation in &mut progress.validations {
@@ -147,7 +120,7 @@ fn spawn(case: &str, data: &Path, out: &Path, resume: bool) -> Child {
 #[test]
 fn killed_runs_resume_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
-    let data = dataset(folder.path());
+    let data = common::dataset(folder.path(), 3, [10, 3], 32);
     for case in ["modern", "inception"] {
         let whole = folder.path().join(format!("{case}-whole"));
         finish(config(case, &data, &whole));
@@ -188,7 +161,7 @@ fn killed_runs_resume_to_the_same_bits() {
 #[test]
 fn a_stopped_run_resumes_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
-    let data = dataset(folder.path());
+    let data = common::dataset(folder.path(), 3, [10, 3], 32);
     let whole = folder.path().join("whole");
     finish(config("bn-x5", &data, &whole));
 

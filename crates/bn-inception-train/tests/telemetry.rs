@@ -3,32 +3,17 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use bn_inception::DeviceSpec;
-use bn_inception_train::checkpoint::Checkpoint;
-use bn_inception_train::checkpoint_folder::CheckpointFolder;
-use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
 use bn_inception_train::run_log::{Confusion, Event, Histogram, LogReader, Record, surviving};
-use bn_inception_train::{
-    CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, Trainer,
-};
+use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
+use common::{dataset, newest_checkpoint};
 use serde_json::Value;
 
-fn dataset(folder: &Path) -> PathBuf {
-    let data = folder.join("data");
-    let config = DrawnConfig {
-        classes: 3,
-        train_per_class: 8,
-        val_per_class: 6,
-        size: 40,
-        seed: 2,
-    };
-    draw_dataset(&data, &config).unwrap();
-    data
-}
+mod common;
 
 /// Six steps in two epochs, with a look after the first and then after every `every`-th.
 fn config(recipe: &str, every: u64, data: &Path, out: &Path) -> TrainConfig {
@@ -62,7 +47,7 @@ static DEVICE: Mutex<()> = Mutex::new(());
 
 fn train(config: TrainConfig, stop: &StopSignal) -> Outcome {
     let _alone = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
-    Trainer::new(config, |_| ()).unwrap().run(stop).unwrap()
+    common::train(config, stop).unwrap()
 }
 
 fn finish(config: TrainConfig) {
@@ -78,7 +63,7 @@ fn records(out: &Path) -> Vec<Record> {
 #[test]
 fn looking_changes_no_bit() {
     let folder = tempfile::tempdir().unwrap();
-    let data = dataset(folder.path());
+    let data = dataset(folder.path(), 3, [8, 6], 40);
     // Dropout draws random numbers in the first, the second averages its weights.
     for recipe in ["inception", "modern"] {
         let out = |every: u64| folder.path().join(format!("{recipe}-{every}"));
@@ -86,9 +71,7 @@ fn looking_changes_no_bit() {
             finish(config(recipe, every, &data, &out(every)));
         }
         let checkpoint = |every: u64| {
-            let folder = CheckpointFolder::new(out(every).join("checkpoints"));
-            let newest = folder.steps().unwrap().pop().unwrap();
-            let checkpoint = Checkpoint::load(&folder.file(newest)).unwrap();
+            let checkpoint = newest_checkpoint(&out(every));
             (checkpoint.model, checkpoint.velocity, checkpoint.average)
         };
         let weights = |every: u64| fs::read(out(every).join("model.safetensors")).unwrap();
@@ -102,7 +85,7 @@ fn looking_changes_no_bit() {
 #[test]
 fn the_log_has_all_that_a_page_shows() {
     let folder = tempfile::tempdir().unwrap();
-    let data = dataset(folder.path());
+    let data = dataset(folder.path(), 3, [8, 6], 40);
     let out = folder.path().join("out");
     finish(config("modern", 4, &data, &out));
     let mut reader = LogReader::open(&out.join("run.jsonl")).unwrap();
@@ -224,7 +207,7 @@ fn assert_same_histogram(found: &Value, expected: &Histogram) {
 #[test]
 fn tensorboard_reads_the_same_numbers() {
     let folder = tempfile::tempdir().unwrap();
-    let data = dataset(folder.path());
+    let data = dataset(folder.path(), 3, [8, 6], 40);
     let out = folder.path().join("out");
     // Stopped after its third step and resumed from there, so that TensorBoard has to forget nothing and
     // to read two files.

@@ -8,22 +8,15 @@ use std::path::{Path, PathBuf};
 use bn_inception::DeviceSpec;
 use bn_inception_train::checkpoint::Checkpoint;
 use bn_inception_train::checkpoint_folder::CheckpointFolder;
-use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
 use bn_inception_train::{
     CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer,
 };
 
+mod common;
+
 fn dataset(folder: &Path, classes: usize) -> PathBuf {
-    let data = folder.join(format!("data-{classes}"));
-    let config = DrawnConfig {
-        classes,
-        train_per_class: 4,
-        val_per_class: 2,
-        size: 16,
-        seed: 1,
-    };
-    draw_dataset(&data, &config).unwrap();
-    data
+    let folder = folder.join(format!("of-{classes}"));
+    common::dataset(&folder, classes, [4, 2], 16)
 }
 
 fn config(data: &Path, out: &Path) -> TrainConfig {

@@ -6,6 +6,8 @@
 
 use std::str::FromStr;
 
+// The registry of weights says the same of published ones.
+pub use bn_inception_weights::{ColorOrder, Interpolation, PixelRange, Resize};
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{Filter, FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
@@ -13,48 +15,6 @@ use serde::{Deserialize, Serialize};
 
 /// Largest input or short side that [`Preprocess::check`] accepts, in pixels.
 pub const MAX_SIZE: u32 = 4096;
-
-/// Which colour the first channel holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ColorOrder {
-    /// Red, green, blue.
-    Rgb,
-    /// Blue, green, red: Caffe's order, from OpenCV.
-    Bgr,
-}
-
-/// The interval that the byte values 0–255 are mapped to, before mean and deviation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PixelRange {
-    /// 0 to 255, unchanged.
-    Byte,
-    /// 0 to 1.
-    Unit,
-    /// −1 to 1.
-    Signed,
-}
-
-/// How the whole image becomes the network's square, for evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resize {
-    /// The short side is scaled to this many pixels, the aspect kept, and the centre square cut out.
-    ShortSide(u32),
-    /// This fraction of each side is cut from the centre, then scaled to the square, the aspect lost.
-    CentralFraction(f64),
-}
-
-/// The filter used for scaling; each widens with the reduction (antialiasing), as Pillow's do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Interpolation {
-    /// Triangle filter.
-    Bilinear,
-    /// Catmull-Rom cubic (a = −0.5).
-    Bicubic,
-}
 
 /// What is done to an image before it enters the network.
 ///

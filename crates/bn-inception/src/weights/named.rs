@@ -1,15 +1,12 @@
 //! From an entry of the registry to a network.
 
-use bn_inception_weights::{
-    Color, Entry, Interpolation as Filter, KnownLabels, Labels, Preprocessing, Range,
-    Resize as Fit, Store,
-};
+use bn_inception_weights::{Entry, KnownLabels, Labels, Preprocessing, Store};
 use serde_json::json;
 
 use super::{Metadata, WeightsProblem, parse};
 use crate::import::Import;
 use crate::labels;
-use crate::preprocess::{ColorOrder, Interpolation, PixelRange, Preprocess, Resize};
+use crate::preprocess::Preprocess;
 use crate::preset::Preset;
 use crate::state::State;
 
@@ -54,26 +51,13 @@ pub(super) fn read(
 impl From<&Preprocessing> for Preprocess {
     fn from(published: &Preprocessing) -> Self {
         Self {
-            color: match published.color {
-                Color::Rgb => ColorOrder::Rgb,
-                Color::Bgr => ColorOrder::Bgr,
-            },
-            range: match published.range {
-                Range::Byte => PixelRange::Byte,
-                Range::Unit => PixelRange::Unit,
-                Range::Signed => PixelRange::Signed,
-            },
+            color: published.color,
+            range: published.range,
             mean: published.mean,
             std: published.std,
             size: published.size,
-            resize: match published.resize {
-                Fit::ShortSide(side) => Resize::ShortSide(side),
-                Fit::CentralFraction(part) => Resize::CentralFraction(part),
-            },
-            interpolation: match published.interpolation {
-                Filter::Bilinear => Interpolation::Bilinear,
-                Filter::Bicubic => Interpolation::Bicubic,
-            },
+            resize: published.resize,
+            interpolation: published.interpolation,
         }
     }
 }

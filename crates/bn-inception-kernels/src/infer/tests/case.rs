@@ -267,10 +267,10 @@ pub(super) type Extents = (usize, [usize; 2], [usize; 2], usize, usize, u64);
 
 /// Tails of every kind: channels around one to five blocks, widths around one and two register tiles of every instruction set.
 pub(super) fn extents() -> impl Strategy<Value = Extents> {
-    let channels = || 1usize..if cfg!(miri) { 20 } else { 70 };
-    let pixels = || 3usize..if cfg!(miri) { 8 } else { 36 };
+    let channels = || 1usize..if cfg!(miri) { 18 } else { 70 };
+    let pixels = || 3usize..if cfg!(miri) { 5 } else { 36 };
     (
-        1usize..4,
+        1usize..if cfg!(miri) { 2 } else { 4 },
         [pixels(), pixels()],
         [channels(), channels()],
         1usize..5,
