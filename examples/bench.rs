@@ -4,6 +4,7 @@
 //! cargo run --release --example bench -- --batch 8 --threads 2
 //! cargo run --release --example bench -- --per-layer
 //! cargo run --release --example bench -- --weights model.safetensors --json
+//! cargo run --release --example bench -- --weights bn_inception-52deb4733.pth --preset caffe
 //! ```
 
 use std::io::{self, Write as _};
@@ -11,10 +12,13 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use bn_inception::import::Import;
 use bn_inception::state;
 use bn_inception::weights;
-use bn_inception::{BnInceptionConfig, DeviceSpec, EngineOptions, FoldedModel, LayerTime, Preset};
-use bn_inception_examples::{Failure, exit_code};
+use bn_inception::{
+    BnInceptionConfig, DeviceSpec, EngineOptions, FoldedModel, LayerTime, Preprocess, Preset,
+};
+use bn_inception_examples::{Downloads, Failure, exit_code};
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
@@ -24,7 +28,7 @@ use serde::Serialize;
 /// The multiply-adds are those of the direct method whatever the algorithm, so that more per second is faster; the
 /// peak is what multiply-add instructions alone reach, measured in the same run.
 #[derive(Parser)]
-#[command(name = "bench", version)]
+#[command(name = "bench", version, allow_negative_numbers = true)]
 struct Arguments {
     /// What to measure
     #[arg(long, value_enum, default_value_t = Task::Infer)]
@@ -46,13 +50,17 @@ struct Arguments {
     #[arg(long, value_name = "S", default_value_t = 4.0, value_parser = seconds)]
     seconds: f64,
 
-    /// Weight file, or the name of weights that come with the project [default: drawn weights for --preset]
-    #[arg(long, value_name = "PATH|NAME", conflicts_with = "preset")]
+    /// Weight file, or a name that list-weights prints [default: drawn weights for --preset]
+    #[arg(long, value_name = "PATH|NAME")]
     weights: Option<String>,
 
-    /// Network: paper, caffe, onnx, mxnet, tf_slim or small
-    #[arg(long, value_name = "NAME", default_value = "caffe")]
-    preset: String,
+    /// Network: paper, caffe, onnx, mxnet, tf_slim or small; with --weights, the one of another project's file
+    /// [default: caffe]
+    #[arg(long, value_name = "NAME")]
+    preset: Option<Preset>,
+
+    #[command(flatten)]
+    downloads: Downloads,
 
     /// auto, flex, ndarray, wgpu, vulkan, metal, webgpu, cuda, cuda:1, rocm …
     #[arg(long, value_name = "D", default_value = "auto")]
@@ -123,12 +131,19 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let drawn = match &arguments.weights {
         Some(_) => None,
-        None => Some(drawn(arguments.preset.parse::<Preset>()?, &device)?),
+        None => Some(drawn(arguments.preset.unwrap_or(Preset::Caffe), &device)?),
     };
     let start = Instant::now();
     let (model, size) = match (&arguments.weights, drawn) {
         (Some(name), _) => {
-            let (model, metadata) = weights::open_folded(name, &device, &options)?;
+            // Of the preprocessing only the size matters to noise.
+            let import = arguments.preset.map(|preset| {
+                let config = preset.config();
+                let preprocess = Preprocess::imagenet(config.input_size as u32);
+                Import::new(config, preprocess)
+            });
+            let found = weights::find(name, import.as_ref(), &arguments.downloads.store())?;
+            let (model, metadata) = found.folded(&device, &options)?;
             (model, metadata.preprocess.size as usize)
         }
         (None, Some((config, state))) => {

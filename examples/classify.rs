@@ -7,6 +7,7 @@
 //! ```
 
 use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,7 +18,7 @@ use serde::Serialize;
 
 /// Name what is in photographs: the most probable classes of each JPEG or PNG file.
 #[derive(Parser)]
-#[command(name = "classify", version)]
+#[command(name = "classify", version, allow_negative_numbers = true)]
 struct Arguments {
     /// Image files
     #[arg(required = true, value_name = "IMAGE")]
@@ -31,8 +32,8 @@ struct Arguments {
     downloads: Downloads,
 
     /// How many classes to print for each image
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    top: usize,
+    #[arg(long, value_name = "N", default_value = "5")]
+    top: NonZeroUsize,
 
     /// auto, flex, ndarray, wgpu, vulkan, metal, webgpu, cuda, cuda:1, rocm …
     #[arg(long, value_name = "D", default_value = "auto")]
@@ -99,9 +100,15 @@ fn classify(
 ) -> Result<Answer, Failure> {
     let image = decode::decode_file(path)?;
     let logits = classifier.logits(std::slice::from_ref(&image))?.remove(0);
+    if !logits.iter().all(|logit| logit.is_finite()) {
+        let weights = &arguments.weights;
+        return Err(
+            format!("{weights} gives logits that are not finite: its weights are damaged").into(),
+        );
+    }
     Ok(Answer {
         image: path.display().to_string(),
-        predictions: classifier.rank(&logits, arguments.top),
+        predictions: classifier.rank(&logits, arguments.top.get()),
         logits: arguments.logits.then_some(logits),
     })
 }

@@ -20,7 +20,7 @@ use clap::{Parser, ValueEnum};
 /// Write weights in another format. What a file of this project says about itself (network, preprocessing, labels,
 /// licence) stays inside.
 #[derive(Parser)]
-#[command(name = "convert", version)]
+#[command(name = "convert", version, allow_negative_numbers = true)]
 struct Arguments {
     /// Weight file, or a name that list-weights prints
     #[arg(long, value_name = "PATH|NAME")]

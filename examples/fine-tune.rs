@@ -28,9 +28,9 @@ const WEIGHTS: &str = "imagenette";
 /// folder. A run that was stopped, by Ctrl-C or by force, goes on with `--resume` and ends with the same weights as if
 /// it had not been.
 #[derive(Parser)]
-#[command(name = "fine-tune", version)]
+#[command(name = "fine-tune", version, allow_negative_numbers = true)]
 struct Arguments {
-    /// Weight file, or the name of weights that come with the project [default: imagenette]
+    /// Weight file of this project (convert makes one of others'), or a name that list-weights prints [default: imagenette]
     #[arg(long, value_name = "PATH|NAME")]
     weights: Option<String>,
 

@@ -29,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Weights, summary, log and checkpoints go to the output folder. A run that was stopped, by
 /// Ctrl-C or by force, goes on with `--resume` and ends with the same weights as if it had not been.
 #[derive(Parser)]
-#[command(name = "train-imagenet", version)]
+#[command(name = "train-imagenet", version, allow_negative_numbers = true)]
 struct Arguments {
     /// Folder with train/CLASS/*.jpg and val/CLASS/*.jpg [default: images drawn by the program]
     #[arg(long, value_name = "DIR")]

@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Measure top-1 and top-5 accuracy of weights over DIR/val, or over DIR if it holds the classes.
 #[derive(Parser)]
-#[command(name = "validate", version)]
+#[command(name = "validate", version, allow_negative_numbers = true)]
 struct Arguments {
     /// Weight file, or a name that list-weights prints
     #[arg(long, value_name = "PATH|NAME", default_value = "imagenette")]
@@ -104,11 +104,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         bar.set_position(done as u64)
     })?;
     bar.finish_and_clear();
-    if result.broken_images > 0 {
-        eprintln!(
-            "warning: {} broken images were replaced by others of their class",
-            result.broken_images
-        );
+    for image in &result.broken {
+        let (path, reason) = (image.path.display(), &image.reason);
+        eprintln!("warning: {path} was replaced by another image of its class: {reason}");
     }
     if arguments.json {
         writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&result)?)?;

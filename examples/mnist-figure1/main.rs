@@ -30,7 +30,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Trains both networks side by side on MNIST and writes figure1.svg, figure1.png, figure1.json and a
 /// run folder for each network, with-bn and without-bn, which `dashboard` shows.
 #[derive(Parser)]
-#[command(name = "mnist-figure1", version)]
+#[command(name = "mnist-figure1", version, allow_negative_numbers = true)]
 struct Arguments {
     /// Folder with MNIST's four idx files, compressed (.gz) or not [default: downloads them, if built
     /// with --features mnist-download]
@@ -108,6 +108,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         println!("{}", course.summary());
     }
     println!("figure: {}", out.join("figure1.svg").display());
+    println!("runs, for `dashboard`: {}", out.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -39,6 +39,9 @@ const LOG_EVERY: u64 = 50;
 /// Measurements over a whole run.
 const MEASUREMENTS: u64 = 100;
 
+/// Measurements between two lines of progress.
+const REPORT_EVERY: u64 = 10;
+
 /// What determines a run.
 pub struct Options {
     pub batch_norm: bool,
@@ -47,6 +50,13 @@ pub struct Options {
     pub init_std: f64,
     pub seed: u64,
     pub out: PathBuf,
+}
+
+fn name(batch_norm: bool) -> &'static str {
+    match batch_norm {
+        true => "with batch normalisation",
+        false => "without batch normalisation",
+    }
 }
 
 /// One measurement.
@@ -83,14 +93,14 @@ impl Course {
 
     /// One line.
     pub fn summary(&self) -> String {
-        let name = if self.batch_norm { "with" } else { "without" };
         let last = self.points.last().map_or(0.0, |point| point.accuracy);
         let steps = [0.9, 0.95, 0.97].map(|accuracy| match self.steps_to(accuracy) {
             Some(step) => format!("{:.0} % at step {step}", 100.0 * accuracy),
             None => format!("{:.0} % never", 100.0 * accuracy),
         });
         format!(
-            "{name} batch normalisation: {:.2} % at the end, {}; drift {:.2} spreads, spread x{:.1}; {:.0} s",
+            "{}: {:.2} % at the end, {}; drift {:.2} spreads, spread x{:.1}; {:.0} s",
+            name(self.batch_norm),
             100.0 * last,
             steps.join(", "),
             self.drift_in_spreads,
@@ -123,10 +133,11 @@ pub fn train(data: &Mnist, options: &Options) -> Result<Course, Failure> {
         network = optimizer.step(options.lr, network, gradients);
         if step == 1 || step.is_multiple_of(LOG_EVERY) {
             let [top1, top5] = accuracies(logits, digits)?;
+            let loss = finite(loss.try_into_scalar::<f64>()?, step, &journal)?;
             let facts = StepFacts {
                 step,
                 epoch,
-                loss: loss.try_into_scalar::<f64>()?,
+                loss,
                 top1,
                 top5: Some(top5),
                 lr: options.lr,
@@ -139,6 +150,13 @@ pub fn train(data: &Mnist, options: &Options) -> Result<Course, Failure> {
         }
         if step.is_multiple_of(every) || step == options.steps {
             measurements.take(&network.valid(), step, epoch, &journal)?;
+            if let Some(point) = measurements.points.last()
+                && (step / every).is_multiple_of(REPORT_EVERY)
+            {
+                let accuracy = 100.0 * point.accuracy;
+                let name = name(options.batch_norm);
+                eprintln!("{name}: step {step} of {}, {accuracy:.2} %", options.steps);
+            }
         }
     }
     journal.record(Event::Finished {
@@ -154,6 +172,20 @@ pub fn train(data: &Mnist, options: &Options) -> Result<Course, Failure> {
         spread_growth: measurements.over_units(|unit| unit.growth()),
         points: measurements.points,
     })
+}
+
+/// The loss, unless the training has diverged, which ends the log.
+fn finite(loss: f64, step: u64, journal: &Journal) -> Result<f64, Failure> {
+    if loss.is_finite() {
+        return Ok(loss);
+    }
+    let error = format!("the loss is {loss} at step {step}; try a smaller --lr");
+    journal.record(Event::Failed {
+        step,
+        error: error.clone(),
+    })?;
+    journal.close();
+    Err(error.into())
 }
 
 fn open(options: &Options, parameters: usize, data: &Mnist) -> Result<Journal, Failure> {
@@ -248,7 +280,9 @@ fn accuracies(logits: Tensor<2>, digits: Tensor<1, Int>) -> Result<[f64; 2], Fai
     let ahead: Vec<usize> = rows
         .map(|(row, digit)| {
             let own = row[digit as usize];
-            row.iter().filter(|logit| **logit > own).count()
+            // NaN is ahead of everything: a broken network is not a perfect one.
+            let behind = row.iter().filter(|logit| **logit <= own).count();
+            row.len() - behind
         })
         .collect();
     Ok([1, 5].map(|guesses| {
@@ -318,12 +352,13 @@ impl Measurements {
         let losses = cross_entropy(logits.clone(), self.digits.clone(), 0.0);
         let images = self.digits.dims()[0];
         let [top1, top5] = accuracies(logits, self.digits.clone())?;
+        let loss = finite(losses.mean().try_into_scalar::<f64>()?, step, journal)?;
         let result = Validation {
             step,
             epoch,
             top1,
             top5,
-            loss: losses.mean().try_into_scalar::<f64>()?,
+            loss,
             images: images as u64,
             seconds: begun.elapsed().as_secs_f64(),
         };

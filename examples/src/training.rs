@@ -70,7 +70,8 @@ pub fn finish(
 
 /// What to type to go on.
 fn resume_command(program: &str, out: &Path, flags: &[Flag<'_>]) -> String {
-    let out = out.display();
+    // The one character that quotes of a shell do not protect.
+    let out = out.display().to_string().replace('\'', r"'\''");
     let mut command = format!("cargo run --release --example {program} -- --resume --out '{out}'");
     for (flag, _, value) in flags.iter().filter(|(_, given, _)| *given) {
         command = format!("{command} {flag} {value}").trim_end().to_owned();
@@ -93,8 +94,9 @@ fn print_result(summary: &Summary, json: bool) -> io::Result<()> {
     if summary.broken_images > 0 {
         writeln!(
             out,
-            "{} broken images were replaced; run.jsonl names them",
-            summary.broken_images
+            "broken images replaced: {}; {} names them",
+            summary.broken_images,
+            summary.weights.with_file_name("run.jsonl").display()
         )?;
     }
     writeln!(out, "weights: {}", summary.weights.display())?;

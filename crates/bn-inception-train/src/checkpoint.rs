@@ -82,7 +82,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The file has another length than its header says.
-    #[error("checkpoint {} is cut short: {found} bytes of {expected}", path.display())]
+    #[error("checkpoint {} is cut short: {found} bytes of {expected} or more", path.display())]
     CutShort {
         /// The file.
         path: PathBuf,

@@ -31,6 +31,9 @@ pub struct Evaluation {
     pub images_per_second: f64,
     /// Images that could not be decoded and were replaced by another of their class.
     pub broken_images: usize,
+    /// Which, and why.
+    #[serde(skip)]
+    pub broken: Vec<BrokenImage>,
 }
 
 /// Why an evaluation could not be made.
@@ -138,6 +141,7 @@ pub fn evaluate(
         models: ensemble.members().len(),
         images_per_second: images as f64 / start.elapsed().as_secs_f64(),
         broken_images: broken.count(),
+        broken: broken.list(),
     })
 }
 

@@ -11,8 +11,13 @@ pub const UNFINISHED: &str = ".writing-";
 /// renamed: whenever the process or the machine dies, `path` is as it was or whole.
 ///
 /// # Errors
-/// What the file system says.
+/// What the file system says, and [`io::ErrorKind::InvalidInput`] if something other than a file is at `path`: a device,
+/// say, which the rename would replace.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let message = "it exists and is not a regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),

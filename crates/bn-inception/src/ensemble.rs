@@ -8,12 +8,11 @@ use image::RgbImage;
 use crate::classify::{ImageClassifier, ImageSource, PredictError, Prediction, rank, softmax};
 use crate::crops::{self, Crops};
 use crate::preprocess::PreprocessError;
+use crate::state::{list, sentence};
 use crate::weights::WeightsError;
 
 /// How many views [`Ensemble::predict`] puts through a network at once.
 const BATCH: usize = 16;
-/// At most this many labels are spelled out in a message.
-const LISTED: usize = 4;
 
 /// One or more models that know the same classes, looking at one or more crops of an image. Its probabilities are the
 /// arithmetic mean over crops and models, as the paper's are (Figure 4 and the text below it).
@@ -53,9 +52,8 @@ pub enum EnsembleError {
     Weights(#[from] WeightsError),
     /// Two do not know the same classes.
     #[error(
-        "model {member} of the ensemble has other classes than the first:{}{}",
-        list(" it lacks", lacking),
-        list(" only it has", additional)
+        "model {member} of the ensemble has other classes than the first: {}",
+        sentence([list("it lacks", &quoted(lacking)), list("only it has", &quoted(additional))])
     )]
     Classes {
         /// The model's place, counted from 1.
@@ -77,14 +75,9 @@ pub enum EnsembleError {
     },
 }
 
-fn list(what: &str, labels: &[String]) -> String {
-    let shown = labels.iter().take(LISTED).map(|label| format!("`{label}`"));
-    let shown = shown.collect::<Vec<_>>().join(", ");
-    match labels.len() {
-        0 => String::new(),
-        count if count > LISTED => format!("{what} {shown} and {} more;", count - LISTED),
-        _ => format!("{what} {shown};"),
-    }
+/// Labels may hold commas and blanks.
+fn quoted(labels: &[String]) -> Vec<String> {
+    labels.iter().map(|label| format!("`{label}`")).collect()
 }
 
 /// The views of one image: for each member of an [`Ensemble`] the squares that enter its network, and how often each
@@ -286,12 +279,12 @@ mod tests {
         let table: [(&[&str], &str); 3] = [
             (
                 &["cat", "dog"],
-                "model 2 of the ensemble has other classes than the first: it lacks `crane`;",
+                "model 2 of the ensemble has other classes than the first: it lacks `crane`",
             ),
             (
                 &["cat", "a", "b", "c", "d", "e"],
                 "model 2 of the ensemble has other classes than the first: it lacks `crane`, `dog`; only it has `a`, \
-                 `b`, `c`, `d` and 1 more;",
+                 `b`, `c`, `d` and 1 more",
             ),
             (
                 &["dog", "cat", "crane", "crane"],

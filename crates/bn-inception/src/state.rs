@@ -5,7 +5,6 @@
 //! parameter ids, and every file this project writes uses them.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Shape, Tensor, TensorData};
@@ -93,7 +92,7 @@ impl TensorPath {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     /// The model has tensors that the state lacks, or the other way round.
-    #[error("tensors do not match the model:{}{}", list(" missing", .missing), list(" unexpected", .unexpected))]
+    #[error("tensors do not match the model: {}", sentence([list("missing", .missing), list("unexpected", .unexpected)]))]
     Names {
         /// In the model but not in the state.
         missing: Vec<String>,
@@ -123,17 +122,23 @@ pub enum StateError {
 /// At most this many names are spelled out in a message.
 const LISTED_NAMES: usize = 4;
 
+/// `label` and the first of `names`; nothing if there is none.
 pub(crate) fn list(label: &str, names: &[String]) -> String {
-    let mut text = String::new();
-    if !names.is_empty() {
-        let shown = names.iter().take(LISTED_NAMES).cloned().collect::<Vec<_>>();
-        let _ = write!(text, "{label} {}", shown.join(", "));
-        if names.len() > LISTED_NAMES {
-            let _ = write!(text, " and {} more", names.len() - LISTED_NAMES);
+    let shown = names.iter().take(LISTED_NAMES).cloned().collect::<Vec<_>>();
+    let shown = shown.join(", ");
+    match names.len() {
+        0 => String::new(),
+        count if count > LISTED_NAMES => {
+            format!("{label} {shown} and {} more", count - LISTED_NAMES)
         }
-        text.push(';');
+        _ => format!("{label} {shown}"),
     }
-    text
+}
+
+/// Those of `parts` that say something, in one sentence.
+pub(crate) fn sentence<const N: usize>(parts: [String; N]) -> String {
+    let said = parts.into_iter().filter(|part| !part.is_empty());
+    said.collect::<Vec<_>>().join("; ")
 }
 
 struct Collect {

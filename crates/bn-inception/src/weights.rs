@@ -104,7 +104,7 @@ pub enum WeightsProblem {
     Preset(#[from] UnknownPreset),
     /// It was not written by this project, and the caller did not say what is in it.
     #[error(
-        "{format} without configuration: say which network and pixels it is for (`--preset` and `--preprocess`)"
+        "{format} without configuration: say which network and pixels it is for (`--preset` and `--preprocess`), here or once for all in `convert`"
     )]
     NoConfiguration {
         /// The file's format.

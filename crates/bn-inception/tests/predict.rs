@@ -236,7 +236,7 @@ fn models_of_other_classes_are_refused() {
     let error = Ensemble::new(vec![first, second], Crops::Single).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "model 2 of the ensemble has other classes than the first: it lacks `car`; only it has `plane`;"
+        "model 2 of the ensemble has other classes than the first: it lacks `car`; only it has `plane`"
     );
     let error = Ensemble::new(Vec::new(), Crops::Single).unwrap_err();
     assert!(matches!(error, EnsembleError::Empty), "{error}");

@@ -104,6 +104,7 @@ impl Engine {
         };
         let kernels = found.ok_or_else(|| NetworkError::InstructionSet {
             name: name.unwrap_or_default(),
+            available: Self::instruction_sets(),
         })?;
         Ok(Self {
             network,

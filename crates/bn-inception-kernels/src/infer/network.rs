@@ -51,10 +51,12 @@ pub enum NetworkError {
         width: usize,
     },
     /// An instruction set that the processor does not have, or an unknown name.
-    #[error("instruction set {name:?} is not one of those this processor can run")]
+    #[error("instruction set {name:?}, asked for by BN_INCEPTION_ISA or the engine's options, is not one of those this processor can run: {}", available.join(", "))]
     InstructionSet {
         /// The name asked for.
         name: String,
+        /// The names there are, best first.
+        available: Vec<&'static str>,
     },
 }
 

@@ -13,11 +13,19 @@ pub enum DashboardError {
         /// The folder.
         folder: PathBuf,
     },
-    /// An address that is none.
-    #[error("cannot listen on {address}: expected HOST:PORT, such as 127.0.0.1:8015")]
+    /// A log without anything that could be shown.
+    #[error("nothing in {run}/run.jsonl is a line of a run's log")]
+    NoRecord {
+        /// The end of the folder's path.
+        run: String,
+    },
+    /// An address that is none, or of an unknown host.
+    #[error("cannot listen on {address}: expected HOST:PORT, such as 127.0.0.1:8015 ({reason})")]
     Address {
         /// What was given.
         address: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// An address that cannot be had.
     #[error("cannot listen on {address}: {source}")]

@@ -13,11 +13,15 @@ use super::runs::{Follower, lock};
 /// Returns its size in bytes: 4.7 million of the charts' library and what the runs have.
 ///
 /// # Errors
-/// [`DashboardError::NoRun`] and [`DashboardError::Write`].
+/// [`DashboardError::NoRun`], [`DashboardError::NoRecord`] and [`DashboardError::Write`].
 pub fn export(folders: Vec<PathBuf>, path: &Path) -> Result<u64, DashboardError> {
     let mut follower = Follower::of_existing(folders)?;
     follower.read_all();
     let runs = follower.runs().list();
+    if let Some(run) = runs.iter().find(|run| lock(run).key.is_empty()) {
+        let run = lock(run).name.clone();
+        return Err(DashboardError::NoRecord { run });
+    }
     let messages: Vec<Box<RawValue>> = runs
         .iter()
         .enumerate()

@@ -179,11 +179,16 @@ fn host_of(listen: Option<&str>) -> Option<String> {
 
 fn listen(address: Option<&str>, has_token: bool) -> Result<TcpListener, DashboardError> {
     let text = address.unwrap_or(DEFAULT_ADDRESS);
-    let Ok(Some(resolved)) = text.to_socket_addrs().map(|mut all| all.next()) else {
-        return Err(DashboardError::Address {
-            address: text.to_owned(),
-        });
+    let refused = |reason: String| DashboardError::Address {
+        address: text.to_owned(),
+        reason,
     };
+    let mut found = text
+        .to_socket_addrs()
+        .map_err(|error| refused(error.to_string()))?;
+    let resolved = found
+        .next()
+        .ok_or_else(|| refused("no address of that name".to_owned()))?;
     if !resolved.ip().is_loopback() && !has_token {
         return Err(DashboardError::NeedsToken {
             address: text.to_owned(),

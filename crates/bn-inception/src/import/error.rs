@@ -4,7 +4,7 @@ use bn_inception_formats::Format;
 
 use crate::config::ConfigError;
 use crate::preset::Preset;
-use crate::state::{StateError, list};
+use crate::state::{StateError, list, sentence};
 
 /// A tensor whose shape is not the network's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub struct WrongShape {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ImportError {
     /// Tensors are missing, too many or of the wrong shape.
-    #[error("{format} read by {source_name} is not this network:{}{}{}{}",
-        list(" missing", .missing), list(" unused", .unused), shapes_text(.shapes), fitting_text(.fitting))]
+    #[error("{format} read by {source_name} is not this network: {}", sentence([
+        list("missing", .missing), list("unused", .unused), shapes_text(.shapes), fitting_text(.fitting)]))]
     Tensors {
         /// The file's format.
         format: Format,
@@ -79,13 +79,13 @@ fn shapes_text(shapes: &[WrongShape]) -> String {
              found,
          }| { format!("{key} {found:?} instead of {expected:?}") },
     );
-    list(" wrong shape", &shown.collect::<Vec<_>>())
+    list("wrong shape", &shown.collect::<Vec<_>>())
 }
 
 fn fitting_text(presets: &[Preset]) -> String {
     let names: Vec<_> = presets.iter().map(|preset| preset.name()).collect();
     match names.as_slice() {
         [] => String::new(),
-        names => format!(" it fits preset {}", names.join(" or ")),
+        names => format!("it fits preset {}", names.join(" or ")),
     }
 }

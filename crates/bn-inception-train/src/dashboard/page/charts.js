@@ -93,7 +93,8 @@ export function smooth(values, weight) {
   return values.map((value) => {
     mean = weight * mean + (1 - weight) * value;
     share *= weight;
-    return mean / (1 - share);
+    // Rounded, or a constant would tremble by rounding errors that the axis then blows up.
+    return Number((mean / (1 - share)).toPrecision(7));
   });
 }
 

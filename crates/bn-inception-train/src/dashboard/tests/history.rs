@@ -16,6 +16,9 @@ fn a_folder_without_a_run_is_refused() {
     );
     let report = folder.path().join("report.html");
     assert!(export(vec![folder.path().to_owned()], &report).is_err());
+    fs::write(folder.path().join(LOG_FILE), "\u{fffd} no log\n").unwrap();
+    let error = export(vec![folder.path().to_owned()], &report);
+    assert!(matches!(error, Err(DashboardError::NoRecord { .. })));
     assert!(!report.exists());
 }
 
