@@ -1,7 +1,7 @@
 //! The layers behind block 5b: global average pool, dropout, linear classifier (Figure 5, last rows).
 
 use burn::module::{Module, Param};
-use burn::nn::{Dropout, DropoutConfig};
+use burn::nn::{Dropout, DropoutConfig, Initializer};
 use burn::tensor::{Device, Tensor};
 
 use crate::pool;
@@ -20,7 +20,7 @@ pub struct Classifier {
 impl Classifier {
     pub(crate) fn init(channels: usize, classes: usize, dropout: f64, device: &Device) -> Self {
         Self {
-            weight: Param::from_tensor(Tensor::zeros([classes, channels], device)),
+            weight: Initializer::Zeros.init([classes, channels], device),
             bias: Param::from_tensor(Tensor::zeros([classes], device)),
             dropout: DropoutConfig::new(dropout).init(),
         }

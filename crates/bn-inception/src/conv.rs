@@ -1,6 +1,7 @@
 //! Convolution, normalisation and non-linearity as one unit, the only layer this network is made of.
 
 use burn::module::{Module, Param};
+use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor, activation};
 
 use crate::batch_norm::{BatchNorm, Statistics};
@@ -69,9 +70,10 @@ impl UnitPlan {
         // Without normalisation to provide the shift, the bias has to.
         let unnormalized = self.activated && norm.is_none();
         let biased = config.conv_bias && self.normalized || self.biased || unnormalized;
-        let weight = Tensor::zeros([out_channels, in_channels / groups, kernel, kernel], device);
+        let weight = [out_channels, in_channels / groups, kernel, kernel];
         ConvUnit {
-            weight: Param::from_tensor(weight),
+            // Made when it is first used: a network whose shapes alone are asked for takes no memory.
+            weight: Initializer::Zeros.init(weight, device),
             bias: biased.then(|| Param::from_tensor(Tensor::zeros([out_channels], device))),
             norm,
             plan: self,
