@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bn_inception_examples::{Failure, REVISION};
-use bn_inception_train::percentile;
 use bn_inception_train::progress::Validation;
 use bn_inception_train::run_log::{
     ActivationPercentiles, Event, Journal, RunLog, Start, StepFacts, Telemetry, TensorBoard,
 };
 use bn_inception_train::step::cross_entropy;
+use bn_inception_train::{percentile, rank};
 use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -277,16 +277,9 @@ fn accuracies(logits: Tensor<2>, digits: Tensor<1, Int>) -> Result<[f64; 2], Fai
     let logits = logits.try_into_vec_as::<f32>()?;
     let digits = digits.try_into_vec_as::<i64>()?;
     let rows = logits.chunks_exact(classes).zip(digits);
-    let ahead: Vec<usize> = rows
-        .map(|(row, digit)| {
-            let own = row[digit as usize];
-            // NaN is ahead of everything: a broken network is not a perfect one.
-            let behind = row.iter().filter(|logit| **logit <= own).count();
-            row.len() - behind
-        })
-        .collect();
+    let ranks: Vec<usize> = rows.map(|(row, digit)| rank(row, digit as usize)).collect();
     Ok([1, 5].map(|guesses| {
-        let right = ahead.iter().filter(|ahead| **ahead < guesses).count();
+        let right = ranks.iter().filter(|rank| **rank < guesses).count();
         right as f64 / images as f64
     }))
 }

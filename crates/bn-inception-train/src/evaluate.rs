@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bn_inception::decode::decode_file;
 use bn_inception::{Ensemble, Views, labels};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::broken::{BrokenImage, BrokenImages};
 use crate::dataset::ImageFolder;
@@ -30,10 +30,13 @@ pub struct Evaluation {
     /// Images per second, loading included.
     pub images_per_second: f64,
     /// Images that could not be decoded and were replaced by another of their class.
-    pub broken_images: usize,
-    /// Which, and why.
-    #[serde(skip)]
+    #[serde(rename = "broken_images", serialize_with = "as_number")]
     pub broken: Vec<BrokenImage>,
+}
+
+/// How many there are; a program's warnings say which.
+fn as_number<S: Serializer>(images: &[BrokenImage], serializer: S) -> Result<S::Ok, S::Error> {
+    images.len().serialize(serializer)
 }
 
 /// Why an evaluation could not be made.
@@ -140,7 +143,6 @@ pub fn evaluate(
         crops,
         models: ensemble.members().len(),
         images_per_second: images as f64 / start.elapsed().as_secs_f64(),
-        broken_images: broken.count(),
         broken: broken.list(),
     })
 }

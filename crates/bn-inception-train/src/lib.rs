@@ -65,6 +65,7 @@ pub mod trainer;
 pub use error::TrainError;
 pub use interrupt::StopSignal;
 pub use observe::{TELEMETRY_EVERY, percentile};
+pub use rank::rank;
 pub use run::CheckpointEvery;
 pub use settings::{Choices, Settings};
 pub use summary::Summary;

@@ -3,7 +3,11 @@
 /// How many classes are ahead of `class` in a row of logits or probabilities; 0 means that the network is right. Equal
 /// ones are ranked by class index, and NaN is ahead of everything, so that a broken network is not taken for a perfect
 /// one.
-pub(crate) fn rank<T: PartialOrd>(scores: &[T], class: usize) -> usize {
+///
+/// # Panics
+/// If `scores` has no such class.
+#[must_use]
+pub fn rank<T: PartialOrd>(scores: &[T], class: usize) -> usize {
     let own = &scores[class];
     let behind = |(index, score): (usize, &T)| {
         index == class || score < own || (score == own && index > class)

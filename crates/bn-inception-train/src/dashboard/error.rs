@@ -14,10 +14,10 @@ pub enum DashboardError {
         folder: PathBuf,
     },
     /// A log without anything that could be shown.
-    #[error("nothing in {run}/run.jsonl is a line of a run's log")]
+    #[error("no run in {}: no line of run.jsonl is one of a run's log", folder.display())]
     NoRecord {
-        /// The end of the folder's path.
-        run: String,
+        /// The folder.
+        folder: PathBuf,
     },
     /// An address that is none, or of an unknown host.
     #[error("cannot listen on {address}: expected HOST:PORT, such as 127.0.0.1:8015 ({reason})")]

@@ -17,11 +17,11 @@ use super::runs::{Follower, lock};
 pub fn export(folders: Vec<PathBuf>, path: &Path) -> Result<u64, DashboardError> {
     let mut follower = Follower::of_existing(folders)?;
     follower.read_all();
-    let runs = follower.runs().list();
-    if let Some(run) = runs.iter().find(|run| lock(run).key.is_empty()) {
-        let run = lock(run).name.clone();
-        return Err(DashboardError::NoRecord { run });
+    if let Some(folder) = follower.without_record() {
+        let folder = folder.to_owned();
+        return Err(DashboardError::NoRecord { folder });
     }
+    let runs = follower.runs().list();
     let messages: Vec<Box<RawValue>> = runs
         .iter()
         .enumerate()

@@ -169,6 +169,14 @@ impl Follower {
         while self.read_some() {}
     }
 
+    /// The first folder whose log had nothing to show so far.
+    #[must_use]
+    pub fn without_record(&self) -> Option<&Path> {
+        let mut logs = self.logs.iter();
+        let empty = logs.find(|log| lock(&log.run).key.is_empty())?;
+        Some(&empty.folder)
+    }
+
     fn rescan(&mut self) {
         for given in &self.given {
             let mut found = run_folders(given);
