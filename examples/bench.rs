@@ -13,7 +13,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bn_inception::import::Import;
-use bn_inception::state;
 use bn_inception::weights;
 use bn_inception::{
     BnInceptionConfig, DeviceSpec, EngineOptions, FoldedModel, LayerTime, Preprocess, Preset,
@@ -198,7 +197,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 fn drawn(preset: Preset, device: &Device) -> Result<(BnInceptionConfig, state::State), Failure> {
     let config = preset.config();
-    let state = state::state(&config.init(device)?);
+    let state = config.init(device)?.state();
     Ok((config, state))
 }
 

@@ -1,7 +1,7 @@
 //! A network's numbers as flat tensors by name.
 //!
 //! The optimizer, gradient accumulation, clipping, weight averaging and checkpoints all work on
-//! [`NamedTensors`]. Names are those of [`bn_inception::state`] (`3a.conv_1x1.weight`), which are
+//! [`NamedTensors`]. Names are those of [`BnInceptionConfig::tensors`](bn_inception::BnInceptionConfig::tensors) (`3a.conv_1x1.weight`), which are
 //! the same in every process; Burn's own `ParamId`s are drawn at random when a module is built, so
 //! state kept under them could not be carried over to a resumed run. The tensors stay on their
 //! device: nothing here copies to the host.
@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use bn_inception::Model;
-use bn_inception::state::TensorPath;
+use bn_inception::TensorPath;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -33,7 +33,7 @@ pub fn gradients(model: &Model, grads: GradientsParams) -> NamedTensors {
 
 fn collect(model: &Model, grads: Option<GradientsParams>) -> NamedTensors {
     let mut visitor = Collect {
-        path: TensorPath::new(model),
+        path: TensorPath::default(),
         found: NamedTensors::new(),
         grads,
     };
@@ -48,7 +48,7 @@ fn collect(model: &Model, grads: Option<GradientsParams>) -> NamedTensors {
 /// Each value must have as many elements as the one it replaces.
 #[must_use]
 pub fn replace(model: Model, new: &mut NamedTensors) -> Model {
-    let path = TensorPath::new(&model);
+    let path = TensorPath::default();
     model.map(&mut Replace { path, new })
 }
 
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn values_are_those_of_the_state() {
         let model = model(&Device::flex());
-        let state = bn_inception::state::state(&model);
+        let state = model.state();
         let values = values(&model);
         assert!(values.keys().eq(state.keys()));
         for (name, value) in &values {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bn_inception::state::{self, TensorRole};
 use bn_inception::{Model, labels};
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
@@ -335,13 +334,9 @@ fn map(fields: &impl Serialize) -> Map<String, Value> {
     }
 }
 
-/// How many values of `model` are learned.
+/// Number of learned values of `model`.
 pub(crate) fn parameter_count(model: &Model) -> usize {
-    let shapes = state::shapes(model);
-    let learned = shapes
-        .iter()
-        .filter(|(name, _)| TensorRole::of(name) != TensorRole::Statistic);
-    learned.map(|(_, shape)| shape.num_elements()).sum()
+    model.config().parameters()
 }
 
 /// SplitMix64's finaliser: neighbouring numbers become unrelated ones.

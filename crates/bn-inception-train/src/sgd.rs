@@ -6,7 +6,7 @@
 //! with every process; and its momentum dampens by default. This one keeps its velocity under the
 //! parameters' names, wherever the gradients are.
 
-use bn_inception::state::TensorRole;
+use bn_inception::TensorRole;
 use burn::tensor::Tensor;
 use serde::Serialize;
 

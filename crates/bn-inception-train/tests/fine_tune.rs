@@ -6,9 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bn_inception::burn::tensor::Device;
-use bn_inception::state::{self, State, TensorRole};
 use bn_inception::weights::{self, Metadata, Precision};
-use bn_inception::{Normalization, Preprocess, Preset};
+use bn_inception::{Normalization, Preprocess, Preset, State, TensorRole};
 use bn_inception_train::drawn::class_names;
 use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
 use common::{dataset, finish, newest_checkpoint, resumed, train};
@@ -60,7 +59,7 @@ fn config(base: &Path, data: &Path, out: &Path) -> TrainConfig {
 
 fn load(path: &Path) -> (State, Metadata) {
     let (model, metadata) = weights::load(path, &Device::flex()).unwrap();
-    (state::state(&model), metadata)
+    (model.state(), metadata)
 }
 
 fn values(state: &State, name: &str) -> Vec<u32> {

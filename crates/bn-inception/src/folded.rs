@@ -52,7 +52,7 @@ impl Model {
         let device = self.classifier.bias.val().device().inner();
         let folded = FoldedModel::new(
             self.config(),
-            state::state(self),
+            self.state(),
             &device,
             &EngineOptions::default(),
         );
@@ -60,7 +60,7 @@ impl Model {
     }
 }
 
-/// Why a [`FoldedModel`] could not be made.
+/// Error of making a [`FoldedModel`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FoldError {
     /// The tensors are not those of the configuration.
@@ -85,7 +85,7 @@ impl FoldedModel {
         options: &EngineOptions,
     ) -> Result<Self, FoldError> {
         let device = device.clone().inner();
-        state::check(&state::shapes(&config.blank(&device)), &state)?;
+        state::check(&config.tensors(), &state)?;
         let (config, state) = fold(config, state);
         let described =
             config.activation == Activation::Relu && config.normalization == Normalization::Folded;
@@ -93,8 +93,7 @@ impl FoldedModel {
             let network = to_network(&config, state);
             Runner::Engine(Arc::new(Engine::new(network, options)?))
         } else {
-            let model = state::load_state(config.blank(&device), state)?;
-            Runner::Burn(Box::new(model))
+            Runner::Burn(Box::new(config.load(state, &device)?))
         };
         Ok(Self { config, runner })
     }
@@ -109,7 +108,7 @@ impl FoldedModel {
     pub fn state(&self) -> State {
         match &self.runner {
             Runner::Engine(engine) => to_state(engine.network()),
-            Runner::Burn(model) => state::state(model),
+            Runner::Burn(model) => model.state(),
         }
     }
 

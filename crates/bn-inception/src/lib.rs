@@ -14,10 +14,10 @@ pub use burn;
 pub use image;
 
 pub use batch_norm::BatchNorm;
-pub use classifier::Classifier;
+pub use classifier::ClassifierHead;
 pub use classify::{ImageClassifier, ImageSource, PredictError, Prediction};
 pub use config::{
-    Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, Stem, StridedPadding,
+    Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, StemKind, StridedPadding,
 };
 pub use conv::ConvUnit;
 pub use crops::Crops;
@@ -25,12 +25,14 @@ pub use device::{DeviceError, DeviceSpec, OpenDevice};
 pub use ensemble::{Ensemble, EnsembleError, Views};
 pub use folded::{Algorithm, EngineError, EngineOptions, FoldError, FoldedModel, LayerTime};
 pub use inception::InceptionBlock;
+pub use layers::{Convolution, Layer, Operation, TensorRole};
 pub use model::{Features, Model, UnknownEndPoint};
-pub use plan::{BlockPlan, Plan, PoolBranch, StemPlan};
+pub use plan::{BlockPlan, ChannelPlan, PoolBranch, StemPlan};
+pub use state::{State, StateError, TensorPath};
 pub use preprocess::Preprocess;
 pub use preset::{Preset, UnknownPreset};
-pub use stem::Stem as StemLayers;
-pub use summary::{Summary, SummaryRow};
+pub use stem::Stem;
+pub use summary::{ModelSummary, SummaryRow};
 
 pub mod atomic;
 mod batch_norm;
@@ -48,6 +50,7 @@ mod folded;
 pub mod import;
 mod inception;
 pub mod labels;
+mod layers;
 mod model;
 mod network;
 mod ops;
@@ -56,7 +59,7 @@ mod plan;
 mod pool;
 pub mod preprocess;
 mod preset;
-pub mod state;
+mod state;
 mod stem;
 mod summary;
 pub mod weights;

@@ -1,6 +1,6 @@
 //! Weight files: safetensors with everything inside that is needed to use them, and files of other projects.
 //!
-//! The tensors carry the names of [`state`]. One metadata entry, `bn_inception`, holds [`Metadata`]
+//! The tensors carry the names of [`BnInceptionConfig::tensors`]. One metadata entry, `bn_inception`, holds [`Metadata`]
 //! as JSON: configuration, preprocessing, class labels and facts about the training.
 
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::import::{self, Import, ImportError, Names};
 use crate::model::Model;
 use crate::preprocess::{Preprocess, PreprocessError};
 use crate::preset::UnknownPreset;
-use crate::state::{self, State, StateError};
+use crate::state::{State, StateError};
 
 mod named;
 
@@ -175,8 +175,7 @@ pub fn save(
 ) -> Result<(), WeightsError> {
     let write = || -> Result<(), WeightsProblem> {
         check_labels(metadata)?;
-        let state = state::state(model);
-        let bytes = export::safetensors(&state, metadata, precision, Names::Own)?;
+        let bytes = export::safetensors(&model.state(), metadata, precision, Names::Own)?;
         Ok(atomic::write(path, &bytes)?)
     };
     write().map_err(|problem| at(path, problem))
@@ -198,7 +197,7 @@ impl Weights {
     /// # Errors
     /// [`WeightsError`] if the tensors are not those of the configuration.
     pub fn model(self, device: &Device) -> Result<(Model, Metadata), WeightsError> {
-        let model = state::load_state(self.metadata.config.blank(device), self.state);
+        let model = self.metadata.config.load(self.state, device);
         Ok((
             model.map_err(|error| at(&self.path, error.into()))?,
             self.metadata,
@@ -339,7 +338,7 @@ fn parse(
         (Some(_), Some(_)) => Err(WeightsProblem::HasConfiguration),
         (None, Some(import)) => {
             check_preprocess(&import.preprocess, &import.config)?;
-            Ok(import::state(archive, import, &Device::default())?)
+            Ok(import::state(archive, import)?)
         }
         (None, None) => Err(WeightsProblem::NoConfiguration { format }),
     }
@@ -357,7 +356,7 @@ fn own(archive: Archive, json: &str) -> Result<(State, Metadata), WeightsProblem
     if !archive.tensors.contains_key("stem.conv1.weight") {
         // Written with the names of another project.
         let import = Import::new(metadata.config.clone(), metadata.preprocess.clone());
-        let (state, _) = import::state(archive, &import, &Device::default())?;
+        let (state, _) = import::state(archive, &import)?;
         return Ok((state, metadata));
     }
     let tensors = archive.tensors.into_iter();

@@ -7,16 +7,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bn_inception::state::{self, State, TensorRole};
 use bn_inception::weights::Metadata;
 use bn_inception::{
-    Activation, BnInceptionConfig, Model, Normalization, Preprocess, Preset, export,
+    Activation, BnInceptionConfig, Model, Normalization, Preprocess, Preset, State, TensorRole, export,
 };
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Values that differ between names: statistics and shifts that are not 0 and 1, so that a tensor left out shows.
 fn lively(model: &Model) -> State {
-    let mut state = state::state(model);
+    let mut state = model.state();
     for (seed, (name, data)) in state.iter_mut().enumerate() {
         if TensorRole::of(name) == TensorRole::Weight {
             continue;
@@ -117,10 +116,10 @@ fn onnx_runtime_computes_the_same() {
     for (name, config) in variants() {
         let model = config.init_seeded(&device, 3).unwrap();
         let lively = lively(&model);
-        let model = state::load_state(model, lively).unwrap();
+        let model = model.load_state(lively).unwrap();
         let folded = model.fold();
         let metadata = metadata(&config);
-        let plain = export::onnx(model.config(), state::state(&model), &metadata).unwrap();
+        let plain = export::onnx(model.config(), model.state(), &metadata).unwrap();
         let merged = export::onnx(folded.config(), folded.state(), &metadata).unwrap();
         for batch in [1, 3] {
             let size = config.input_size;
@@ -162,7 +161,7 @@ fn tensors_of_another_network_are_refused() {
     let config = Preset::Caffe.config().with_width(0.25).with_classes(11);
     let model = config.init_seeded(&device, 3).unwrap();
     let other = Preset::Onnx.config().with_width(0.25).with_classes(11);
-    let error = export::onnx(&other, state::state(&model), &metadata(&other)).unwrap_err();
+    let error = export::onnx(&other, model.state(), &metadata(&other)).unwrap_err();
     assert!(
         error.to_string().contains("unexpected 3a.conv_1x1.bias"),
         "{error}"

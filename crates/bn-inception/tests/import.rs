@@ -9,9 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bn_inception::import::{Import, ImportError};
-use bn_inception::state::State;
 use bn_inception::weights::{self, WeightsProblem};
-use bn_inception::{BnInceptionConfig, ImageClassifier, Preprocess, Preset, decode};
+use bn_inception::{BnInceptionConfig, ImageClassifier, Preprocess, Preset, State, decode};
 use burn::tensor::Device;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -105,7 +104,7 @@ fn mxnet_and_caffe_files_give_pytorchs_logits() {
 fn our_own_names_without_configuration() {
     let device = Device::flex();
     let (model, _) = weights::open_as(&path("zip.pth"), &import(narrow()), &device).unwrap();
-    let state = bn_inception::state::state(&model);
+    let state = model.state();
     let tensors: Vec<_> = state
         .iter()
         .map(|(name, data)| {
@@ -163,7 +162,7 @@ fn fix_gamma_takes_every_scale_as_one() {
         ..import(narrow())
     };
     let (model, _) = weights::open_as(&path("mxnet.params"), &import, &Device::flex()).unwrap();
-    for (name, data) in bn_inception::state::state(&model) {
+    for (name, data) in model.state() {
         if name.ends_with(".gamma") {
             assert!(data.iter::<f32>().all(|v| v == 1.0), "{name}");
         }
@@ -193,7 +192,7 @@ fn the_structure_of_the_onnx_zoos_network_loads() {
 fn structure(file: &str, import: &Import) -> State {
     let (model, metadata) = weights::open_as(file, import, &Device::flex()).unwrap();
     assert_eq!(metadata.config, Preset::Onnx.config());
-    let state = bn_inception::state::state(&model);
+    let state = model.state();
     let filters = state.values().filter(|data| data.shape().num_dims() == 4);
     assert_eq!(filters.count(), 69);
     assert!(
@@ -320,7 +319,7 @@ fn a_missing_classifier_has_to_be_asked_for() {
     };
     let (model, metadata) = weights::open_as(&file, &tuned, &Device::flex()).unwrap();
     assert_eq!(metadata.labels.len(), 7);
-    let state = bn_inception::state::state(&model);
+    let state = model.state();
     assert_eq!(state["classifier.weight"].shape().to_vec()[0], 7);
     assert!(state["classifier.weight"].iter::<f32>().any(|v| v != 0.0));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bn_inception::Model;
-use bn_inception::state::TensorRole;
+use bn_inception::TensorRole;
 use burn::tensor::{Tensor, TensorReadError};
 
 use super::histogram;

@@ -12,13 +12,6 @@ const INPUT: &str = "images";
 /// Name of the graph's output.
 const OUTPUT: &str = "logits";
 
-/// A value in the graph: maps of `size` × `size` pixels.
-#[derive(Debug, Clone)]
-pub(super) struct Value {
-    pub(super) name: String,
-    pub(super) size: usize,
-}
-
 /// An attribute of a node.
 pub(super) enum Attribute {
     Float(f64),
@@ -43,18 +36,12 @@ impl Graph {
         }
     }
 
-    /// The network's input.
-    pub(super) fn input(&self, size: usize) -> Value {
-        let name = INPUT.to_owned();
-        Value { name, size }
+    /// Name of the network's input.
+    pub(super) fn input(&self) -> String {
+        INPUT.to_owned()
     }
 
-    /// The shape of the network's tensor called `name`, if it has one.
-    pub(super) fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.state.get(name).map(|data| data.shape().to_vec())
-    }
-
-    /// Makes the network's tensor called `name` part of the graph, and returns the name.
+    /// Makes the network's tensor called `name` part of the graph, and returns the name; `None` if there is no such tensor.
     pub(super) fn parameter(&mut self, name: &str) -> Option<String> {
         let data = self.state.remove(name)?;
         Some(self.initializer(name, &data))

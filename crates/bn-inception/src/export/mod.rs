@@ -50,7 +50,7 @@ pub enum ExportError {
 }
 
 /// The network of `config` with the tensors of `state`, folded ([`FoldedModel::state`](crate::FoldedModel::state)) or
-/// not ([`state::state`]), as an ONNX file: `images` `[batch, 3, S, S]` → `logits` `[batch, classes]`, where the
+/// not ([`Model::state`](crate::Model::state)), as an ONNX file: `images` `[batch, 3, S, S]` → `logits` `[batch, classes]`, where the
 /// batch may be of any size and S is the configuration's input size.
 ///
 /// The input size is fixed because padding depends on it: a pool that may hang over the edge (Caffe) and
@@ -66,8 +66,7 @@ pub fn onnx(
     state: State,
     metadata: &Metadata,
 ) -> Result<Vec<u8>, ExportError> {
-    let device = burn::tensor::Device::default();
-    state::check(&state::shapes(&config.blank(&device)), &state)?;
+    state::check(&config.tensors(), &state)?;
     let mut config = config.clone();
     if let Normalization::Batch { scale, .. } = &mut config.normalization {
         *scale = true;

@@ -8,7 +8,8 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::ExportError;
 use crate::import::Names;
-use crate::state::{State, TensorRole};
+use crate::layers::TensorRole;
+use crate::state::State;
 use crate::weights::{self, METADATA_KEY, Metadata, Precision};
 
 /// A tensor as it lies in a file.

@@ -13,11 +13,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bn_inception_formats::{Archive, Array, Format};
-use burn::tensor::{Device, Shape, TensorData};
+use burn::tensor::TensorData;
 
-use crate::config::BnInceptionConfig;
+use crate::config::{Activation, BnInceptionConfig};
 use crate::labels;
-use crate::plan::Plan;
+use crate::plan::ChannelPlan;
 use crate::preprocess::Preprocess;
 use crate::preset::Preset;
 use crate::state::{self, State};
@@ -65,14 +65,13 @@ impl Import {
 }
 
 /// The state of the network that `import` describes from the tensors of `archive`, and all there is to say about
-/// it. `device` decides nothing but where shapes are compared.
+/// it.
 ///
 /// # Errors
 /// [`ImportError`], with every name concerned.
 pub(crate) fn state(
     archive: Archive,
     import: &Import,
-    device: &Device,
 ) -> Result<(State, Metadata), ImportError> {
     let format = archive.format;
     let mut config = import.config.clone();
@@ -94,7 +93,7 @@ pub(crate) fn state(
     config.classes = named.classes(import)?;
     config.validate()?;
     let source_name = named.naming.source;
-    let state = named.fill(&config, import, device)?;
+    let state = named.fill(&config, import)?;
     let metadata = Metadata {
         labels: labels::of_classes(config.classes),
         config,
@@ -120,7 +119,7 @@ pub(crate) fn data(array: Array) -> TensorData {
 struct Named {
     format: Format,
     naming: &'static Naming,
-    plan: Plan,
+    plan: ChannelPlan,
     tensors: BTreeMap<String, Array>,
     /// The file's own names of tensors that were renamed.
     origins: BTreeMap<String, String>,
@@ -133,7 +132,7 @@ impl Named {
     fn of(
         format: Format,
         mut tensors: BTreeMap<String, Array>,
-        plan: Plan,
+        plan: ChannelPlan,
     ) -> Result<Self, ImportError> {
         while let Some(wrapper) = WRAPPERS.iter().find(|wrapper| {
             !tensors.is_empty() && tensors.keys().all(|key| key.starts_with(**wrapper))
@@ -213,13 +212,11 @@ impl Named {
         mut self,
         config: &BnInceptionConfig,
         import: &Import,
-        device: &Device,
     ) -> Result<State, ImportError> {
-        let expected = state::shapes(&config.blank(device));
+        let expected = config.tensors();
         let mut drawn = State::new();
         if import.allow_missing_classifier && !self.has_classifier() {
-            drawn = state::state(&config.init(device)?);
-            drawn.retain(|name, _| name.starts_with("classifier."));
+            drawn = new_classifier(&expected, config.activation);
         }
         let Differences {
             missing,
@@ -233,7 +230,7 @@ impl Named {
                 missing,
                 unused,
                 shapes,
-                fitting: self.fitting(config, &drawn, device),
+                fitting: self.fitting(config, &drawn),
             });
         }
         let mut state = drawn;
@@ -241,7 +238,7 @@ impl Named {
             if let Some(array) = self.tensors.remove(&self.key(&name)) {
                 let fixed = import.fix_gamma && name.ends_with(".gamma");
                 let values = match fixed {
-                    true => vec![1.0; shape.num_elements()],
+                    true => vec![1.0; shape.iter().product()],
                     false => array.into_values(),
                 };
                 state.insert(name, TensorData::new(values, shape));
@@ -250,7 +247,7 @@ impl Named {
         Ok(state)
     }
 
-    fn differences(&self, expected: &BTreeMap<String, Shape>, drawn: &State) -> Differences {
+    fn differences(&self, expected: &BTreeMap<String, Vec<usize>>, drawn: &State) -> Differences {
         let weights = self
             .tensors
             .keys()
@@ -262,7 +259,7 @@ impl Named {
             .filter(|(name, _)| !drawn.contains_key(*name))
         {
             let key = self.key(name);
-            let expected = shape.to_vec();
+            let expected = shape.clone();
             match self.tensors.get(&key).map(|array| array.shape.clone()) {
                 None => missing.push(key),
                 Some(found) => {
@@ -298,13 +295,13 @@ impl Named {
     }
 
     /// Presets of the width of `config` into which all tensors would go.
-    fn fitting(&self, config: &BnInceptionConfig, drawn: &State, device: &Device) -> Vec<Preset> {
+    fn fitting(&self, config: &BnInceptionConfig, drawn: &State) -> Vec<Preset> {
         let fits = |preset: &Preset| {
             let config = preset
                 .config()
                 .with_width(config.width)
                 .with_classes(config.classes);
-            let expected = state::shapes(&config.blank(device));
+            let expected = config.tensors();
             let Differences {
                 missing,
                 unused,
@@ -314,6 +311,14 @@ impl Named {
         };
         Preset::ALL.into_iter().filter(fits).collect()
     }
+}
+
+/// A freshly drawn classifier of the shapes in `expected`, with a bias of 0.
+fn new_classifier(expected: &BTreeMap<String, Vec<usize>>, activation: Activation) -> State {
+    let [weight, bias] = ["classifier.weight", "classifier.bias"];
+    let zeros = TensorData::zeros::<f32, _>(expected[bias].clone());
+    let weights = state::drawn(weight, &expected[weight], activation, 0);
+    State::from([(weight.to_owned(), weights), (bias.to_owned(), zeros)])
 }
 
 /// How a file's tensors differ from a network's.

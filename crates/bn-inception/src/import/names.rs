@@ -1,6 +1,6 @@
 //! What published files call the network's tensors: one table for each source.
 
-use crate::plan::Plan;
+use crate::plan::ChannelPlan;
 
 /// The naming of one source. Layers are the stem's convolutions, seven in each block, and the classifier; `{}` in
 /// a template stands for the layer's name in the source.
@@ -247,7 +247,7 @@ impl Names {
     }
 
     /// The name of the tensor that we call `name`, if there is one.
-    pub(crate) fn of(self, plan: Plan, name: &str) -> Option<String> {
+    pub(crate) fn of(self, plan: ChannelPlan, name: &str) -> Option<String> {
         self.naming().of(plan, name).into_iter().next()
     }
 
@@ -271,7 +271,7 @@ pub(crate) const NAMINGS: [&Naming; 8] = [
 
 impl Naming {
     /// What this source may call the tensor that we call `name`; several only for the classifier.
-    pub(crate) fn of(&self, plan: Plan, name: &str) -> Vec<String> {
+    pub(crate) fn of(&self, plan: ChannelPlan, name: &str) -> Vec<String> {
         if let Some(tensor) = name.strip_prefix("classifier.") {
             let template = lookup(self.classifier_tensors, tensor);
             let layers = self.classifiers.iter();
@@ -294,7 +294,7 @@ impl Naming {
         suffix.is_some_and(|suffix| key.ends_with(suffix))
     }
 
-    fn layer(&self, plan: Plan, ours: &str) -> Option<String> {
+    fn layer(&self, plan: ChannelPlan, ours: &str) -> Option<String> {
         if let Some(theirs) = lookup(self.stem, ours) {
             return Some(theirs.to_owned());
         }

@@ -28,7 +28,7 @@ pub(super) struct Mapped {
 /// Maps the tensors of `archive`, an ONNX model of the network that `config` describes.
 pub(super) fn map(archive: Archive, config: &BnInceptionConfig) -> Result<Mapped, ImportError> {
     let graph = Graph::new(&archive);
-    let network = graph.network(config.plan)?;
+    let network = graph.network(config)?;
     let config = described(config, &network)?;
     let parameters = graph.parameters(&network)?;
     let structural: BTreeSet<_> = graph.structural().into_iter().map(str::to_owned).collect();

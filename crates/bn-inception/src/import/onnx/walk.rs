@@ -6,7 +6,8 @@ use bn_inception_formats::{Archive, Node};
 
 use super::unsupported;
 use crate::import::ImportError;
-use crate::plan::{BlockPlan, Plan, PoolBranch, StemPlan};
+use crate::config::{BnInceptionConfig, StemKind};
+use crate::layers::{Layer, Operation};
 
 /// Operators that hand on their first input, changed in a way that no weights describe.
 const PASSING: [&str; 13] = [
@@ -174,7 +175,8 @@ impl<'a> Graph<'a> {
         }
     }
 
-    pub(super) fn network(&self, plan: Plan) -> Result<Network<'a>, ImportError> {
+    /// The parts of the network that `config` describes. Which kind of stem it has, the graph says itself.
+    pub(super) fn network(&self, config: &BnInceptionConfig) -> Result<Network<'a>, ImportError> {
         let nodes = self.archive.graph.iter();
         let mut last = nodes.filter(|node| ["Gemm", "MatMul"].contains(&node.operator.as_str()));
         let (Some(classifier), None) = (last.next(), last.next()) else {
@@ -195,28 +197,28 @@ impl<'a> Graph<'a> {
                 "a convolution behind the last block".to_owned(),
             ));
         }
-        for block in plan.blocks().iter().rev() {
-            path = self.block(block, &path, &mut network)?;
+        let layers = config.clone().with_stem(StemKind::Separable).layers();
+        let is_block = |layer: &&Layer| layer.operation == Operation::Concatenation;
+        for block in layers.iter().filter(is_block).rev() {
+            path = self.block(&layers, block, &path, &mut network)?;
         }
         if path.concat.is_some() {
-            let count = plan.blocks().len();
+            let count = layers.iter().filter(is_block).count();
             return Err(unsupported(format!(
                 "more than {count} blocks that end in a Concat"
             )));
         }
-        let names: &[&str] = match plan.stem() {
-            StemPlan::ImageNet(_) => &["conv2", "conv2_reduce", "conv1", "depthwise"],
-            StemPlan::Small(_) => &["conv1"],
-        };
+        let names = layers.iter().rev();
+        let names = names.filter(|layer| layer.block == "stem" && layer.convolution().is_some());
         let (units, pools) = path.before("");
-        if units.len() > names.len() {
+        if units.len() > names.clone().count() {
             return Err(unsupported(format!(
                 "{} convolutions before block 3a",
                 units.len()
             )));
         }
         let named = units.iter().rev().zip(names);
-        let named = named.map(|(unit, name)| (format!("stem.{name}"), *unit));
+        let named = named.map(|(unit, layer)| (layer.name.clone(), *unit));
         network.units.extend(named);
         network.units.reverse();
         network.stem_pools = pools;
@@ -226,11 +228,12 @@ impl<'a> Graph<'a> {
     /// The block whose `Concat` is at the end of `path`; returns the path from its input on.
     fn block(
         &self,
-        plan: &BlockPlan,
+        layers: &[Layer],
+        block: &Layer,
         path: &Path<'a>,
         network: &mut Network<'a>,
     ) -> Result<Path<'a>, ImportError> {
-        let name = plan.name;
+        let name = block.block;
         let concat = path
             .concat
             .ok_or_else(|| unsupported(format!("no Concat that ends block {name}")))?;
@@ -247,7 +250,7 @@ impl<'a> Graph<'a> {
         let shared = tensors.find(|tensor| passed.iter().all(|path| path.contains(tensor)));
         let input = *shared
             .ok_or_else(|| unsupported(format!("the branches of block {name} share no input")))?;
-        let branches = branches(plan);
+        let branches = branches(layers, block);
         if paths.len() != branches.len() {
             let reason = format!(
                 "block {name} has {} branches, expected {}",
@@ -256,54 +259,54 @@ impl<'a> Graph<'a> {
             );
             return Err(unsupported(reason));
         }
-        for ((position, path), layers) in paths.iter().enumerate().zip(&branches).rev() {
+        for ((position, path), branch) in paths.iter().enumerate().zip(&branches).rev() {
             let (units, pools) = path.before(input);
-            if units.len() != layers.len() {
+            if units.len() != branch.convolutions.len() {
                 return Err(unsupported(format!(
                     "branch {} of block {name} has {} convolutions, expected {}",
                     position + 1,
                     units.len(),
-                    layers.len()
+                    branch.convolutions.len()
                 )));
             }
             for pool in pools {
-                let average = pool.operator == "AveragePool";
-                match average {
-                    true => network.average_pools.push(pool),
-                    false if plan.stride == 2 => network.block_pools.push(pool),
-                    false => {}
+                if pool.operator == "AveragePool" {
+                    network.average_pools.push(pool);
+                } else if branch.halves {
+                    network.block_pools.push(pool);
                 }
             }
-            let named = layers.iter().zip(&units).rev();
+            let named = branch.convolutions.iter().zip(&units).rev();
             network
                 .units
-                .extend(named.map(|(layer, unit)| (format!("{name}.{layer}"), *unit)));
+                .extend(named.map(|(layer, unit)| ((*layer).to_owned(), *unit)));
         }
         self.back(input)
     }
 }
 
-/// Our names of a block's convolutions, branch by branch.
-fn branches(plan: &BlockPlan) -> Vec<Vec<&'static str>> {
-    let present = |layers: &[(&'static str, usize)]| {
-        let present = layers.iter().filter(|(_, channels)| *channels > 0);
-        present.map(|(name, _)| *name).collect::<Vec<_>>()
+/// One branch of a block.
+struct Branch<'a> {
+    /// Our names of its convolutions, in forward order.
+    convolutions: Vec<&'a str>,
+    /// Whether it has a max pool of stride 2.
+    halves: bool,
+}
+
+/// The branches that `block`, a concatenation, joins.
+fn branches<'a>(layers: &'a [Layer], block: &Layer) -> Vec<Branch<'a>> {
+    let branch = |end: &usize| {
+        let end = &layers[*end];
+        let mut branch = Branch { convolutions: Vec::new(), halves: false };
+        let mut next = Some(end);
+        while let Some(layer) = next.filter(|layer| layer.block == block.block) {
+            if layer.convolution().is_some() {
+                branch.convolutions.insert(0, layer.name.as_str());
+            }
+            branch.halves |= matches!(layer.operation, Operation::MaxPool { stride: 2, .. });
+            next = layer.inputs.first().map(|input| &layers[*input]);
+        }
+        branch
     };
-    let (one, double) = (plan.conv_1x1, plan.conv_double);
-    let mut branches = vec![
-        present(&[("conv_1x1", one)]),
-        present(&[("reduce_3x3", plan.reduce_3x3), ("conv_3x3", plan.conv_3x3)]),
-        present(&[
-            ("reduce_double", plan.reduce_double),
-            ("conv_double_1", double),
-            ("conv_double_2", double),
-        ]),
-    ];
-    branches.retain(|layers| !layers.is_empty());
-    match plan.pool {
-        PoolBranch::Average(_) | PoolBranch::Max(_) => branches.push(vec!["pool_projection"]),
-        PoolBranch::MaxPassThrough => branches.push(Vec::new()),
-        PoolBranch::Absent => {}
-    }
-    branches
+    block.inputs.iter().map(branch).collect()
 }
