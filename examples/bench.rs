@@ -195,7 +195,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn drawn(preset: Preset, device: &Device) -> Result<(BnInceptionConfig, state::State), Failure> {
+fn drawn(preset: Preset, device: &Device) -> Result<(BnInceptionConfig, State), Failure> {
     let config = preset.config();
     let state = config.init(device)?.state();
     Ok((config, state))
