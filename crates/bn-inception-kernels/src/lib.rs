@@ -75,3 +75,8 @@ pub use conv::{conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backw
 pub use pool::{Pool2dShape, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use shape::{BatchNormShape, Conv2dShape, ShapeError};
 pub use tile::instruction_set;
+
+// The example of the README is a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
