@@ -1,23 +1,23 @@
-//! A single layer between two maps, with drawn extents.
+//! Test of a single layer between two feature maps, with random extents.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::guard::{FLUSH, Flush};
-use super::rig::{Arena, Rig};
+use super::harness::{Arena, Harness};
 use super::{Random, conv, paddings};
-use crate::infer::build::{Builder, Map};
-use crate::infer::kernel::{BLOCK, Kernels};
+use crate::infer::build::{Algorithm, Builder, PlanConfig};
+use crate::infer::kernel::Kernels;
+use crate::infer::layout::{BLOCK, ChannelMap, FeatureMap, padded};
 use crate::infer::network::{Conv, Network, Placement};
-use crate::infer::pack::{ChannelMap, Part, padded};
-use crate::infer::plan::{Algorithm, Filters, Setting};
+use crate::infer::pack::{FilterCache, Part};
 
-/// The larger, or NaN if one is.
-fn most(a: f64, b: f64) -> f64 {
+/// The larger value, or NaN if either is NaN.
+fn nan_max(a: f64, b: f64) -> f64 {
     if a > b || a.is_nan() { a } else { b }
 }
 
-/// What to put between two maps.
+/// The layer between two feature maps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Layer {
     Pointwise,
@@ -26,7 +26,7 @@ pub(super) enum Layer {
     Average,
 }
 
-pub(super) struct Case {
+pub(super) struct LayerTest {
     pub(super) kernels: &'static Kernels,
     pub(super) algorithm: Algorithm,
     pub(super) layer: Layer,
@@ -34,13 +34,13 @@ pub(super) struct Case {
     pub(super) conv: Conv,
     pub(super) images: usize,
     pub(super) size: [usize; 2],
-    /// `[images][in_channels][size]`.
+    /// Input, `[images][in_channels][size]`.
     pub(super) input: Vec<f32>,
     pub(super) threads: usize,
     pub(super) flush: Flush,
 }
 
-impl Case {
+impl LayerTest {
     fn out_size(&self) -> [usize; 2] {
         let padding = match self.layer {
             Layer::Conv { stride } => self.network.conv_padding(stride, self.size),
@@ -58,23 +58,25 @@ impl Case {
         }
     }
 
-    /// `[images][out_channels][out_size]` from the engine. The first block of the output map is left to another branch.
+    /// Output of the engine, `[images][out_channels][out_size]`. The first channel block of the output map belongs to
+    /// another branch.
     pub(super) fn run(&self) -> Vec<f32> {
-        let Case {
+        let LayerTest {
             kernels,
             images,
             size,
             ..
         } = *self;
-        let filters = Filters::new();
-        let setting = Setting {
+        let filters = FilterCache::new();
+        let config = PlanConfig {
             kernels,
             threads: self.threads,
             algorithm: Some(self.algorithm),
             filters: &filters,
         };
-        let mut b = Builder::new(&self.network, &setting, size);
-        // An input with a hole in its channels, as a concatenation of odd widths leaves. What is averaged has none.
+        let mut b = Builder::new(&self.network, &config, size);
+        // An input with a gap in its channels, like a concatenation of odd widths. The input of an average pool has
+        // none.
         let mut channels: ChannelMap = padded(self.conv.in_channels);
         if !matches!(self.layer, Layer::Average) {
             channels.insert(0, None);
@@ -93,9 +95,9 @@ impl Case {
             Layer::Pointwise => {
                 let parts = [Part {
                     conv: &self.conv,
-                    finish: true,
+                    epilogue: true,
                 }];
-                let places = to.places(1, to.blocks() - 1).collect();
+                let places = to.views(1, to.blocks() - 1).collect();
                 b.pointwise("test", (0, 0), &parts, &from, places);
             }
             Layer::Conv { stride } => b.conv3("test", (0, 0), &self.conv, stride, &from, &to, 1),
@@ -105,15 +107,15 @@ impl Case {
             }
             Layer::Average => b.average_pool("test", &self.conv, &from, &to, 1),
         }
-        let mut rig = Rig::new(b, self.threads, Arena::Apart, self.flush);
-        for phase in 0..rig.phases.len() {
+        let mut harness = Harness::new(b, self.threads, Arena::Separate, self.flush);
+        for phase in 0..harness.phases.len() {
             // SAFETY: no step of these phases reads input or output.
-            unsafe { rig.phase(phase, std::ptr::null(), std::ptr::null_mut()) };
+            unsafe { harness.phase(phase, std::ptr::null(), std::ptr::null_mut()) };
             if phase == 0 {
-                self.fill(&from, rig.tensor(from.tensor));
+                self.fill(&from, harness.tensor(from.tensor));
             }
         }
-        let arena = rig.tensor(to.tensor);
+        let arena = harness.tensor(to.tensor);
         let channels = match self.layer {
             Layer::Max { .. } => self.conv.in_channels,
             _ => self.conv.out_channels,
@@ -123,11 +125,11 @@ impl Case {
         self.each(&to, channels, |image, at, plane| {
             out[image + plane] = arena[at];
         });
-        // Nothing but the layer's own pixels and the border was written.
-        let place = to.place(0);
+        // Only the pixels of the layer and the border were written.
+        let view = to.view(0);
         for n in 0..images {
             for y in 0..to.size[0] {
-                let at = place.at + n * place.image + y * place.row;
+                let at = view.offset + n * view.image + y * view.row;
                 let row = &arena[at..at + to.size[1] * BLOCK];
                 assert!(
                     row.iter().all(|v| v.is_nan()),
@@ -138,16 +140,17 @@ impl Case {
         out
     }
 
-    /// Writes the input's channels, and zeros to the hole and to the end of the last block, as the writer of a map leaves them.
-    fn fill(&self, from: &Map, to: &mut [f32]) {
+    /// Writes the channels of the input, and zeros to the gap and to the end of the last channel block, like the steps
+    /// of a plan.
+    fn fill(&self, from: &FeatureMap, to: &mut [f32]) {
         let plane = self.size[0] * self.size[1];
         for n in 0..self.images {
             for (physical, channel) in from.channels.iter().enumerate() {
-                let place = from.place(physical / BLOCK);
+                let view = from.view(physical / BLOCK);
                 for pixel in 0..plane {
                     let (y, x) = (pixel / self.size[1], pixel % self.size[1]);
                     let at =
-                        place.at + n * place.image + y * place.row + x * BLOCK + physical % BLOCK;
+                        view.offset + n * view.image + y * view.row + x * BLOCK + physical % BLOCK;
                     to[at] = channel.map_or(0.0, |c| {
                         self.input[(n * self.conv.in_channels + c) * plane + pixel]
                     });
@@ -156,16 +159,17 @@ impl Case {
         }
     }
 
-    /// Calls `f(image offset, offset in the tensor, offset in the image)` for every element of `[images][channels][size]`.
-    fn each(&self, map: &Map, channels: usize, mut f: impl FnMut(usize, usize, usize)) {
+    /// Calls `f(image offset, offset in the tensor, offset in the image)` for every element of
+    /// `[images][channels][size]`.
+    fn each(&self, map: &FeatureMap, channels: usize, mut f: impl FnMut(usize, usize, usize)) {
         let [height, width] = map.size;
         for n in 0..self.images {
             for c in 0..channels {
                 let physical = map.channels.iter().position(|&m| m == Some(c)).unwrap();
-                let place = map.place(physical / BLOCK);
+                let view = map.view(physical / BLOCK);
                 for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
                     let at =
-                        place.at + n * place.image + y * place.row + x * BLOCK + physical % BLOCK;
+                        view.offset + n * view.image + y * view.row + x * BLOCK + physical % BLOCK;
                     f(
                         n * channels * height * width,
                         at,
@@ -176,6 +180,7 @@ impl Case {
         }
     }
 
+    /// Expected output, in `f64`.
     pub(super) fn expected(&self) -> Vec<f64> {
         let [height, width] = self.size;
         let out = self.out_size();
@@ -208,7 +213,9 @@ impl Case {
                         inside.then(|| f64::from(self.input[at]))
                     };
                     values.push(match self.layer {
-                        Layer::Max { .. } => (0..9).filter_map(|t| pixel(o, t, 3)).fold(0.0, most),
+                        Layer::Max { .. } => {
+                            (0..9).filter_map(|t| pixel(o, t, 3)).fold(0.0, nan_max)
+                        }
                         Layer::Average => {
                             let all: Vec<f64> = (0..9).filter_map(|t| pixel(o, t, 3)).collect();
                             let count = if self.network.average_includes_padding {
@@ -217,7 +224,7 @@ impl Case {
                                 all.len()
                             };
                             let mean = all.iter().sum::<f64>() / count as f64;
-                            most(mean + f64::from(self.conv.bias[o]), 0.0)
+                            nan_max(mean + f64::from(self.conv.bias[o]), 0.0)
                         }
                         Layer::Pointwise | Layer::Conv { .. } => {
                             let mut sum = f64::from(self.conv.bias[o]);
@@ -228,7 +235,7 @@ impl Case {
                                     sum += pixel(i, t, kernel).unwrap_or(0.0) * f64::from(w);
                                 }
                             }
-                            most(sum, 0.0)
+                            nan_max(sum, 0.0)
                         }
                     });
                 }
@@ -238,7 +245,7 @@ impl Case {
     }
 }
 
-/// Before, after; for an even and for an odd number of pixels.
+/// Paddings before and after, for an even and for an odd number of pixels.
 const PLACEMENTS: [Placement; 5] = [
     Placement::both(0, 0),
     Placement::both(1, 1),
@@ -265,7 +272,8 @@ pub(super) const LAYERS: [Layer; 6] = [
 /// Images, height and width, input and output channels, threads, padding, seed.
 pub(super) type Extents = (usize, [usize; 2], [usize; 2], usize, usize, u64);
 
-/// Tails of every kind: channels around one to five blocks, widths around one and two register tiles of every instruction set.
+/// Random extents with remainders of every kind: up to five channel blocks, and widths around one and two register
+/// tiles of every instruction set.
 pub(super) fn extents() -> impl Strategy<Value = Extents> {
     let channels = || 1usize..if cfg!(miri) { 18 } else { 70 };
     let pixels = || 3usize..if cfg!(miri) { 5 } else { 36 };
@@ -279,7 +287,7 @@ pub(super) fn extents() -> impl Strategy<Value = Extents> {
     )
 }
 
-/// Calls `check` with drawn extents; a failing case is reported with the smallest extents that fail.
+/// Calls `check` with random extents; a failure is reported with minimal extents.
 pub(super) fn any_extents(check: impl Fn(Extents) -> Result<(), TestCaseError>) {
     let config = Config {
         cases: if cfg!(miri) { 1 } else { 24 },
@@ -292,13 +300,13 @@ pub(super) fn any_extents(check: impl Fn(Extents) -> Result<(), TestCaseError>) 
     }
 }
 
-pub(super) fn case(
+pub(super) fn layer_test(
     kernels: &'static Kernels,
     layer: Layer,
     algorithm: Algorithm,
     integers: bool,
     (images, size, [in_channels, out_channels], threads, placement, seed): Extents,
-) -> Case {
+) -> LayerTest {
     let mut random = Random(seed);
     let (out_channels, kernel) = match layer {
         Layer::Average => (in_channels, 1),
@@ -306,17 +314,20 @@ pub(super) fn case(
         Layer::Pointwise | Layer::Max { .. } => (out_channels, 1),
     };
     let (include, flush) = (random.below(2) == 0, FLUSH[random.below(2)]);
-    let mut value = || match integers {
-        true => random.below(9) as f32 - 4.0,
-        false => random.normal(),
+    let mut value = || {
+        if integers {
+            random.below(9) as f32 - 4.0
+        } else {
+            random.normal()
+        }
     };
     let conv = conv(in_channels, out_channels, kernel, &mut value);
-    // After a ReLU, as every map of the engine.
+    // Not negative, like every feature map of the engine, which is the result of a ReLU.
     let input = (0..images * in_channels * size[0] * size[1])
         .map(|_| value().max(0.0))
         .collect();
     let placement = PLACEMENTS[placement];
-    Case {
+    LayerTest {
         kernels,
         algorithm,
         layer,

@@ -1,39 +1,39 @@
-//! Runs the steps of a builder one thread after the other, in guarded memory full of NaN.
+//! Test harness: runs the steps of a builder one thread after the other, in guarded memory filled with NaN.
 
 use std::sync::Arc;
 
 use super::guard::{Flush, Guarded};
 use crate::infer::build::Builder;
+use crate::infer::context::Context;
 use crate::infer::kernel::Kernels;
 use crate::infer::memory::{Aligned, Lifetime, assign};
 use crate::infer::pack::Packed;
-use crate::infer::plan::Labelled;
-use crate::infer::step::{Context, Op};
+use crate::infer::step::{Op, Step};
 
-/// Where tensors lie.
+/// Arrangement of the tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arena {
-    /// As in the engine, sharing memory where their lives allow it.
+    /// In one arena as in the engine: tensors whose lifetimes do not overlap share memory.
     Shared,
-    /// Each between pages that cannot be touched.
-    Apart,
+    /// Each between guard pages.
+    Separate,
 }
 
-pub(super) struct Rig {
+pub(super) struct Harness {
     kernels: &'static Kernels,
     threads: usize,
-    pub(super) phases: Vec<Vec<Labelled>>,
+    pub(super) phases: Vec<Vec<Step>>,
     tensors: Vec<Lifetime>,
     offsets: Vec<usize>,
     arena: Guarded,
     scratch: Guarded,
-    /// Owns the memory of the phases' filters.
+    /// Memory of the filters of all phases.
     _filters: Vec<Guarded>,
 }
 
-impl Rig {
+impl Harness {
     pub(super) fn new(builder: Builder<'_>, threads: usize, arena: Arena, flush: Flush) -> Self {
-        let kernels = builder.setting.kernels;
+        let kernels = builder.config.kernels;
         let Builder {
             mut phases,
             tensors,
@@ -41,7 +41,7 @@ impl Rig {
             ..
         } = builder;
         let (offsets, arena) = match arena {
-            Arena::Apart => {
+            Arena::Separate => {
                 let lengths: Vec<usize> = tensors.iter().map(|t| t.len).collect();
                 let all = Guarded::new(&lengths, flush);
                 ((0..lengths.len()).map(|i| all.offset(i)).collect(), all)
@@ -56,18 +56,18 @@ impl Rig {
         let mut filters = Vec::new();
         for step in phases.iter_mut().flatten() {
             match &mut step.op {
-                Op::Direct(op) => op.filters = guarded(&op.filters, flush, &mut filters),
+                Op::Direct(op) => op.filters = guarded_filters(&op.filters, flush, &mut filters),
                 Op::Winograd(op) => {
-                    op.filters = guarded(&op.filters, flush, &mut filters);
-                    let [zeros, floor] = &*op.nothing;
-                    op.nothing = Arc::new([
-                        moved(zeros, flush, &mut filters),
-                        moved(floor, flush, &mut filters),
+                    op.filters = guarded_filters(&op.filters, flush, &mut filters);
+                    let [zeros, floor] = &*op.neutral;
+                    op.neutral = Arc::new([
+                        guarded_copy(zeros, flush, &mut filters),
+                        guarded_copy(floor, flush, &mut filters),
                     ]);
                 }
                 Op::Pooling(op) => {
                     if let Some(average) = &mut op.average {
-                        average.finish = guarded(&average.finish, flush, &mut filters);
+                        average.epilogue = guarded_filters(&average.epilogue, flush, &mut filters);
                     }
                 }
                 Op::Input { .. } | Op::Mean { .. } | Op::Output { .. } | Op::Border { .. } => {}
@@ -85,8 +85,8 @@ impl Rig {
         }
     }
 
-    /// Runs a phase, the last thread first and each with scratch memory full of NaN: a result that needs another thread's
-    /// share of the phase, or the remains of another step, is NaN.
+    /// Runs a phase, the last thread first and each with scratch memory filled with NaN: a result that depends on
+    /// another thread's share of the phase, or on stale data of another step, is NaN.
     ///
     /// # Safety
     /// `input` and `output` must have the extents of the builder's network if its steps use them.
@@ -106,14 +106,14 @@ impl Rig {
                     input,
                     output,
                 };
-                // SAFETY: memory of the builder's extents, one thread after the other; the caller vouches for the rest.
+                // SAFETY: memory of the builder's extents, one thread after the other; the caller guarantees the rest.
                 unsafe { step.op.run(&context) };
             }
         }
     }
 
-    /// Fills with NaN what no phase after `phase` may read.
-    pub(super) fn bury(&mut self, phase: usize) {
+    /// Fills the tensors that no phase after `phase` may read with NaN.
+    pub(super) fn poison_dead(&mut self, phase: usize) {
         for t in 0..self.tensors.len() {
             if self.tensors[t].last == phase {
                 self.tensor(t).fill(f32::NAN);
@@ -128,22 +128,22 @@ impl Rig {
     }
 }
 
-/// A copy of `values` in guarded memory, which `memory` gets.
-fn moved(values: &Aligned, flush: Flush, memory: &mut Vec<Guarded>) -> Aligned {
-    // SAFETY: the length of what it points to, which nobody writes.
+/// Copy of `values` in guarded memory, which is added to `memory`.
+fn guarded_copy(values: &Aligned, flush: Flush, memory: &mut Vec<Guarded>) -> Aligned {
+    // SAFETY: pointer and length of one buffer, which is not written meanwhile.
     let values = unsafe { std::slice::from_raw_parts(values.as_ptr(), values.len()) };
     let mut copy = Guarded::copy(values, flush);
     let start = copy.only().as_mut_ptr();
     memory.push(copy);
-    // SAFETY: the guarded copy lives as long as the rig, and nothing else uses it.
+    // SAFETY: the guarded copy lives as long as the harness, and nothing else accesses it.
     unsafe { Aligned::borrowed(start, values.len()) }
 }
 
-fn guarded(packed: &Packed, flush: Flush, memory: &mut Vec<Guarded>) -> Arc<Packed> {
+fn guarded_filters(packed: &Packed, flush: Flush, memory: &mut Vec<Guarded>) -> Arc<Packed> {
     Arc::new(Packed {
-        weights: moved(&packed.weights, flush, memory),
-        bias: moved(&packed.bias, flush, memory),
-        floor: moved(&packed.floor, flush, memory),
+        weights: guarded_copy(&packed.weights, flush, memory),
+        bias: guarded_copy(&packed.bias, flush, memory),
+        floor: guarded_copy(&packed.floor, flush, memory),
         tiles: packed.tiles,
         tile_len: packed.tile_len,
     })
