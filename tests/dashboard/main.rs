@@ -4,118 +4,40 @@
 
 #![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
 
-use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader};
+mod browser;
+mod process;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bn_inception_tests::{missing, program, succeed};
+use bn_inception_tests::{program, succeed};
 use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
-use headless_chrome::browser::{LaunchOptions, default_executable};
-use headless_chrome::{Browser, Tab};
-use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long something may take on a busy machine. Reached only where it never happens.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use browser::{Browser, PATIENCE, Tab};
+use process::{Running, value_after};
 
 /// Starts `command` and returns it with the address it prints.
 fn address_of(mut command: Command) -> (Running, String) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let output = child.stdout.take().unwrap();
     let running = Running(child);
-    let address = lines
-        .by_ref()
-        .find_map(|line| Some(line.unwrap().strip_prefix("dashboard: ")?.to_owned()))
-        .expect("an address is printed");
-    // Its output has to go somewhere as long as it runs.
-    std::thread::spawn(move || lines.for_each(drop));
-    (running, address)
+    (running, value_after("dashboard: ", output))
 }
 
-fn browser() -> Option<Browser> {
-    let path = match default_executable() {
-        Ok(path) => path,
-        Err(reason) => {
-            missing("browser", &reason);
-            return None;
-        }
-    };
-    let quiet = [
-        "--disable-quic",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-    ];
-    let options = LaunchOptions {
-        path: Some(path),
-        // Chromium's own sandbox wants rights that a test in a container lacks.
-        sandbox: false,
-        window_size: Some((1280, 900)),
-        idle_browser_timeout: 4 * PATIENCE,
-        args: quiet.iter().map(OsStr::new).collect(),
-        ..LaunchOptions::default()
-    };
-    Some(Browser::new(options).unwrap())
+/// Opens a page that keeps what goes wrong on it.
+fn open(browser: &Browser, address: &str) -> Tab {
+    let script = "window.wrong = [];
+        addEventListener('error', (event) => wrong.push(event.message));
+        addEventListener('unhandledrejection', (event) => wrong.push(String(event.reason)));
+        document.addEventListener('securitypolicyviolation', (event) =>
+            wrong.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));";
+    browser.open(address, script)
 }
 
-/// A page that keeps what goes wrong on it.
-fn open(browser: &Browser, address: &str) -> Arc<Tab> {
-    let tab = browser.new_tab().unwrap();
-    tab.call_method(
-        headless_chrome::protocol::cdp::Page::AddScriptToEvaluateOnNewDocument {
-            source: "window.wrong = [];
-            addEventListener('error', (event) => wrong.push(event.message));
-            addEventListener('unhandledrejection', (event) => wrong.push(String(event.reason)));
-            document.addEventListener('securitypolicyviolation', (event) =>
-                wrong.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));"
-                .to_owned(),
-            world_name: None,
-            include_command_line_api: None,
-            run_immediately: None,
-        },
-    )
-    .unwrap();
-    tab.navigate_to(address)
-        .unwrap()
-        .wait_until_navigated()
-        .unwrap();
-    tab
-}
-
-fn evaluate(tab: &Tab, expression: &str) -> Value {
-    let result = tab.evaluate(expression, true);
-    result.unwrap().value.unwrap_or(Value::Null)
-}
-
-/// Waits until `condition` holds on the page.
-fn wait_for(tab: &Tab, condition: &str) {
-    let begun = Instant::now();
-    while evaluate(tab, &format!("Boolean({condition})")) != Value::Bool(true) {
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "{condition} does not become true; the page says {} and shows {}",
-            evaluate(tab, "wrong.join()"),
-            evaluate(tab, "document.body.innerText.slice(0, 1500)"),
-        );
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
-/// Values in all traces of the chart in the panel called `title`, as a script.
+/// A script that counts the values in all traces of the chart in the panel called `title`.
 fn drawn(title: &str) -> String {
     format!(
         "([...document.querySelectorAll('[aria-label=\"{title}\"] .chart')]
@@ -124,13 +46,12 @@ fn drawn(title: &str) -> String {
 }
 
 fn nothing_is_wrong(tab: &Tab) {
-    assert_eq!(evaluate(tab, "wrong.join('; ')"), "");
+    assert_eq!(tab.evaluate("wrong.join('; ')"), "");
 }
 
 /// Scrolls through the page, so that every panel is drawn, and returns the titles of those that show something.
 fn panels(tab: &Tab) -> Vec<String> {
-    let titles = evaluate(
-        tab,
+    let titles = tab.evaluate(
         "(async () => {
             for (let y = 0; y < document.documentElement.scrollHeight; y += 400) {
                 scrollTo(0, y);
@@ -190,7 +111,9 @@ fn watching(run: &Path, address: &str) -> Command {
 
 #[test]
 fn a_live_run() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::start() else {
+        return;
+    };
     let folder = Folder::new();
     let mut train = program("train-imagenet");
     // More epochs than anybody waits for: the run ends by its stop button.
@@ -201,15 +124,12 @@ fn a_live_run() {
     let (mut training, address) = address_of(train);
 
     let tab = open(&browser, &address);
-    wait_for(
-        &tab,
-        "document.querySelector('#connection').textContent === 'Live'",
-    );
-    wait_for(&tab, &format!("{} > 5", drawn("Loss")));
-    let before = evaluate(&tab, &drawn("Loss")).as_u64().unwrap();
-    wait_for(&tab, &format!("{} > {before} + 5", drawn("Loss")));
+    tab.wait_for("document.querySelector('#connection').textContent === 'Live'");
+    tab.wait_for(&format!("{} > 5", drawn("Loss")));
+    let before = tab.evaluate(&drawn("Loss")).as_u64().unwrap();
+    tab.wait_for(&format!("{} > {before} + 5", drawn("Loss")));
     assert_eq!(
-        evaluate(&tab, "location.hash"),
+        tab.evaluate("location.hash"),
         "",
         "the token stays out of sight"
     );
@@ -229,46 +149,36 @@ fn a_live_run() {
     }
     // A second browser that comes late sees the curve from its first step.
     let late = open(&browser, &address);
-    wait_for(&late, &format!("{} > 5", drawn("Loss")));
+    late.wait_for(&format!("{} > 5", drawn("Loss")));
     let first = "document.querySelector('[aria-label=\"Loss\"] .chart').data.at(0).x[0]";
     assert!(
-        evaluate(&late, first).as_u64().unwrap() <= 1_000,
+        late.evaluate(first).as_u64().unwrap() <= 1_000,
         "the beginning is missing"
     );
     nothing_is_wrong(&late);
-    late.close(false).unwrap();
+    late.close();
 
     // The run's process is watched from another one, which dies and comes back.
     let run = folder.path("out");
     let (watcher, address) = address_of(watching(&run, "127.0.0.1:0"));
     let other = open(&browser, &address);
-    wait_for(&other, &format!("{} > 5", drawn("Loss")));
+    other.wait_for(&format!("{} > 5", drawn("Loss")));
     drop(watcher);
-    wait_for(
-        &other,
-        "document.querySelector('#connection').dataset.state === 'lost'",
-    );
-    let before = evaluate(&other, &drawn("Loss")).as_u64().unwrap();
+    other.wait_for("document.querySelector('#connection').dataset.state === 'lost'");
+    let before = other.evaluate(&drawn("Loss")).as_u64().unwrap();
     assert!(before > 5, "what was seen stays");
     let port = address.trim_start_matches("http://").trim_end_matches('/');
     let _watcher = address_of(watching(&run, port));
-    wait_for(
-        &other,
-        "document.querySelector('#connection').textContent === 'Live'",
-    );
-    wait_for(&other, &format!("{} !== {before}", drawn("Loss")));
+    other.wait_for("document.querySelector('#connection').textContent === 'Live'");
+    other.wait_for(&format!("{} !== {before}", drawn("Loss")));
     nothing_is_wrong(&other);
 
     // The button asks first. A page that is not on top is not told that its dialog closed.
-    tab.bring_to_front().unwrap();
-    let click = |selector: &str| {
-        evaluate(
-            &tab,
-            &format!("document.querySelector('{selector}').click()"),
-        )
-    };
+    tab.bring_to_front();
+    let click =
+        |selector: &str| tab.evaluate(&format!("document.querySelector('{selector}').click()"));
     click("#stop");
-    wait_for(&tab, "document.querySelector('#ask-stop').open");
+    tab.wait_for("document.querySelector('#ask-stop').open");
     click("#ask-stop [value=stop]");
     let begun = Instant::now();
     let status = loop {
@@ -278,14 +188,13 @@ fn a_live_run() {
         assert!(
             begun.elapsed() < PATIENCE,
             "the run goes on; the button says {}",
-            evaluate(&tab, "document.querySelector('#stop').textContent")
+            tab.evaluate("document.querySelector('#stop').textContent")
         );
-        std::thread::sleep(Duration::from_millis(200));
+        sleep(Duration::from_millis(200));
     };
     assert_eq!(status.code(), Some(130), "stopped and saved");
-    wait_for(&tab, "document.body.innerText.includes('stopped: ')");
-    wait_for(
-        &tab,
+    tab.wait_for("document.body.innerText.includes('stopped: ')");
+    tab.wait_for(
         "document.querySelector('#connection').textContent.startsWith('The process has ended')",
     );
     nothing_is_wrong(&tab);
@@ -293,7 +202,9 @@ fn a_live_run() {
 
 #[test]
 fn a_report_without_a_network() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::start() else {
+        return;
+    };
     let folder = Folder::new();
     for (out, seed) in [("runs/a", "1"), ("runs/b", "2")] {
         let mut arguments = folder.arguments(out, 3);
@@ -310,7 +221,7 @@ fn a_report_without_a_network() {
     assert!(printed.contains("MB"), "{printed}");
 
     let tab = open(&browser, &format!("file://{}", report.display()));
-    wait_for(&tab, &format!("{} > 5", drawn("Loss")));
+    tab.wait_for(&format!("{} > 5", drawn("Loss")));
     let shown = panels(&tab);
     for title in [
         "Loss",
@@ -333,15 +244,9 @@ fn a_report_without_a_network() {
             "{title} is not among {shown:?}"
         );
     }
-    let asked = evaluate(
-        &tab,
-        "performance.getEntriesByType('resource').filter((entry) => !entry.name.startsWith('data:')).length",
-    );
-    assert_eq!(asked, 0, "a report loads nothing");
-    let differs = evaluate(
-        &tab,
-        "document.querySelector('[aria-label=\"What differs\"]').innerText",
-    );
+    let asked = "performance.getEntriesByType('resource').filter((entry) => !entry.name.startsWith('data:')).length";
+    assert_eq!(tab.evaluate(asked), 0, "a report loads nothing");
+    let differs = tab.evaluate("document.querySelector('[aria-label=\"What differs\"]').innerText");
     assert!(differs.as_str().unwrap().contains("--seed"), "{differs}");
     nothing_is_wrong(&tab);
 }
