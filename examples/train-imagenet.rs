@@ -207,7 +207,10 @@ fn open_dashboard(
         runs: vec![config.out.clone()],
         listen: address,
         token,
-        stop: Some(stop.clone()),
+        on_stop: Some(Box::new({
+            let stop = stop.clone();
+            move || stop.stop("the dashboard's stop button")
+        })),
     };
     Dashboard::open(config).map(Some)
 }

@@ -31,7 +31,6 @@ pub mod checkpoint;
 pub mod checkpoint_folder;
 pub mod clip;
 pub mod console;
-pub mod dashboard;
 pub mod dataset;
 pub mod drawn;
 pub mod ema;
@@ -52,7 +51,6 @@ mod rank;
 pub mod recipe;
 mod restore;
 mod run;
-pub mod run_log;
 pub mod schedule;
 pub mod settings;
 pub mod sgd;
@@ -62,6 +60,12 @@ pub mod summary;
 mod terminal;
 pub mod trainer;
 
+pub use bn_inception_dashboard as dashboard;
+/// The run log, see [`bn_inception_dashboard::run_log`].
+pub mod run_log {
+    pub use bn_inception_dashboard::TensorBoard;
+    pub use bn_inception_dashboard::run_log::*;
+}
 pub use error::TrainError;
 pub use interrupt::StopSignal;
 pub use observe::{TELEMETRY_EVERY, percentile};

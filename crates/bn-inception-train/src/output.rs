@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub(crate) use bn_inception_dashboard::run_log::LOG_FILE;
+
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint_folder::CheckpointFolder;
 use crate::error::TrainError;
@@ -10,7 +12,6 @@ use crate::error::TrainError;
 /// Folder of the images drawn when there is no other data.
 pub(crate) const DRAWN_FOLDER: &str = "data";
 pub(crate) const CHECKPOINT_FOLDER: &str = "checkpoints";
-pub(crate) const LOG_FILE: &str = "run.jsonl";
 pub(crate) const TENSORBOARD_FOLDER: &str = "tensorboard";
 pub(crate) const SUMMARY_FILE: &str = "summary.json";
 pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub use bn_inception_dashboard::run_log::Validation;
 use serde::{Deserialize, Serialize};
 
 /// The part of a run's state that is not tensors.
@@ -56,25 +57,6 @@ impl Progress {
 
 fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
-}
-
-/// The result of one pass over the validation images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Validation {
-    /// Optimizer steps taken before it.
-    pub step: u64,
-    /// Epochs begun before it, counted from 1.
-    pub epoch: usize,
-    /// Images whose first guess is right, as a fraction.
-    pub top1: f64,
-    /// Images with the right class among the first five guesses, as a fraction.
-    pub top5: f64,
-    /// Mean cross-entropy, without label smoothing.
-    pub loss: f64,
-    /// Images looked at.
-    pub images: u64,
-    /// How long it took.
-    pub seconds: f64,
 }
 
 #[cfg(test)]

@@ -1,0 +1,245 @@
+//! Following a log.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::record::Record;
+
+/// Longest line that is read, in bytes; longer ones are passed over. The largest that is written, a
+/// validation's with its pictures, is about a hundredth of it.
+pub const MAX_LINE: usize = 16 << 20;
+
+/// Reads a log line by line, from any place, while it may still be written to.
+///
+/// Memory use does not depend on the length of the log. Lines that are no records (cut off by a
+/// crash, too long, of a newer schema's form) are passed over and counted. What follows the last line
+/// end is left for later: a process may just be writing it.
+#[derive(Debug)]
+pub struct LogReader {
+    path: PathBuf,
+    file: BufReader<File>,
+    /// The unfinished line at the end of what was read.
+    line: Vec<u8>,
+    /// Where `line` begins.
+    offset: u64,
+    /// Bytes of an overlong line that were passed over already.
+    discarded: u64,
+    skipped: u64,
+}
+
+impl LogReader {
+    /// A reader at the beginning of the log at `path`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Self::open_at(path, 0)
+    }
+
+    /// A reader that goes on at `offset`, an [`Self::offset`] of an earlier reader of the same log.
+    ///
+    /// # Errors
+    /// What the file system says, and [`io::ErrorKind::InvalidInput`] for an `offset` beyond the end.
+    pub fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        if offset > length {
+            let message = format!("offset {offset} is beyond the log's {length} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: BufReader::with_capacity(1 << 16, file),
+            line: Vec::new(),
+            offset,
+            discarded: 0,
+            skipped: 0,
+        })
+    }
+
+    /// The log's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the first line begins that was not yet returned or passed over.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How many lines were passed over because they are no records.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// The next record. `None`: there is no further whole line now; later there may be.
+    ///
+    /// # Errors
+    /// What the file system says; the reader may be asked again.
+    pub fn next_record(&mut self) -> io::Result<Option<Record>> {
+        loop {
+            let buffer = self.file.fill_buf()?;
+            if buffer.is_empty() {
+                return Ok(None);
+            }
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let part = end.map_or(buffer.len(), |end| end + 1);
+            if self.discarded > 0 || self.line.len() + part > MAX_LINE {
+                self.discarded += (self.line.len() + part) as u64;
+                // Gives the memory back, too.
+                self.line = Vec::new();
+            } else {
+                self.line.extend_from_slice(&buffer[..part]);
+            }
+            self.file.consume(part);
+            if end.is_none() {
+                continue;
+            }
+            let record = self.take_line();
+            if record.is_some() {
+                return Ok(record);
+            }
+        }
+    }
+
+    /// Ends the line that is whole now.
+    fn take_line(&mut self) -> Option<Record> {
+        let record = match self.discarded {
+            0 => serde_json::from_slice(&self.line).ok(),
+            _ => None,
+        };
+        let blank = self.discarded == 0 && self.line.trim_ascii().is_empty();
+        self.skipped += u64::from(record.is_none() && !blank);
+        self.offset += self.line.len() as u64 + self.discarded;
+        self.discarded = 0;
+        self.line.clear();
+        record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run_log::{Event, RunLog, WarningKind};
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+
+    fn drain(reader: &mut LogReader) -> Vec<Event> {
+        std::iter::from_fn(|| reader.next_record().unwrap())
+            .map(|record| record.event)
+            .collect()
+    }
+
+    fn append(path: &Path, text: &str) {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        file.unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_growing_log_is_followed_and_half_a_line_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.jsonl");
+        let finished = |step: u64| {
+            format!("{{\"schema\":2,\"time\":1.5,\"event\":\"finished\",\"step\":{step}}}\n")
+        };
+        append(&path, &finished(1));
+        let mut reader = LogReader::open(&path).unwrap();
+        assert_eq!(drain(&mut reader), [Event::Finished { step: 1 }]);
+        let first_line = reader.offset();
+        assert_eq!(first_line, finished(1).len() as u64);
+
+        let second = finished(2);
+        append(&path, &second[..20]);
+        assert_eq!(drain(&mut reader), []);
+        assert_eq!(reader.offset(), first_line);
+        append(&path, &second[20..]);
+        assert_eq!(drain(&mut reader), [Event::Finished { step: 2 }]);
+
+        let mut late = LogReader::open_at(&path, first_line).unwrap();
+        assert_eq!(drain(&mut late), [Event::Finished { step: 2 }]);
+        assert_eq!(late.offset(), reader.offset());
+        let beyond = LogReader::open_at(&path, 10_000).unwrap_err();
+        assert!(beyond.to_string().contains("10000"), "{beyond}");
+    }
+
+    #[test]
+    fn what_is_no_record_is_passed_over_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.jsonl");
+        append(&path, "{\"schema\":2,\"time\":1,\"event\":\"ste\n\n");
+        append(&path, "null\n\u{fffd}\n{\"schema\":2,\"time\":1}\n");
+        append(
+            &path,
+            "{\"schema\":3,\"time\":1,\"event\":\"dreamt\",\"of\":[1]}\n",
+        );
+        append(
+            &path,
+            "{\"schema\":3,\"time\":1,\"event\":\"warning\",\"step\":1,\"kind\":\"new\",\"message\":\"m\"}\n",
+        );
+        append(&path, &"x".repeat(MAX_LINE + 5));
+        append(
+            &path,
+            "\n{\"schema\":2,\"time\":1,\"event\":\"finished\",\"step\":9}\n",
+        );
+        let mut reader = LogReader::open(&path).unwrap();
+        let warning = Event::Warning {
+            step: 1,
+            kind: WarningKind::Other,
+            message: "m".to_owned(),
+        };
+        let expected = [Event::Unknown, warning, Event::Finished { step: 9 }];
+        assert_eq!(drain(&mut reader), expected);
+        assert_eq!(reader.skipped(), 5);
+        assert_eq!(reader.offset(), std::fs::metadata(&path).unwrap().len());
+    }
+
+    #[test]
+    fn lines_of_schema_1_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.jsonl");
+        append(
+            &path,
+            concat!(
+                r#"{"schema":1,"time":1.0,"event":"start","settings":{"data":null,"seed":3},"device":"flex","total_steps":6,"total_epochs":2,"train_images":30,"val_images":12,"labels":["a","b"],"parameters":10}"#,
+                "\n",
+                r#"{"schema":1,"time":2.0,"event":"step","step":1,"epoch":1,"loss":1.0,"top1":0.5,"lr":0.1,"images":8,"seconds":0.1,"wait_seconds":0.0}"#,
+                "\n",
+                r#"{"schema":1,"time":3.0,"event":"validation","step":1,"epoch":1,"top1":0.5,"top5":1.0,"loss":1.0,"images":12,"seconds":0.1}"#,
+                "\n",
+                r#"{"schema":1,"time":4.0,"event":"interrupted","step":1}"#,
+                "\n",
+            ),
+        );
+        let mut reader = LogReader::open(&path).unwrap();
+        let events = drain(&mut reader);
+        assert_eq!((events.len(), reader.skipped()), (4, 0));
+        let Event::Start(start) = &events[0] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(
+            (start.settings["seed"].as_u64(), start.total_steps),
+            (Some(3), 6)
+        );
+        assert!(matches!(&events[1], Event::Step(facts) if facts.grad_norm.is_none()));
+        assert!(matches!(&events[2], Event::Validation(report) if report.result.images == 12));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.jsonl");
+        let log = RunLog::open(&path).unwrap();
+        let mut written = Vec::new();
+        for event in crate::run_log::tests::one_of_each() {
+            written.push(log.write(event).unwrap());
+        }
+        let mut reader = LogReader::open(&path).unwrap();
+        let read: Vec<_> = std::iter::from_fn(|| reader.next_record().unwrap()).collect();
+        assert_eq!(read, written);
+    }
+}

@@ -1,0 +1,197 @@
+//! The web server: four static files, a stream of events and a stop button.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::access::Access;
+use crate::page::{self, Asset};
+use crate::runs::Runs;
+use crate::stream;
+
+/// Maximum number of event streams; each is an open page.
+pub const MOST_STREAMS: usize = 64;
+
+/// Maximum number of connections, low enough to leave a training process its file descriptors.
+const MOST_CONNECTIONS: usize = 256;
+
+/// Time limit for a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Action of the stop button.
+pub type StopAction = Box<dyn Fn() + Send + Sync>;
+
+/// State shared by the handlers.
+pub struct Site {
+    pub access: Access,
+    pub runs: Arc<Runs>,
+    /// Stops the run of this process, if it trains one.
+    pub on_stop: Option<StopAction>,
+    pub streams: Arc<Semaphore>,
+    /// Becomes true when everything was read and the streams are to end.
+    pub closing: watch::Receiver<bool>,
+}
+
+impl Site {
+    /// True if pages get a stop button.
+    fn can_stop(&self) -> bool {
+        self.on_stop.is_some() && self.access.token.is_some()
+    }
+}
+
+/// Accepts connections until the site closes.
+pub async fn serve(listener: TcpListener, site: Arc<Site>) {
+    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut closing = site.closing.clone();
+    let service = TowerToHyperService::new(router(site));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closing.wait_for(|closing| *closing) => break,
+        };
+        let Ok((socket, _)) = accepted else {
+            // Out of file descriptors, say, which is temporary.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(permit) = connections.clone().try_acquire_owned() else {
+            continue;
+        };
+        let service = service.clone();
+        tokio::spawn(async move {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(64 << 10)
+                .serve_connection(TokioIo::new(socket), service);
+            // A client may break off at any time.
+            let _ = connection.await;
+            drop(permit);
+        });
+    }
+    // Streams send the rest and end, unless their client does not read.
+    let streams = u32::try_from(MOST_CONNECTIONS).unwrap_or(u32::MAX);
+    let ended = connections.acquire_many(streams);
+    let _ = tokio::time::timeout(Duration::from_secs(1), ended).await;
+}
+
+fn router(site: Arc<Site>) -> Router {
+    Router::new()
+        .route(
+            "/",
+            get(async |headers: HeaderMap| page::PAGE.answer(&headers)),
+        )
+        .route(
+            "/app.css",
+            get(async |headers: HeaderMap| page::STYLE.answer(&headers)),
+        )
+        .route(
+            "/app.js",
+            get(async |headers: HeaderMap| page::SCRIPT.answer(&headers)),
+        )
+        .route(
+            "/plotly.js",
+            get(async |headers: HeaderMap| page::PLOTLY.answer(&headers)),
+        )
+        .route("/events", get(events))
+        .route("/stop", post(stop))
+        .fallback(async || (StatusCode::NOT_FOUND, "there is no such page\n"))
+        .layer(middleware::from_fn_with_state(site.clone(), guard))
+        .with_state(site)
+}
+
+/// Refuses requests that are not for this server, and adds the headers that confine the page.
+async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+    let mut response = match site.access.check_origin(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err((status, text)) => (status, format!("{text}\n")).into_response(),
+    };
+    let headers = [
+        ("content-security-policy", page::SERVED_POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cache-control", "no-cache"),
+    ];
+    for (name, value) in headers {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+impl Asset {
+    fn answer(&'static self, headers: &HeaderMap) -> Response {
+        let tag = self.tag();
+        if headers
+            .get(header::IF_NONE_MATCH)
+            .is_some_and(|known| known == tag)
+        {
+            return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag.to_owned())]).into_response();
+        }
+        let headers = [
+            (header::CONTENT_TYPE, self.mime.to_owned()),
+            (header::ETAG, tag.to_owned()),
+        ];
+        (headers, self.text()).into_response()
+    }
+}
+
+async fn events(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    if let Err((status, text)) = site.access.check_token(&headers) {
+        return (status, format!("{text}\n")).into_response();
+    }
+    let Ok(permit) = site.streams.clone().try_acquire_owned() else {
+        let text = format!("{MOST_STREAMS} pages are open already; close one and try again\n");
+        let headers = [(header::RETRY_AFTER, "5"), (header::CONNECTION, "close")];
+        return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
+    };
+    let seen = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
+    let can_stop = site.can_stop();
+    stream::events(
+        site.runs.clone(),
+        can_stop,
+        site.closing.clone(),
+        permit,
+        seen,
+    )
+    .into_response()
+}
+
+async fn stop(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    if let Err((status, text)) = site.access.check_token(&headers) {
+        return (status, format!("{text}\n")).into_response();
+    }
+    match &site.on_stop {
+        Some(stop) if site.can_stop() => {
+            stop();
+            (
+                StatusCode::ACCEPTED,
+                "the run saves a checkpoint and stops\n",
+            )
+                .into_response()
+        }
+        Some(_) => {
+            let text = "stopping wants a dashboard that was started with a token\n";
+            (StatusCode::FORBIDDEN, text).into_response()
+        }
+        None => {
+            let text = "this dashboard only watches; stop the run where it was started\n";
+            (StatusCode::CONFLICT, text).into_response()
+        }
+    }
+}

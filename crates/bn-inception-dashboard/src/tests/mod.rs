@@ -1,0 +1,150 @@
+//! Tests of the server through real connections.
+
+mod access;
+mod history;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::run_log::{Event, LOG_FILE, RunLog, Start, StepFacts, Validation, ValidationReport};
+use crate::server::StopAction;
+use crate::{Dashboard, DashboardConfig};
+
+const TOKEN: &str = "a-token-for-tests";
+
+fn step(step: u64) -> Event {
+    Event::Step(StepFacts {
+        step,
+        epoch: 1,
+        loss: 1.0 / step as f64,
+        top1: 0.5,
+        lr: 0.1,
+        images: 8,
+        seconds: 0.5,
+        wait_seconds: 0.1,
+        ..StepFacts::default()
+    })
+}
+
+fn validation(step: u64, top1: f64) -> Event {
+    let result = Validation {
+        step,
+        epoch: 1,
+        top1,
+        top5: 1.0,
+        loss: 1.0,
+        images: 100,
+        seconds: 0.1,
+    };
+    Event::Validation(Box::new(ValidationReport::from(result)))
+}
+
+fn begin(folder: &Path, steps: u64) -> RunLog {
+    fs::create_dir_all(folder).unwrap();
+    let log = RunLog::open(&folder.join(LOG_FILE)).unwrap();
+    log.write(Event::Start(Box::<Start>::default())).unwrap();
+    (1..=steps).for_each(|number| drop(log.write(step(number)).unwrap()));
+    log
+}
+
+fn serve(folder: &Path, token: Option<&str>, on_stop: Option<StopAction>) -> Dashboard {
+    Dashboard::open(DashboardConfig {
+        runs: vec![folder.to_owned()],
+        listen: Some("127.0.0.1:0".to_owned()),
+        token: token.map(str::to_owned),
+        on_stop,
+    })
+    .unwrap()
+}
+
+/// Sends `request` on a new connection.
+fn send(dashboard: &Dashboard, request: &str) -> BufReader<TcpStream> {
+    let url = dashboard.url();
+    let address = url["http://".len()..].split('/').next().unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    // Reached only where something is broken.
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    BufReader::new(stream)
+}
+
+/// Status and text of the answer to a request with these headers.
+fn ask(dashboard: &Dashboard, line: &str, headers: &[&str]) -> (u16, String) {
+    let request = format!(
+        "{line} HTTP/1.1\r\n{}\r\nConnection: close\r\n\r\n",
+        headers.join("\r\n")
+    );
+    let mut answer = String::new();
+    send(dashboard, &request)
+        .read_to_string(&mut answer)
+        .unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer)
+}
+
+/// An open stream of events.
+struct Page(BufReader<TcpStream>);
+
+impl Page {
+    fn open(dashboard: &Dashboard, seen: &str) -> Self {
+        let request =
+            format!("GET /events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {seen}\r\n\r\n");
+        Self(send(dashboard, &request))
+    }
+
+    /// The next event called `name`: its id and its data.
+    fn next(&mut self, name: &str) -> (String, Value) {
+        let (mut current, mut id) = (String::new(), String::new());
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.0.read_line(&mut line).unwrap(),
+                0,
+                "the stream ended before {name}"
+            );
+            let line = line.trim_end();
+            if let Some(event) = line.strip_prefix("event: ") {
+                current = event.to_owned();
+            } else if let Some(text) = line.strip_prefix("id: ") {
+                id = text.to_owned();
+            } else if let Some(data) = line.strip_prefix("data: ")
+                && current == name
+            {
+                return (id, serde_json::from_str(data).unwrap());
+            }
+        }
+    }
+
+    /// Reads events until the run has taken `steps` steps. Returns the id of the last one and the steps of the loss
+    /// curve, truncated and appended to as a page does it.
+    fn until(&mut self, steps: u64) -> (String, Vec<u64>) {
+        let mut curve = Vec::new();
+        loop {
+            let (id, run) = self.next("run");
+            if run["reset"] == true {
+                curve.clear();
+            }
+            if let Some(change) = run["series"].get("train/loss") {
+                let first = change[0].as_u64().unwrap() as usize;
+                curve.resize(first, 0);
+                let rows = change[1].as_array().unwrap().iter();
+                curve.extend(rows.map(|row| row[0].as_u64().unwrap()));
+            }
+            if run["standing"]["step"] == steps {
+                return (id, curve);
+            }
+        }
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
