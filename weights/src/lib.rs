@@ -6,12 +6,10 @@
 //!
 //! This crate knows neither Burn nor the network; `bn_inception::weights` makes models of the bytes.
 
+pub use bn_inception_data::{ColorOrder, Interpolation, PixelRange, Preprocess, Resize};
 pub use checksum::Checksum;
 pub use error::{FetchError, FetchProblem, Mismatch};
-pub use registry::{
-    Accuracy, ColorOrder, Entry, Format, Interpolation, KnownLabels, Labels, PixelRange,
-    Preprocessing, Resize, entries, named,
-};
+pub use registry::{Accuracy, Entry, Format, KnownLabels, Labels, entries, named};
 pub use store::{Event, HOME_VARIABLE, LARGEST_FILE, Place, Store};
 
 mod checksum;

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use bn_inception_data::Preprocess;
 use serde::{Deserialize, Serialize};
 
 use crate::checksum::Checksum;
@@ -34,7 +35,7 @@ pub struct Entry {
     /// Names of the classes, in the order of the logits.
     pub labels: Labels,
     /// What is done to an image before it enters the network.
-    pub preprocess: Preprocessing,
+    pub preprocess: Preprocess,
     /// How good they are said to be.
     pub accuracy: Accuracy,
     /// Terms of use.
@@ -77,68 +78,6 @@ pub enum Labels {
 pub enum KnownLabels {
     /// The 1,000 classes of ImageNet (ILSVRC 2012) in the order of their WordNet ids.
     ImageNet,
-}
-
-/// What the network's authors did to an image: `(range(byte) − mean) / std` for each channel.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Preprocessing {
-    /// Order of the channels.
-    pub color: ColorOrder,
-    /// Interval that the byte values 0 to 255 are mapped to.
-    pub range: PixelRange,
-    /// Subtracted from each channel, in the order of `color` and the units of `range`.
-    pub mean: [f32; 3],
-    /// Divides each channel, in the order of `color` and the units of `range`.
-    pub std: [f32; 3],
-    /// Side of the square input in pixels.
-    pub size: u32,
-    /// How an image of another size becomes that square.
-    pub resize: Resize,
-    /// How pixels in between are computed.
-    pub interpolation: Interpolation,
-}
-
-/// Which colour the first channel holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ColorOrder {
-    /// Red, green, blue.
-    Rgb,
-    /// Blue, green, red: Caffe's order, from OpenCV.
-    Bgr,
-}
-
-/// The interval that the byte values 0–255 are mapped to, before mean and deviation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PixelRange {
-    /// 0 to 255, unchanged.
-    Byte,
-    /// 0 to 1.
-    Unit,
-    /// −1 to 1.
-    Signed,
-}
-
-/// How the whole image becomes the network's square, for evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resize {
-    /// The short side is scaled to this many pixels, the aspect kept, and the centre square cut out.
-    ShortSide(u32),
-    /// This fraction of each side is cut from the centre, then scaled to the square, the aspect lost.
-    CentralFraction(f64),
-}
-
-/// The filter used for scaling; each widens with the reduction (antialiasing), as Pillow's do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Interpolation {
-    /// Triangle filter.
-    Bilinear,
-    /// Catmull-Rom cubic (a = −0.5).
-    Bicubic,
 }
 
 /// An accuracy somebody reported.

@@ -2,8 +2,7 @@
 //!
 //! [`Trainer`] is the whole way, as the program `train-imagenet` goes it. Its parts, in the order of the data:
 //!
-//! - [`dataset`]: a folder for each class; [`drawn`]: the images the project draws itself.
-//! - [`augment`] and [`loader`]: decoded, distorted and batched, the same for any number of workers.
+//! - [`bn_inception_data`]: folders of images, decoded, augmented and batched, the same for any number of workers.
 //! - [`recipe`], [`schedule`], [`sgd`], [`ema`], [`clip`]: how weights change.
 //! - [`mod@fine_tune`]: a run that starts from trained weights.
 //! - [`checkpoint`]: runs that are killed go on where they were, to the same bits.
@@ -25,27 +24,20 @@
 //! # Ok::<(), bn_inception_train::TrainError>(())
 //! ```
 
-pub mod augment;
-pub mod broken;
 pub mod checkpoint;
 pub mod checkpoint_folder;
 pub mod clip;
 pub mod console;
-pub mod dataset;
-pub mod drawn;
 pub mod ema;
-mod epoch;
 pub mod error;
 pub mod evaluate;
 pub mod fine_tune;
 pub mod interrupt;
-pub mod loader;
 pub mod meter;
 mod metric_log;
 mod observe;
 mod output;
 pub mod parameters;
-mod prefetch;
 pub mod progress;
 mod rank;
 pub mod recipe;
@@ -66,6 +58,9 @@ pub mod run_log {
     pub use bn_inception_dashboard::TensorBoard;
     pub use bn_inception_dashboard::run_log::*;
 }
+pub use bn_inception_data::{
+    self as augment, self as broken, self as dataset, self as loader, drawn,
+};
 pub use error::TrainError;
 pub use interrupt::StopSignal;
 pub use observe::{TELEMETRY_EVERY, percentile};

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use image::RgbImage;
 
 use crate::classify::{ImageClassifier, ImageSource, PredictError, Prediction, rank, softmax};
-use crate::crops::{self, Crops};
+use crate::crops::Crops;
 use crate::preprocess::PreprocessError;
 use crate::state::{list, sentence};
 use crate::weights::WeightsError;
@@ -161,8 +161,7 @@ impl Ensemble {
     /// [`PreprocessError`] if the image has no pixels.
     pub fn views(&self, image: &RgbImage) -> Result<Views, PreprocessError> {
         let members = self.members();
-        let views =
-            members.map(|member| crops::render(image, self.crops, &member.metadata().preprocess));
+        let views = members.map(|member| self.crops.render(image, &member.metadata().preprocess));
         Ok(Views(views.collect::<Result<_, _>>()?))
     }
 

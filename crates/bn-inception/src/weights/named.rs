@@ -1,12 +1,11 @@
 //! From an entry of the registry to a network.
 
-use bn_inception_weights::{Entry, KnownLabels, Labels, Preprocessing, Store};
+use bn_inception_weights::{Entry, KnownLabels, Labels, Store};
 use serde_json::json;
 
 use super::{Metadata, WeightsProblem, parse};
 use crate::import::Import;
 use crate::labels;
-use crate::preprocess::Preprocess;
 use crate::preset::Preset;
 use crate::state::State;
 
@@ -27,7 +26,7 @@ pub(super) fn read(
     let config = preset.config().with_width(entry.width);
     let import = Import {
         classes: Some(entry.classes),
-        ..Import::new(config, Preprocess::from(&entry.preprocess))
+        ..Import::new(config, entry.preprocess.clone())
     };
     let (state, mut metadata) = parse(bytes, Some(&import))?;
     metadata.labels = match &entry.labels {
@@ -48,25 +47,12 @@ pub(super) fn read(
     Ok((state, metadata))
 }
 
-impl From<&Preprocessing> for Preprocess {
-    fn from(published: &Preprocessing) -> Self {
-        Self {
-            color: published.color,
-            range: published.range,
-            mean: published.mean,
-            std: published.std,
-            size: published.size,
-            resize: published.resize,
-            interpolation: published.interpolation,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bn_inception_weights::{entries, named};
 
     use super::*;
+    use crate::preprocess::Preprocess;
 
     #[test]
     fn every_entry_describes_a_network() {
@@ -74,7 +60,7 @@ mod tests {
             let preset: Preset = entry.preset.parse().unwrap();
             let config = preset.config().with_width(entry.width);
             config.with_classes(entry.classes).validate().unwrap();
-            Preprocess::from(&entry.preprocess).check().unwrap();
+            entry.preprocess.check().unwrap();
         }
     }
 
@@ -90,7 +76,7 @@ mod tests {
             let config = config.with_classes(entry.classes);
             let config = config.with_input_size(metadata.config.input_size);
             assert_eq!(metadata.config, config);
-            assert_eq!(metadata.preprocess, Preprocess::from(&entry.preprocess));
+            assert_eq!(metadata.preprocess, entry.preprocess);
             assert_eq!(Labels::Listed(metadata.labels), entry.labels);
         }
     }
@@ -104,7 +90,7 @@ mod tests {
             ("imagenette", Preprocess::imagenet(128)),
         ] {
             let entry = named(name).unwrap();
-            assert_eq!(Preprocess::from(&entry.preprocess), preprocess, "{name}");
+            assert_eq!(entry.preprocess, preprocess, "{name}");
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Batches made by several threads, handed out in order.
 //!
-//! The threads share the items of the next few batches, so even the first batch is made by all of
-//! them; whoever finishes a batch's last item puts the batch together. What comes out depends only on
-//! the [`Work`], never on how many threads there are or which was faster. At most [`AHEAD`] batches
-//! exist besides those already handed out.
+//! The threads share the items of the next few batches, so that even the first batch is made by all of them; the thread
+//! that finishes a batch's last item assembles the batch. Batches depend on the [`Work`] alone, never on the number or
+//! speed of the threads. At most [`AHEAD`] batches exist besides those already handed out.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -12,35 +11,35 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-/// Batches that are made before they are asked for.
-pub const AHEAD: usize = 4;
+/// Number of batches made ahead of the consumer.
+const AHEAD: usize = 4;
 
-/// What the threads do. Items of one batch are made in any order, by any thread.
-pub trait Work: Send + Sync + 'static {
+/// The work of the threads. Items of one batch are made in any order, by any thread.
+pub(super) trait Work: Send + Sync + 'static {
     /// A part of a batch.
     type Item: Send;
     /// A whole batch.
     type Batch: Send;
 
-    /// How many items `batch` has; at least one.
+    /// Number of items of `batch`, at least 1.
     fn items(&self, batch: usize) -> usize;
 
     /// Makes item `place` of `batch`.
     fn item(&self, batch: usize, place: usize) -> Self::Item;
 
-    /// Makes a batch of its items, which come in the order of their places.
-    fn assemble(&self, batch: usize, items: Vec<Self::Item>) -> Self::Batch;
+    /// Makes a batch of its items, in the order of their places.
+    fn assemble(&self, items: Vec<Self::Item>) -> Self::Batch;
 }
 
-/// A worker panicked; the message is the panic's.
+/// The panic of a worker thread, with its message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a worker panicked: {0}")]
 pub struct WorkerPanic(pub String);
 
 type Outcome<T> = Result<T, WorkerPanic>;
 
-/// An iterator over the batches of a [`Work`]. Dropping it stops and joins its threads.
-pub struct Prefetch<W: Work> {
+/// Iterator over the batches of a [`Work`]. Dropping it stops and joins its threads.
+pub(super) struct Prefetch<W: Work> {
     shared: Arc<Shared<W>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -52,7 +51,7 @@ struct Shared<W: Work> {
     state: Mutex<State<W>>,
     /// A batch is complete, or a thread has ended.
     ready: Condvar,
-    /// A batch was handed out, or all is to stop.
+    /// A batch was handed out, or the threads have to stop.
     room: Condvar,
 }
 
@@ -75,12 +74,11 @@ struct Open<W: Work> {
 }
 
 impl<W: Work> Prefetch<W> {
-    /// Makes the batches `start..end` of `work` with `workers` threads; with none, each batch is made
-    /// by the caller when it asks for it.
+    /// The batches `start..end` of `work`, made by `workers` threads; with none, each is made by the consumer on demand.
     ///
     /// # Errors
-    /// When the system refuses a thread.
-    pub fn new(work: W, start: usize, end: usize, workers: usize) -> io::Result<Self> {
+    /// [`io::Error`] if a thread cannot be started.
+    pub(super) fn new(work: W, start: usize, end: usize, workers: usize) -> io::Result<Self> {
         let state = State {
             next: start,
             claim: (start, 0),
@@ -126,7 +124,7 @@ impl<W: Work> Iterator for Prefetch<W> {
             drop(state);
             let places = 0..shared.work.items(batch);
             let items = places.map(|place| shared.item(batch, place)).collect();
-            return Some(shared.assemble(batch, items));
+            return Some(shared.assemble(items));
         }
         loop {
             let done = state.open.front_mut().and_then(|open| open.done.take());
@@ -137,7 +135,7 @@ impl<W: Work> Iterator for Prefetch<W> {
                 return Some(batch);
             }
             if state.alive == 0 {
-                // Cannot happen while `run` catches what it calls; it must not hang or end the epoch.
+                // Cannot happen while `run` catches panics; it must neither hang nor end the epoch.
                 state.next = shared.end;
                 let reason = "all loader threads ended before the epoch did";
                 return Some(Err(WorkerPanic(reason.to_owned())));
@@ -158,7 +156,7 @@ impl<W: Work> Drop for Prefetch<W> {
     }
 }
 
-/// Counts a thread out however it ends.
+/// Counts a thread as ended, however it ends.
 struct Ending<W: Work>(Arc<Shared<W>>);
 
 impl<W: Work> Drop for Ending<W> {
@@ -169,7 +167,7 @@ impl<W: Work> Drop for Ending<W> {
 }
 
 impl<W: Work> Shared<W> {
-    /// A thread's life: take an item, make it, perhaps complete its batch.
+    /// A thread's loop: takes an item, makes it, completes its batch if it was the last.
     fn run(&self) {
         while let Some((batch, place)) = self.claim() {
             let item = self.item(batch, place);
@@ -184,7 +182,7 @@ impl<W: Work> Shared<W> {
             }
             let items = std::mem::take(&mut open.items);
             drop(state);
-            let done = self.assemble(batch, items.into_iter().flatten().collect());
+            let done = self.assemble(items.into_iter().flatten().collect());
             let mut state = self.lock();
             let at = batch - state.next;
             state.open[at].done = Some(done);
@@ -192,7 +190,7 @@ impl<W: Work> Shared<W> {
         }
     }
 
-    /// The next item to make, as soon as there is room for its batch; `None` when all is done.
+    /// The next item to make, as soon as there is room for its batch; `None` at the end.
     fn claim(&self) -> Option<(usize, usize)> {
         let mut state = self.lock();
         loop {
@@ -224,9 +222,9 @@ impl<W: Work> Shared<W> {
         caught(|| self.work.item(batch, place))
     }
 
-    fn assemble(&self, batch: usize, items: Vec<Outcome<W::Item>>) -> Outcome<W::Batch> {
+    fn assemble(&self, items: Vec<Outcome<W::Item>>) -> Outcome<W::Batch> {
         let items = items.into_iter().collect::<Result<Vec<_>, _>>()?;
-        caught(|| self.work.assemble(batch, items))
+        caught(|| self.work.assemble(items))
     }
 
     fn lock(&self) -> MutexGuard<'_, State<W>> {
@@ -275,7 +273,7 @@ mod tests {
             100 * batch + place
         }
 
-        fn assemble(&self, _: usize, items: Vec<usize>) -> Vec<usize> {
+        fn assemble(&self, items: Vec<usize>) -> Vec<usize> {
             items
         }
     }

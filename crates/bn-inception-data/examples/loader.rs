@@ -1,20 +1,19 @@
 //! Images per second of the training loader, as one JSON line:
 //!
 //! ```text
-//! cargo run --release -p bn-inception-train --example loader -- DIR [WORKERS]
+//! cargo run --release -p bn-inception-data --example loader -- DIR [WORKERS]
 //! ```
 //!
-//! DIR holds one folder per class. The views are 128 x 128 pixels, without colour distortion, in batches of 64: what
-//! `tests/peers/torchvision_loader.py` does. The clock starts at the first batch's arrival.
+//! DIR holds one folder per class. The images are 128 x 128 pixels, without colour distortion, in batches of 64, as in
+//! `tests/peers/torchvision_loader.py`. The clock starts when the first batch arrives.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bn_inception::Preprocess;
-use bn_inception_train::augment::{Augment, GOOGLENET_MIN_AREA};
-use bn_inception_train::dataset::ImageFolder;
-use bn_inception_train::loader::{ImageLoader, LoaderOptions};
+use bn_inception_data::{
+    Augment, GOOGLENET_MIN_AREA, ImageFolder, ImageLoader, LoaderOptions, Preprocess,
+};
 use burn::tensor::Device;
 
 const SIZE: u32 = 128;

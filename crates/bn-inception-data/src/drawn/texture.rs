@@ -1,16 +1,18 @@
 //! Surface patterns, and the noise that roughens everything else.
 
-use super::shapes::length;
-use rand::{Rng, RngExt};
 use std::f32::consts::TAU;
 use std::ops::Range;
+
+use rand::{Rng, RngExt};
+
+use super::shapes::length;
 
 /// A pattern, before it is placed on a surface.
 #[derive(Debug, Clone)]
 pub(super) struct Texture {
     /// Length of the pattern's unit, in shape radii.
     unit: Range<f32>,
-    /// How far the pattern may slide from the centre of the shape, in units.
+    /// Largest shift of the pattern from the centre of the shape, in units.
     slide: f32,
     /// Tone at a point in units: 0 for the first colour, 1 for the second.
     tone: fn([f32; 2]) -> f32,

@@ -1,8 +1,9 @@
-//! What comes between the scene and the file: exposure, lens, sensor.
+//! The camera: exposure, lens, sensor and JPEG quality.
 
-use super::colour::{Rgb, each};
 use image::RgbImage;
 use rand::{Rng, RngExt};
+
+use super::colour::{Rgb, each};
 
 /// Exposure, lens and sensor.
 pub(super) struct Camera {
@@ -11,7 +12,7 @@ pub(super) struct Camera {
     /// Standard deviation of the blur, as a fraction of the picture's side.
     blur: f32,
     noise: f32,
-    /// Of the JPEG file, in percent.
+    /// Quality of the JPEG file, in percent.
     pub(super) quality: u8,
 }
 

@@ -1,21 +1,21 @@
 //! Silhouettes, as signed distances.
 //!
-//! A shape maps a point to its distance from the outline: negative inside, positive outside. Shapes are centred
-//! on the origin and reach about 1 from it, with y pointing down. Distances are exact near the outline and may be
-//! rough further away, which is all that edges, bevels and shadows need.
+//! A shape maps a point to its distance from the outline: negative inside, positive outside. Shapes are centred on the
+//! origin and reach about 1 from it; y points down. Distances are exact near the outline and may be rough further away,
+//! which is all that edges, bevels and shadows need.
 
 use std::f32::consts::TAU;
 
 /// Signed distance of a point from an outline.
 pub(super) type Shape = fn([f32; 2]) -> f32;
 
-/// Distance from the origin; much faster than `hypot`, whose care for extremes is not needed here.
+/// Distance from the origin; much faster than `hypot`, whose care for extreme values is not needed here.
 pub(super) fn length([x, y]: [f32; 2]) -> f32 {
     (x * x + y * y).sqrt()
 }
 
-/// Every silhouette that clutter may take. It includes those of the classes, so that a shape without its texture
-/// says nothing about the label.
+/// Silhouettes of the clutter. They include those of the classes, so that a shape without its texture says nothing about
+/// the label.
 pub(super) const CLUTTER: [Shape; 7] = [disc, ring, star, heart, cross, triangle, bar];
 
 pub(super) fn disc(point: [f32; 2]) -> f32 {

@@ -1,6 +1,4 @@
-//! Several views of one image, whose class probabilities are averaged: crops at several places and scales, mirrored.
-//!
-//! [`Crops`] says which; where they lie in an image is a function of its size and the weights' [`Preprocess`] alone.
+//! Crops of one image at several positions and scales, and their mirror images, whose class probabilities are averaged.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,21 +6,25 @@ use std::str::FromStr;
 use image::RgbImage;
 use image::imageops::flip_horizontal_in_place;
 
-use crate::preprocess::{CropRect, Preprocess, PreprocessError, Resize, Scaled, crop_resize};
+use crate::error::PreprocessError;
+use crate::preprocess::{Preprocess, Resize};
+use crate::resize::{CropRect, Scaled, centred, crop_resize};
 
 /// Short sides of the 144-crop evaluation, in pixels, for networks that see 224 (Szegedy et al. 2014, section 7).
 const SHORT_SIDES: [u32; 4] = [256, 288, 320, 352];
-/// The input size that [`SHORT_SIDES`] are for.
+/// Input size of the networks that [`SHORT_SIDES`] are for, in pixels.
 const INPUT_SIZE: u32 = 224;
 
-/// Which views of an image are looked at. On command lines: `1`, `10` or `144`.
+/// Crops of an image that are evaluated. On command lines: `1`, `10` or `144`.
+///
+/// Their positions depend on the size of the image and the weights' [`Preprocess`] alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Crops {
     /// The weights' own evaluation crop ([`Preprocess::eval_image`]).
     #[default]
     Single,
-    /// Four corners and the centre of the image at the scale of the single crop, and their mirror images (Krizhevsky
-    /// et al. 2012, section 4.1). For [`Resize::CentralFraction`] the short side is the input size divided by the
+    /// The four corners and the centre of the image at the scale of the single crop, and their mirror images
+    /// (Krizhevsky et al. 2012, section 4.1). For [`Resize::CentralFraction`] the short side is the input size divided by the
     /// fraction.
     Ten,
     /// The paper's multi-crop evaluation (Figure 4, after Szegedy et al. 2014, section 7): four scales with short
@@ -32,27 +34,27 @@ pub enum Crops {
     Many,
 }
 
-/// How many crops there are is none of 1, 10 and 144.
+/// A number of crops that is none of 1, 10 and 144.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown number of crops `{0}`, expected 1, 10 or 144")]
 pub struct UnknownCrops(
-    /// What was asked for.
+    /// The number given.
     pub String,
 );
 
 /// One view of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct View {
-    /// The part of the image that is scaled to the network's input, in pixels of the image.
-    pub area: CropRect,
-    /// Whether left and right are swapped then.
-    pub mirrored: bool,
-    /// How many of the crops are this very view: in a square image, say, three squares are one.
-    pub count: u32,
+struct View {
+    /// Part of the image that is scaled to the network's input, in pixels of the image.
+    area: CropRect,
+    /// Left and right swapped.
+    mirrored: bool,
+    /// Number of crops that are this very view: in a square image, for example, the three squares are one.
+    count: u32,
 }
 
 impl Crops {
-    /// How many crops there are, equal ones counted each.
+    /// Number of crops, equal ones counted each.
     pub fn count(self) -> u32 {
         match self {
             Crops::Single => 1,
@@ -61,11 +63,29 @@ impl Crops {
         }
     }
 
+    /// The different crops of `image` for weights with this `preprocess`, `size` × `size` pixels, not normalised, each
+    /// with its number of occurrences. The numbers add up to [`Self::count`].
+    ///
+    /// # Errors
+    /// [`PreprocessError`] if the image has no pixels or [`Preprocess::check`] fails.
+    pub fn render(
+        self,
+        image: &RgbImage,
+        preprocess: &Preprocess,
+    ) -> Result<Vec<(RgbImage, u32)>, PreprocessError> {
+        preprocess.check()?;
+        let views = self.views(preprocess, image.width(), image.height());
+        let rendered = views
+            .iter()
+            .map(|view| Ok((view.render(image, preprocess)?, view.count)));
+        rendered.collect()
+    }
+
     /// The different views of an image of `width` × `height` pixels; their counts add up to [`Self::count`].
     ///
-    /// Each is cut from the original and scaled once. Scaling the image first and cutting then gives the same pixels,
-    /// but for the whole squares of [`Crops::Many`], which it would scale twice: here they are the same at each scale.
-    pub fn views(self, preprocess: &Preprocess, width: u32, height: u32) -> Vec<View> {
+    /// Each is cut from the original and scaled once. Scaling the image before cutting gives the same pixels, except for
+    /// the whole squares of [`Crops::Many`], which would be scaled twice: here they are the same at each scale.
+    fn views(self, preprocess: &Preprocess, width: u32, height: u32) -> Vec<View> {
         let size = f64::from(preprocess.size);
         let mut views = Vec::new();
         match self {
@@ -95,11 +115,7 @@ impl Crops {
 }
 
 impl View {
-    /// The view of `image` that enters the network, `size` × `size` pixels of `preprocess`, not normalised.
-    ///
-    /// # Errors
-    /// [`PreprocessError`] when the image has no pixels or is not the one the view was made for.
-    pub fn render(
+    fn render(
         &self,
         image: &RgbImage,
         preprocess: &Preprocess,
@@ -112,24 +128,7 @@ impl View {
     }
 }
 
-/// Every different view of `image` for these weights, with its count.
-///
-/// # Errors
-/// [`PreprocessError`] when the image has no pixels or [`Preprocess::check`] fails.
-pub fn render(
-    image: &RgbImage,
-    crops: Crops,
-    preprocess: &Preprocess,
-) -> Result<Vec<(RgbImage, u32)>, PreprocessError> {
-    preprocess.check()?;
-    let views = crops.views(preprocess, image.width(), image.height());
-    let rendered = views
-        .iter()
-        .map(|view| Ok((view.render(image, preprocess)?, view.count)));
-    rendered.collect()
-}
-
-/// The short side of the image at the scale of the single crop.
+/// Short side of the image at the scale of the single crop.
 fn short_side(preprocess: &Preprocess) -> u32 {
     match preprocess.resize {
         Resize::ShortSide(side) => side,
@@ -137,21 +136,16 @@ fn short_side(preprocess: &Preprocess) -> u32 {
     }
 }
 
-/// `pixels` of a 224-pixel network's image in one for `size` pixels.
+/// A length for networks that see 224 pixels, in proportion for one that sees `size` pixels.
 fn proportional(pixels: u32, size: u32) -> u32 {
     (f64::from(pixels) * f64::from(size) / f64::from(INPUT_SIZE)).round() as u32
-}
-
-/// The middle of what is left beside a part, rounded as [`Preprocess`] rounds.
-fn middle(whole: f64, part: f64) -> f64 {
-    ((whole - part) / 2.0).round_ties_even()
 }
 
 /// Upper left corners of the three squares of an image of `[width, height]`, its short side `side`.
 fn squares([width, height]: [f64; 2], side: f64) -> [[f64; 2]; 3] {
     [
         [0.0, 0.0],
-        [middle(width, side), middle(height, side)],
+        [centred(width, side), centred(height, side)],
         [width - side, height - side],
     ]
 }
@@ -164,7 +158,7 @@ fn five_places([left, top]: [f64; 2], [width, height]: [f64; 2], size: f64) -> [
         [right, top],
         [left, bottom],
         [right, bottom],
-        [left + middle(width, size), top + middle(height, size)],
+        [left + centred(width, size), top + centred(height, size)],
     ]
 }
 
@@ -354,7 +348,7 @@ mod tests {
                     ..preprocess
                 };
                 for crops in [Crops::Ten, Crops::Many] {
-                    for (view, _) in render(&image, crops, &preprocess).unwrap() {
+                    for (view, _) in crops.render(&image, &preprocess).unwrap() {
                         assert_eq!(view.dimensions(), (32, 32));
                         assert!(
                             view.pixels()
@@ -365,7 +359,7 @@ mod tests {
             }
         }
         let nothing = RgbImage::new(0, 3);
-        let refused = render(&nothing, Crops::Ten, &Preprocess::cadene());
+        let refused = Crops::Ten.render(&nothing, &Preprocess::cadene());
         assert!(
             matches!(refused, Err(PreprocessError::NoPixels { .. })),
             "{refused:?}"
@@ -377,7 +371,7 @@ mod tests {
         let preprocess = Preprocess::imagenet(32);
         for (width, height) in [(32, 32), (40, 60), (90, 33)] {
             let image = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 9]));
-            let views = render(&image, Crops::Single, &preprocess).unwrap();
+            let views = Crops::Single.render(&image, &preprocess).unwrap();
             assert_eq!(views, [(preprocess.eval_image(&image).unwrap(), 1)]);
         }
     }
@@ -385,7 +379,9 @@ mod tests {
     #[test]
     fn mirrored_views_are_mirrored() {
         let image = RgbImage::from_fn(64, 64, |x, _| image::Rgb([x as u8 * 4; 3]));
-        let views = render(&image, Crops::Ten, &Preprocess::imagenet(32)).unwrap();
+        let views = Crops::Ten
+            .render(&image, &Preprocess::imagenet(32))
+            .unwrap();
         for pair in views.chunks_exact(2) {
             let [(upright, _), (mirrored, _)] = pair else {
                 unreachable!()

@@ -2,14 +2,16 @@
 //!
 //! Coordinates are fractions of the picture's side, y pointing down.
 
+use std::f32::consts::TAU;
+use std::ops::Range;
+
+use image::RgbImage;
+use rand::{Rng, RngExt};
+
 use super::camera::Camera;
 use super::colour::{Rgb, each, mix, tint};
 use super::shapes::{self, Shape, length};
 use super::texture::{self, Placed, Texture};
-use image::RgbImage;
-use rand::{Rng, RngExt};
-use std::f32::consts::TAU;
-use std::ops::Range;
 
 type Point = [f32; 2];
 
@@ -17,10 +19,10 @@ type Point = [f32; 2];
 const OVERSAMPLING: u32 = 2;
 /// Width of the lit rim of a shape, in radii.
 const RIM: f32 = 0.16;
-/// How far a posed shape and its shadow extend from its centre, in radii, at most.
+/// Largest distance that a posed shape and its shadow reach from its centre, in radii.
 const REACH: f32 = 2.8;
 
-/// Everything visible, drawn at random but for the subject's shape and texture.
+/// Everything visible, drawn at random except the subject's shape and texture.
 pub(super) struct Scene {
     backdrop: Backdrop,
     clutter: Vec<Sprite>,
@@ -46,7 +48,7 @@ impl Scene {
         }
     }
 
-    /// The JPEG quality this camera saves with.
+    /// Quality of the JPEG file, in percent.
     pub(super) fn quality(&self) -> u8 {
         self.camera.quality
     }
@@ -92,7 +94,7 @@ impl Scene {
     }
 }
 
-/// Where the light comes from, and how strongly it models.
+/// Direction and strength of the light.
 struct Light {
     toward: Point,
     relief: f32,
@@ -170,7 +172,7 @@ struct Sprite {
     shape: Shape,
     colours: [Rgb; 2],
     pattern: Option<Placed>,
-    /// Height above the backdrop, in radii: how far the shadow falls.
+    /// Height above the backdrop in radii, which sets the length of the shadow.
     height: f32,
     seed: u32,
 }
@@ -215,7 +217,7 @@ impl Sprite {
         }
     }
 
-    /// What is seen at `point` with this sprite, or its shadow, lying over `below`.
+    /// Colour at `point` with this sprite, or its shadow, over `below`.
     fn over(&self, below: Rgb, point: Point, light: &Light) -> Rgb {
         let inside = self.pose.to_shape(point);
         let distance = (self.shape)(inside);
@@ -267,9 +269,9 @@ impl Sprite {
 struct Pose {
     centre: Point,
     radius: f32,
-    /// Picture offset to shape coordinates, before perspective.
+    /// Matrix from picture offsets to shape coordinates, before perspective.
     inverse: [Point; 2],
-    /// How fast the shape recedes across the picture.
+    /// Perspective: change of depth across the picture.
     tilt: Point,
 }
 
@@ -303,7 +305,7 @@ impl Pose {
         }
     }
 
-    /// Whether the shape or its shadow can reach `point`.
+    /// `true` if the shape or its shadow can reach `point`.
     fn is_near(&self, point: Point) -> bool {
         length([point[0] - self.centre[0], point[1] - self.centre[1]]) < REACH * self.radius
     }

@@ -3,7 +3,7 @@
 /// Red, green, blue.
 pub(super) type Rgb = [f32; 3];
 
-/// A colour of exactly this brightness: dark ones are deep, light ones pale. `hue` is in turns.
+/// A colour of exactly the brightness `luma`: dark ones are deep, light ones pale. `hue` is in turns.
 pub(super) fn tint(hue: f32, saturation: f32, luma: f32) -> Rgb {
     const WEIGHTS: Rgb = [0.299, 0.587, 0.114];
     let pure = each(|c| {

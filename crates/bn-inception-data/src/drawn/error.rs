@@ -1,10 +1,9 @@
-//! Why drawing may fail.
+//! The error of drawing.
 
-use super::MANIFEST;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a dataset could not be drawn or reused. Nothing that was on disk before has been changed.
+/// A dataset that could not be drawn or reused. Files that were on disk before are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum DrawnError {
     /// A field of the configuration is out of its range.
@@ -19,9 +18,9 @@ pub enum DrawnError {
         /// The greatest value allowed.
         most: usize,
     },
-    /// The folder is in use for something else.
+    /// The folder holds something else.
     #[error(
-        "{dir} holds something other than a drawn dataset (no readable {MANIFEST}); choose an empty or new folder"
+        "{dir} holds something other than a drawn dataset (no readable manifest.json); choose an empty or new folder"
     )]
     Occupied {
         /// The folder, or the file in its place.
@@ -48,12 +47,12 @@ pub enum DrawnError {
         dir: PathBuf,
         /// Split and class, such as `train/brick-disc`.
         class: String,
-        /// Files that are present and not empty.
+        /// Number of files that are present and not empty.
         found: usize,
-        /// Files that were drawn.
+        /// Number of files drawn.
         expected: usize,
     },
-    /// The file system refused.
+    /// A file or folder cannot be read or written.
     #[error("{path}: {source}")]
     Io {
         /// The file or folder concerned.
@@ -61,10 +60,10 @@ pub enum DrawnError {
         /// The cause.
         source: io::Error,
     },
-    /// The JPEG encoder refused.
+    /// An image cannot be encoded as JPEG.
     #[error("{path}: cannot encode the image: {source}")]
     Encode {
-        /// The file that was to be written.
+        /// The file to be written.
         path: PathBuf,
         /// The cause.
         source: image::ImageError,

@@ -1,10 +1,10 @@
-//! Images that could not be decoded: which, why, and when there are too many of them.
+//! The account of images that could not be decoded.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Part of a dataset that may be broken before a run stops.
+/// Largest part of a dataset that may be broken before a run stops, in percent.
 pub const MAX_BROKEN_PERCENT: usize = 1;
 
 /// One image that could not be decoded.
@@ -12,16 +12,16 @@ pub const MAX_BROKEN_PERCENT: usize = 1;
 pub struct BrokenImage {
     /// Its file.
     pub path: PathBuf,
-    /// What the decoder says.
+    /// The decoder's error.
     pub reason: String,
 }
 
-/// The broken images that a loader has met, each once. Clones share one list.
+/// The broken images that a loader has found, each once. Clones share one list.
 #[derive(Debug, Clone, Default)]
 pub struct BrokenImages(Arc<Mutex<BTreeMap<usize, BrokenImage>>>);
 
 impl BrokenImages {
-    /// How many different images were broken.
+    /// Number of different broken images.
     pub fn count(&self) -> usize {
         self.with(|images| images.len())
     }
@@ -31,8 +31,8 @@ impl BrokenImages {
         self.with(|images| images.values().cloned().collect())
     }
 
-    /// What the decoder says of each, by index in the dataset.
-    pub(crate) fn reasons(&self) -> BTreeMap<usize, String> {
+    /// The decoder's error of each, by index in the dataset.
+    pub fn reasons(&self) -> BTreeMap<usize, String> {
         self.with(|images| {
             let images = images.iter();
             images
@@ -42,12 +42,12 @@ impl BrokenImages {
     }
 
     /// Adds dataset image `index`; `false` if it was known.
-    pub(crate) fn add(&self, index: usize, image: BrokenImage) -> bool {
+    pub(super) fn add(&self, index: usize, image: BrokenImage) -> bool {
         self.with(|images| images.insert(index, image).is_none())
     }
 
-    /// Whether more than [`MAX_BROKEN_PERCENT`] of `total` images are broken.
-    pub(crate) fn too_many(&self, total: usize) -> bool {
+    /// `true` if more than [`MAX_BROKEN_PERCENT`] of `total` images are broken.
+    pub(super) fn too_many(&self, total: usize) -> bool {
         self.count() * 100 > total * MAX_BROKEN_PERCENT
     }
 

@@ -1,8 +1,7 @@
 //! Image files to 8-bit RGB.
 //!
-//! The format is read from the file's first bytes, never from its name: ImageNet itself holds a PNG
-//! called `.JPEG`. Whatever the file holds (grayscale, CMYK, 16 bits, transparency, an EXIF
-//! orientation) comes out as upright RGB, eight bits a channel.
+//! The first bytes decide the format, not the name: ImageNet itself holds a PNG called `.JPEG`. Grayscale, CMYK,
+//! 16 bits, transparency and EXIF orientations all become upright RGB with eight bits per channel.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -17,10 +16,10 @@ pub const MAX_FILE_BYTES: u64 = 256 << 20;
 pub const MAX_SIDE: u32 = 32_768;
 /// Largest width × height that is decoded; ImageNet's largest photograph has 61 million.
 pub const MAX_PIXELS: u64 = 100_000_000;
-/// Most memory a decoder may ask for, in bytes: `MAX_PIXELS` of 16-bit RGBA.
+/// Most memory that a decoder may allocate, in bytes: `MAX_PIXELS` of 16-bit RGBA.
 const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 8;
 
-/// Why an image could not be decoded. Holds no path: the caller knows where the bytes came from.
+/// An image that could not be decoded. Names no path: the caller knows where the bytes came from.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The file could not be opened or read.
@@ -40,15 +39,15 @@ pub enum DecodeError {
     Truncated {
         /// `JPEG` or `PNG`.
         format: &'static str,
-        /// How many bytes there are.
+        /// Length of the file in bytes.
         bytes: usize,
     },
-    /// Width × height, or the file itself, is over this module's limits.
+    /// The file is over [`MAX_FILE_BYTES`], or width × height over [`MAX_PIXELS`].
     #[error("too large: {found} (at most {limit})")]
     TooLarge {
-        /// What the file has.
+        /// Size found.
         found: String,
-        /// What is accepted.
+        /// Largest size accepted.
         limit: String,
     },
     /// The decoder refused the data.
@@ -56,7 +55,7 @@ pub enum DecodeError {
     Broken {
         /// `JPEG` or `PNG`.
         format: &'static str,
-        /// The decoder's own words.
+        /// The decoder's error.
         source: image::ImageError,
     },
 }
@@ -64,7 +63,7 @@ pub enum DecodeError {
 /// Decodes the image file at `path`.
 ///
 /// # Errors
-/// [`DecodeError`] when the file cannot be read, is larger than [`MAX_FILE_BYTES`], or as [`decode`].
+/// [`DecodeError`] if the file cannot be read or is larger than [`MAX_FILE_BYTES`], and as for [`decode`].
 pub fn decode_file(path: impl AsRef<Path>) -> Result<RgbImage, DecodeError> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -80,14 +79,14 @@ pub fn decode_file(path: impl AsRef<Path>) -> Result<RgbImage, DecodeError> {
     decode(&bytes)
 }
 
-/// Decodes a JPEG or PNG held in memory into upright RGB.
+/// Decodes the bytes of a JPEG or PNG file into upright RGB.
 ///
-/// Grayscale is spread over the three channels, CMYK and YCCK are converted (Adobe's inverted inks
-/// included), 16 bits are rounded to 8, transparency is dropped without compositing (as Pillow's
-/// `convert("RGB")` does), and the EXIF orientation is applied.
+/// Grayscale is copied to the three channels, CMYK and YCCK are converted (Adobe's inverted inks included), 16 bits are
+/// rounded to 8, transparency is dropped without compositing (as by Pillow's `convert("RGB")`), and the EXIF orientation
+/// is applied.
 ///
 /// # Errors
-/// [`DecodeError`] for anything that is not a whole image within this module's limits.
+/// [`DecodeError`] unless the bytes are a complete image of at most [`MAX_SIDE`] pixels a side and [`MAX_PIXELS`] in all.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     let (format, name) = match image::guess_format(bytes) {
         _ if bytes.is_empty() => return Err(DecodeError::Empty),
@@ -121,7 +120,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
             limit: format!("{MAX_PIXELS} pixels"),
         });
     }
-    // Damaged EXIF is common in otherwise good photographs: they are taken as upright.
+    // Damaged EXIF is common in otherwise good photographs; they count as upright.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
     image.apply_orientation(orientation);
@@ -145,9 +144,9 @@ fn file_too_large(length: u64) -> DecodeError {
 
 /// Whether a JPEG has its end-of-image marker (`FF D9`) after the start of its last scan.
 ///
-/// Markers cannot occur inside entropy-coded data (there `FF` is followed by `00` or a restart
-/// marker), so searching backwards from the end finds either the true end or the last scan's start.
-/// Bytes that some cameras append after the end do no harm: the search passes over them.
+/// Markers cannot occur inside entropy-coded data (there `FF` is followed by `00` or a restart marker), so a search
+/// backwards from the end finds either the true end or the start of the last scan. It passes over bytes that some
+/// cameras append after the end.
 fn has_end_of_image(bytes: &[u8]) -> bool {
     const END_OF_IMAGE: u8 = 0xd9;
     const START_OF_SCAN: u8 = 0xda;

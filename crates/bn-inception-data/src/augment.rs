@@ -1,48 +1,25 @@
-//! Training augmentation of the GoogLeNet line: a random part of the image at a random shape and
-//! scale, mirrored half of the time, with its colours distorted (Szegedy et al. 2014, section 6).
-//!
-//! Every random choice for an image comes from a generator seeded with (seed, epoch, index), so the
-//! pixels do not depend on which thread prepared them, or on what was prepared before.
+//! Training augmentation in the line of GoogLeNet: a random part of the image at a random shape and scale, mirrored
+//! half of the time, its colours distorted (Szegedy et al. 2014, section 6).
 
-use bn_inception::preprocess::{CropRect, Interpolation, PreprocessError, crop_resize};
 use image::RgbImage;
 use image::imageops::flip_horizontal_in_place;
-use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::{Rng, RngExt};
 
-/// Smallest part of the image's area that GoogLeNet's crops cover.
+use crate::error::PreprocessError;
+use crate::resize::{CropRect, Interpolation, crop_resize};
+
+/// Smallest fraction of the image's area that GoogLeNet's crops cover.
 pub const GOOGLENET_MIN_AREA: f64 = 0.08;
-/// Width over height that a crop may have.
+/// Range of a crop's width over its height.
 const ASPECT: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
-/// How often a crop is drawn before the centre is taken.
+/// Number of crops drawn before the centre is taken.
 const TRIES: usize = 10;
 /// Largest relative change of brightness, contrast and saturation at strength 1.
 const DISTORTION: f32 = 0.4;
 /// Weights of red, green and blue in the gray value (ITU-R BT.601).
 const GRAY: [f32; 3] = [0.299, 0.587, 0.114];
 
-/// What the random numbers are for: different purposes never share a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// The order in which slices of a dataset are taken.
-    Split = 1,
-    /// The order of an epoch.
-    Order = 2,
-    /// The distortion of one image.
-    Image = 3,
-}
-
-/// The generator for one `purpose`, in `epoch`, for item `index` (0 where there is only one).
-pub fn generator(purpose: Purpose, seed: u64, epoch: u64, index: u64) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    let words = [seed, epoch, index, purpose as u64];
-    for (bytes, word) in key.chunks_exact_mut(8).zip(words) {
-        bytes.copy_from_slice(&word.to_le_bytes());
-    }
-    ChaCha8Rng::from_seed(key)
-}
-
-/// Random crop, mirroring and colour distortion.
+/// Random crop, horizontal flip and colour distortion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Augment {
     size: u32,
@@ -51,9 +28,10 @@ pub struct Augment {
 }
 
 impl Augment {
-    /// Images of `size` × `size` pixels, cut from at least `min_area` (0 to 1) of the original, their
-    /// colours distorted with a strength from 0 (not at all) to 1 (factors of 0.6 to 1.4); values outside are brought to the nearer end. The paper (section
-    /// 4.2.1) reduces the distortion, because a faster network sees each image fewer times.
+    /// Images of `size` × `size` pixels, cut from at least the fraction `min_area` (0 to 1) of the original, their
+    /// colours distorted with a strength of `distortion`, from 0 (none) to 1 (factors of 0.6 to 1.4). Values outside
+    /// these ranges are clamped. The paper (section 4.2.1) reduces the distortion, because a network that trains faster
+    /// sees each image fewer times.
     pub fn new(size: u32, min_area: f64, distortion: f32) -> Self {
         Self {
             size,
@@ -62,15 +40,10 @@ impl Augment {
         }
     }
 
-    /// Side of the images that come out, in pixels.
-    pub fn size(&self) -> u32 {
-        self.size
-    }
-
     /// One random view of `image`.
     ///
     /// # Errors
-    /// [`PreprocessError`] when the image has no pixels.
+    /// [`PreprocessError`] if the image has no pixels.
     pub fn apply(
         &self,
         image: &RgbImage,
@@ -90,9 +63,9 @@ impl Augment {
     }
 }
 
-/// Draws a part of a `width` × `height` image: its area uniformly, its aspect uniformly in the
-/// logarithm, its place uniformly among those that fit. After ten shapes that do not fit it takes
-/// the centre, at the aspect nearest to the image's own.
+/// A random part of a `width` × `height` image: its area is uniform, its aspect ratio uniform in the logarithm, its
+/// position uniform among those that fit. After ten shapes that do not fit, the centre, at the allowed aspect ratio
+/// nearest to the image's own.
 fn random_crop(width: u32, height: u32, min_area: f64, random: &mut impl Rng) -> CropRect {
     let area = f64::from(width) * f64::from(height);
     for _ in 0..TRIES {
@@ -120,11 +93,10 @@ fn random_crop(width: u32, height: u32, min_area: f64, random: &mut impl Rng) ->
     }
 }
 
-/// Scales brightness, contrast (distance from the image's mean gray) and saturation (distance from
-/// the pixel's gray).
+/// Scales brightness, contrast (distance from the image's mean gray) and saturation (distance from the pixel's gray).
 ///
-/// As none of the three is rounded or clipped before the last, they commute, and their random order
-/// in other implementations would change nothing: all are one pass, `value·a + gray·b + c`.
+/// Nothing is rounded or clipped between the three, so they commute, and the random order of other implementations
+/// would change nothing: all are one pass, `value·a + gray·b + c`.
 fn distort(image: &mut RgbImage, brightness: f32, contrast: f32, saturation: f32) {
     let gray = |p: &[u8]| {
         f32::from(p[0]) * GRAY[0] + f32::from(p[1]) * GRAY[1] + f32::from(p[2]) * GRAY[2]
@@ -152,8 +124,11 @@ fn distort(image: &mut RgbImage, brightness: f32, contrast: f32, saturation: f32
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use image::Rgb;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::random::{Purpose, generator};
 
     fn random(index: u64) -> ChaCha8Rng {
         generator(Purpose::Image, 1, 2, index)
@@ -213,19 +188,5 @@ mod tests {
         // Grays are 82.05 and 57.5, their mean 69.775.
         assert_eq!(with(1.0, 0.5, 1.0), [85, 60, 135, 45, 75, 55]);
         assert_eq!(with(1.0, 1.0, 0.0), [82, 82, 82, 58, 58, 58]);
-    }
-
-    #[test]
-    fn purposes_epochs_and_indices_have_their_own_numbers() {
-        let mut first = Vec::new();
-        for purpose in [Purpose::Split, Purpose::Order, Purpose::Image] {
-            for (seed, epoch, index) in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)] {
-                first.push(generator(purpose, seed, epoch, index).next_u64());
-            }
-        }
-        let all = first.len();
-        first.sort_unstable();
-        first.dedup();
-        assert_eq!(first.len(), all);
     }
 }

@@ -1,17 +1,13 @@
-//! What the loader promises: the same batches for any number of workers, from any position, for any
-//! history; and no image lost without a word.
-
-// A failed step of the preparation is a failed test.
-#![allow(clippy::unwrap_used)]
+//! Promises of the loader: the same batches for any number of workers, from any position, for any history; and no image
+//! lost silently.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use bn_inception::preprocess::Preprocess;
-use bn_inception_train::augment::Augment;
-use bn_inception_train::dataset::ImageFolder;
-use bn_inception_train::loader::{ImageBatch, ImageLoader, LoaderError, LoaderOptions};
+use bn_inception_data::{
+    Augment, ImageBatch, ImageFolder, ImageLoader, LoaderError, LoaderOptions, Preprocess,
+};
 use burn::data::dataloader::DataLoader;
 use burn::tensor::Device;
 use image::{Rgb, RgbImage};

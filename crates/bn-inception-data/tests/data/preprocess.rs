@@ -1,15 +1,12 @@
 //! Decoding and evaluation preprocessing against images made by Pillow and torchvision
-//! (`fixtures/preprocess/generate.py`).
-
-// A failed step of the preparation is a failed test.
-#![allow(clippy::unwrap_used)]
+//! (`tests/fixtures/preprocess/generate.py`).
 
 use std::io::Cursor;
 use std::path::PathBuf;
 
-use bn_inception::decode::{DecodeError, decode, decode_file};
-use bn_inception::preprocess::{
-    CropRect, Interpolation, Preprocess, PreprocessError, Resize, crop_resize,
+use bn_inception_data::{
+    CropRect, DecodeError, Interpolation, Preprocess, PreprocessError, Resize, crop_resize, decode,
+    decode_file,
 };
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 
