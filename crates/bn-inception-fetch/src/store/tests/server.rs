@@ -1,4 +1,4 @@
-//! A server that does what it is told, and a client with a cache of its own.
+//! A server that answers as it is told, and a client with a cache of its own.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -11,10 +11,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::checksum::Checksum;
-use crate::download::Timing;
-use crate::error::FetchError;
-use crate::registry::Entry;
-use crate::store::{Event, Store};
+use crate::download::{FetchEvent, Timing};
+use crate::source::Source;
+use crate::store::Store;
 
 /// The published file.
 pub(super) fn content() -> Vec<u8> {
@@ -60,7 +59,7 @@ impl Server {
         }
     }
 
-    /// What was asked, in lower case.
+    /// The requests so far, in lower case.
     pub(super) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -100,60 +99,45 @@ pub(super) fn half() -> Answer {
     says("200 OK\r\nETag: \"v1\"\r\nContent-Length: 300000", half)
 }
 
-/// The second half, if it is asked for by name.
-pub(super) fn rest() -> Answer {
-    Box::new(|request, stream| {
-        let request = request.to_lowercase();
-        let range = request
-            .lines()
-            .find_map(|line| line.strip_prefix("range: bytes="));
-        let start: usize = range.unwrap().trim_end_matches('-').parse().unwrap();
-        assert!(request.contains("if-range: \"v1\""), "{request}");
-        let head = format!(
-            "206 Partial Content\r\nETag: \"v1\"\r\nContent-Length: {}\r\nContent-Range: bytes {start}-299999/300000",
-            300_000 - start
-        );
-        send(stream, &head, &content()[start..]);
-    })
-}
-
 pub(super) struct Client {
     pub(super) folder: TempDir,
-    pub(super) entry: Entry,
-    pub(super) events: Arc<Mutex<Vec<Event>>>,
+    pub(super) source: Source,
+    pub(super) events: Arc<Mutex<Vec<FetchEvent>>>,
 }
 
 impl Client {
     pub(super) fn of(server: &Server) -> Self {
-        let mut entry = crate::named("cadene").unwrap().clone();
-        entry.url = Some(server.url.clone());
-        entry.file = "file.bin".to_owned();
-        entry.size = Some(300_000);
-        let digits = Checksum::Sha256(String::new());
-        let digits = digits.of(&mut &content()[..], 300_000).unwrap();
-        entry.checksum = Checksum::Sha256(digits);
+        let digits = Checksum::Sha256(String::new()).of(&content());
         Self {
             folder: TempDir::new().unwrap(),
-            entry,
+            source: Source {
+                url: server.url.clone(),
+                file: "file.bin".to_owned(),
+                size: Some(300_000),
+                checksum: Checksum::Sha256(digits),
+            },
             events: Arc::default(),
         }
     }
 
     /// The published length is not known.
-    pub(super) fn unsized_entry(mut self) -> Self {
-        self.entry.size = None;
+    pub(super) fn unsized_source(mut self) -> Self {
+        self.source.size = None;
         self
     }
 
     pub(super) fn store(&self) -> Store {
         let events = Arc::clone(&self.events);
-        Store::at(self.folder.path().join("cache"))
-            .on_event(move |event| events.lock().unwrap().push(event.clone()))
-            .with_timing(Timing {
+        let store = Store::at(self.folder.path().join("cache"))
+            .on_event(move |event| events.lock().unwrap().push(event.clone()));
+        Store {
+            timing: Timing {
                 connect: Duration::from_secs(5),
                 silence: Duration::from_millis(300),
                 pause: Duration::from_millis(1),
-            })
+            },
+            ..store
+        }
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
@@ -161,39 +145,39 @@ impl Client {
     }
 
     pub(super) fn succeeds(&self) {
-        assert_eq!(self.store().bytes(&self.entry).unwrap().len(), 300_000);
+        assert_eq!(self.store().bytes(&self.source).unwrap().len(), 300_000);
         assert_eq!(fs::read(self.file("file.bin")).unwrap(), content());
-        for left in ["file.bin.part", "file.bin.validator"] {
-            assert!(!self.file(left).exists(), "{left}");
-        }
+        assert_eq!(self.left(), ["file.bin", "file.bin.lock"]);
     }
 
-    /// The error, which must be one line, hold `parts` and leave nothing under the final name.
-    pub(super) fn fails(&self, parts: &[&str]) -> FetchError {
-        let error = self.store().bytes(&self.entry).unwrap_err();
+    /// The error must be one line, hold `parts` and leave nothing of the file behind.
+    pub(super) fn fails(&self, parts: &[&str]) {
+        let error = self.store().bytes(&self.source).unwrap_err();
         let text = error.to_string();
         assert_eq!(text.lines().count(), 1, "{text}");
         let place = self.file("file.bin").display().to_string();
-        let url = self.entry.url.clone().unwrap();
-        let checksum = self.entry.checksum.to_string();
+        let url = self.source.url.clone();
+        let checksum = self.source.checksum.to_string();
         for part in parts.iter().chain(&[place.as_str(), &url, &checksum]) {
             assert!(text.contains(part), "`{text}` does not say `{part}`");
         }
-        assert!(!self.file("file.bin").exists());
-        error
+        assert_eq!(self.left(), ["file.bin.lock"]);
     }
 
-    pub(super) fn part(&self) -> Option<u64> {
-        fs::metadata(self.file("file.bin.part"))
-            .ok()
-            .map(|m| m.len())
+    /// Names of the files in the cache, sorted.
+    pub(super) fn left(&self) -> Vec<String> {
+        let files = fs::read_dir(self.file("")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
     }
 
     pub(super) fn retries(&self) -> usize {
         let events = self.events.lock().unwrap();
         let retries = events
             .iter()
-            .filter(|e| matches!(e, Event::Retrying { .. }));
+            .filter(|e| matches!(e, FetchEvent::Retrying { .. }));
         retries.count()
     }
 }

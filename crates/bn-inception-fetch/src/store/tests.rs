@@ -2,10 +2,11 @@
 
 mod server;
 
-use std::io::Write as _;
+use std::time::Duration;
 
 use super::*;
-use server::{Answer, Client, Server, content, half, rest, says, send, whole};
+use crate::download::ATTEMPTS;
+use server::{Answer, Client, Server, content, half, says, send, whole};
 
 fn repeat(answer: fn() -> Answer) -> Vec<Answer> {
     (0..ATTEMPTS).map(|_| answer()).collect()
@@ -19,61 +20,59 @@ fn a_file_is_downloaded_once() {
     client.succeeds();
     assert_eq!(server.requests().len(), 1);
     let events = client.events.lock().unwrap();
-    let last = Event::Progress {
+    let last = FetchEvent::Progress {
         received: 300_000,
         total: Some(300_000),
     };
     assert_eq!(events.last(), Some(&last));
 }
 
+/// A server with ranges and validators is not asked for the rest, but for the whole.
 #[test]
-fn a_broken_connection_is_resumed() {
-    let server = Server::new(vec![half(), rest()]);
+fn a_broken_connection_starts_anew() {
+    let server = Server::new(vec![half(), whole()]);
     let client = Client::of(&server);
     client.succeeds();
     let requests = server.requests();
-    assert!(requests[0].contains("accept-encoding: identity") && !requests[0].contains("range"));
-    assert!(
-        requests[1].contains("range: bytes=150000-"),
-        "{}",
-        requests[1]
-    );
+    assert!(requests[0].contains("accept-encoding: identity"));
+    for request in &requests {
+        assert!(!request.contains("range"), "{request}");
+    }
     assert_eq!(client.retries(), 1);
+    let events = client.events.lock().unwrap();
+    let restarted = events.iter().filter(|event| {
+        matches!(
+            event,
+            FetchEvent::Progress {
+                received: 0,
+                total: Some(300_000)
+            }
+        )
+    });
+    assert_eq!(restarted.count(), 2);
 }
 
 #[test]
-fn a_later_process_resumes() {
+fn a_later_process_starts_anew() {
     let server = Server::new(vec![
         half(),
         says("404 Not Found\r\nContent-Length: 0", ""),
-        rest(),
+        whole(),
     ]);
     let client = Client::of(&server);
     client.fails(&["404 Not Found"]);
-    assert_eq!(client.part(), Some(150_000));
     client.succeeds();
+    assert!(!server.requests()[2].contains("range"));
 }
 
 #[test]
-fn a_server_without_ranges_starts_anew() {
-    let server = Server::new(vec![half(), whole()]);
-    Client::of(&server).succeeds();
-    assert!(server.requests()[1].contains("range: bytes=150000-"));
-}
-
-#[test]
-fn without_a_validator_nothing_is_resumed() {
-    let headless = says(
-        "200 OK\r\nETag: W/\"weak\"\r\nContent-Length: 300000",
-        &content()[..9],
-    );
-    let server = Server::new(vec![headless, whole()]);
-    Client::of(&server).succeeds();
-    assert!(
-        !server.requests()[1].contains("range"),
-        "{:?}",
-        server.requests()
-    );
+fn what_an_earlier_version_left_half_done_is_not_used() {
+    let server = Server::new(vec![whole()]);
+    let client = Client::of(&server);
+    fs::create_dir_all(client.file("")).unwrap();
+    fs::write(client.file("file.bin.part"), &content()[..150_000]).unwrap();
+    assert_eq!(client.store().bytes(&client.source).unwrap(), content());
+    assert!(!server.requests()[0].contains("range"));
 }
 
 #[test]
@@ -85,49 +84,17 @@ fn a_file_changed_meanwhile_starts_anew() {
     );
     let server = Server::new(vec![old, whole()]);
     Client::of(&server).succeeds();
-    assert!(server.requests()[1].contains("if-range: \"v0\""));
 }
 
 #[test]
-fn an_answer_with_another_range_starts_anew() {
-    let other = "206 Partial Content\r\nContent-Length: 5\r\nContent-Range: bytes 0-4/300000";
-    let not_satisfiable = "416 Range Not Satisfiable\r\nContent-Length: 0";
-    for head in [other, not_satisfiable] {
-        let server = Server::new(vec![half(), says(head, "wrong"), whole()]);
-        Client::of(&server).succeeds();
-        assert!(!server.requests()[2].contains("range"));
-    }
-}
-
-#[test]
-fn parts_that_do_not_fit_together_are_fetched_anew() {
-    let wrong = says(
-        "206 Partial Content\r\nContent-Length: 150000\r\nContent-Range: bytes 150000-299999/300000",
-        vec![0; 150_000],
-    );
-    let server = Server::new(vec![half(), wrong, whole()]);
-    Client::of(&server).succeeds();
-}
-
-#[test]
-fn a_whole_part_only_needs_its_name() {
-    let server = Server::new(vec![]);
-    let client = Client::of(&server);
-    fs::create_dir_all(client.file("")).unwrap();
-    fs::write(client.file("file.bin.part"), content()).unwrap();
-    client.succeeds();
-    assert!(server.requests().is_empty());
-}
-
-#[test]
-fn redirects_are_followed_and_resumed() {
+fn redirects_are_followed_each_time() {
     let moved = || {
         says(
             "302 Found\r\nLocation: /elsewhere.bin\r\nContent-Length: 0",
             "",
         )
     };
-    let server = Server::new(vec![moved(), half(), moved(), rest()]);
+    let server = Server::new(vec![moved(), half(), moved(), whole()]);
     Client::of(&server).succeeds();
     assert!(server.requests()[3].starts_with("get /elsewhere.bin"));
 }
@@ -149,7 +116,7 @@ fn errors_of_the_server_are_named() {
         ("204 No Content", "204 No Content", 1),
         (
             "206 Partial Content\r\nContent-Length: 4",
-            "another part",
+            "206 Partial Content",
             1,
         ),
         (
@@ -167,7 +134,6 @@ fn errors_of_the_server_are_named() {
         let client = Client::of(&server);
         client.fails(&[text]);
         assert_eq!(server.requests().len(), tried as usize, "{head}");
-        assert_eq!(client.part(), None, "{head}");
     }
 }
 
@@ -181,17 +147,17 @@ fn passing_errors_of_the_server_are_survived() {
 }
 
 #[test]
-fn a_body_that_stays_short_is_an_error_and_is_kept() {
+fn a_body_that_stays_short_is_an_error() {
     let server = Server::new(repeat(half));
     let client = Client::of(&server);
     client.fails(&["150000 of 300000 bytes"]);
-    assert_eq!(client.part(), Some(150_000));
+    assert_eq!(server.requests().len(), ATTEMPTS as usize);
 }
 
 #[test]
 fn a_short_body_of_unknown_length_is_short() {
     let open_ended = || says("200 OK\r\nETag: \"v1\"", &content()[..150_000]);
-    let server = Server::new(vec![open_ended(), rest()]);
+    let server = Server::new(vec![open_ended(), whole()]);
     Client::of(&server).succeeds();
 }
 
@@ -201,10 +167,8 @@ fn a_wrong_file_is_refused_and_thrown_away() {
     let server = Server::new(vec![page(), page()]);
     let client = Client::of(&server);
     client.fails(&["15 bytes, expected 300000"]);
-    assert_eq!(client.part(), None);
-    let client = client.unsized_entry();
+    let client = client.unsized_source();
     client.fails(&["checksum "]);
-    assert_eq!(client.part(), None);
     let forged = says(
         "200 OK\r\nETag: \"v1\"\r\nContent-Length: 300000",
         vec![0; 300_000],
@@ -212,7 +176,6 @@ fn a_wrong_file_is_refused_and_thrown_away() {
     let server = Server::new(vec![forged]);
     let client = Client::of(&server);
     client.fails(&["not the published file", "checksum "]);
-    assert_eq!(client.part(), None);
 }
 
 #[test]
@@ -222,9 +185,8 @@ fn a_body_without_end_is_cut_off() {
         while stream.write_all(&[0; 65536]).is_ok() {}
     });
     let server = Server::new(vec![endless]);
-    let client = Client::of(&server).unsized_entry();
+    let client = Client::of(&server).unsized_source();
     client.fails(&["more than 268435456 bytes"]);
-    assert_eq!(client.part(), None);
 }
 
 #[test]
@@ -264,13 +226,13 @@ fn offline_never_asks() {
     let error = client
         .store()
         .offline(true)
-        .bytes(&client.entry)
+        .bytes(&client.source)
         .unwrap_err();
     let text = error.to_string();
     for part in [
         "offline",
         &server.url,
-        &client.entry.checksum.to_string(),
+        &client.source.checksum.to_string(),
         "file.bin",
     ] {
         assert!(text.contains(part), "{text}");
@@ -280,7 +242,7 @@ fn offline_never_asks() {
     fs::create_dir_all(client.file("")).unwrap();
     fs::write(client.file("file.bin"), content()).unwrap();
     let store = client.store().offline(true);
-    assert_eq!(store.bytes(&client.entry).unwrap().len(), 300_000);
+    assert_eq!(store.bytes(&client.source).unwrap().len(), 300_000);
     assert!(server.requests().is_empty());
 }
 
@@ -296,7 +258,11 @@ fn a_wrong_file_put_there_by_hand_is_refused() {
         (&wrong[..10], "10 bytes, expected 300000"),
     ] {
         fs::write(client.file("file.bin"), bytes).unwrap();
-        let text = client.store().bytes(&client.entry).unwrap_err().to_string();
+        let text = client
+            .store()
+            .bytes(&client.source)
+            .unwrap_err()
+            .to_string();
         assert!(text.contains(part) && text.contains("delete it"), "{text}");
         assert!(client.file("file.bin").exists(), "not ours to delete");
     }
@@ -320,34 +286,13 @@ fn two_at_once_download_once() {
         for _ in 0..3 {
             scope.spawn(|| {
                 let store = client.store();
-                assert_eq!(store.bytes(&client.entry).unwrap().len(), 300_000);
+                assert_eq!(store.bytes(&client.source).unwrap().len(), 300_000);
             });
         }
     });
     assert_eq!(server.requests().len(), 1);
     let events = client.events.lock().unwrap();
-    assert!(events.contains(&Event::Waiting));
-}
-
-#[test]
-fn a_full_disk_is_named() {
-    struct Full;
-    impl Write for Full {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::StorageFull.into())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let body = Body {
-        start: 0,
-        total: Some(300_000),
-    };
-    let problem = receive(&body, &content()[..], Full, &|_| ());
-    assert!(
-        matches!(problem, Err(Interruption::Disk(e)) if e.kind() == io::ErrorKind::StorageFull)
-    );
+    assert!(events.contains(&FetchEvent::Waiting));
 }
 
 #[test]
@@ -355,22 +300,24 @@ fn a_folder_that_cannot_be_made_is_named() {
     let server = Server::new(vec![]);
     let client = Client::of(&server);
     fs::write(client.folder.path().join("cache"), "a file").unwrap();
-    let text = client.store().bytes(&client.entry).unwrap_err().to_string();
+    let text = client
+        .store()
+        .bytes(&client.source)
+        .unwrap_err()
+        .to_string();
     assert!(text.contains("cache") && text.contains("by hand"), "{text}");
 }
 
 #[test]
-fn content_ranges_are_read() {
-    assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
-    assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
-    for wrong in [
-        "bytes */10",
-        "5-9/10",
-        "bytes 5-9",
-        "bytes -9/10",
-        "bytes 5-9/x",
-        "",
-    ] {
-        assert_eq!(content_range(wrong), None, "{wrong}");
-    }
+fn a_file_that_cannot_be_written_is_named() {
+    let server = Server::new(vec![whole()]);
+    let client = Client::of(&server);
+    let error = write(&client.file("nowhere/file.bin"), &content()).unwrap_err();
+    let problem = io_at(&client.file("file.bin"))(error);
+    let text = FetchError::new(&client.source, &client.file("file.bin"), problem).to_string();
+    assert!(
+        text.contains("file.bin: ") && text.contains("by hand"),
+        "{text}"
+    );
+    client.succeeds();
 }
