@@ -26,11 +26,7 @@ impl Checksum {
             Checksum::Sha256(_) | Checksum::TorchHub(_) => hex::encode(Sha256::digest(content)),
             Checksum::GitBlob(_) => {
                 let header = format!("blob {}\0", content.len());
-                hex::encode(
-                    Sha1::new_with_prefix(header)
-                        .chain_update(content)
-                        .finalize(),
-                )
+                hex::encode(Sha1::new_with_prefix(header).chain_update(content).finalize())
             }
         }
     }

@@ -59,11 +59,7 @@ impl Default for Timing {
 }
 
 /// The published file. A download that breaks off is begun anew, a few times.
-pub(crate) fn download(
-    source: &Source,
-    timing: Timing,
-    report: &dyn Fn(&FetchEvent),
-) -> Result<Vec<u8>, FetchProblem> {
+pub(crate) fn download(source: &Source, timing: Timing, report: &dyn Fn(&FetchEvent)) -> Result<Vec<u8>, FetchProblem> {
     let mut pause = timing.pause;
     for _ in 1..ATTEMPTS {
         match attempt(source, timing, report) {
@@ -93,11 +89,7 @@ fn is_passing(problem: &FetchProblem) -> bool {
 }
 
 /// Asks for the file once.
-fn attempt(
-    source: &Source,
-    timing: Timing,
-    report: &dyn Fn(&FetchEvent),
-) -> Result<Vec<u8>, FetchProblem> {
+fn attempt(source: &Source, timing: Timing, report: &dyn Fn(&FetchEvent)) -> Result<Vec<u8>, FetchProblem> {
     let agent: Agent = Agent::config_builder()
         .http_status_as_error(false)
         .user_agent(concat!("bn-inception/", env!("CARGO_PKG_VERSION")))
@@ -108,12 +100,8 @@ fn attempt(
         .build()
         .into();
     // A compressed answer does not have the published length.
-    let request = agent
-        .get(&source.url)
-        .header(header::ACCEPT_ENCODING, "identity");
-    let response = request
-        .call()
-        .map_err(|error| FetchProblem::Transport(error.into()))?;
+    let request = agent.get(&source.url).header(header::ACCEPT_ENCODING, "identity");
+    let response = request.call().map_err(|error| FetchProblem::Transport(error.into()))?;
     if response.status() != StatusCode::OK {
         return Err(FetchProblem::Status(response.status().as_u16()));
     }

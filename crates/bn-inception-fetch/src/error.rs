@@ -37,17 +37,11 @@ impl FetchError {
 impl Failure {
     /// End of the message: the file's address, its checksum and the path to save it as.
     fn by_hand(&self) -> String {
-        if matches!(
-            self.problem,
-            FetchProblem::NoFolder | FetchProblem::Damaged { .. }
-        ) {
+        if matches!(self.problem, FetchProblem::NoFolder | FetchProblem::Damaged { .. }) {
             return String::new();
         }
         let Source { url, checksum, .. } = &self.source;
-        format!(
-            " (by hand: save {url} with {checksum} as {})",
-            self.path.display()
-        )
+        format!(" (by hand: save {url} with {checksum} as {})", self.path.display())
     }
 }
 

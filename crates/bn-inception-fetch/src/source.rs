@@ -23,9 +23,7 @@ impl Source {
     pub(crate) fn check_size(&self, found: u64) -> Result<(), Mismatch> {
         match self.size {
             Some(expected) if found != expected => Err(Mismatch::Size { found, expected }),
-            None if found > LARGEST_FILE => Err(Mismatch::TooLong {
-                limit: LARGEST_FILE,
-            }),
+            None if found > LARGEST_FILE => Err(Mismatch::TooLong { limit: LARGEST_FILE }),
             _ => Ok(()),
         }
     }

@@ -5,55 +5,52 @@
 //! - [`Preset`] and [`BnInceptionConfig`]: the published networks, and every choice in which they differ.
 //! - [`Model`]: the network, a Burn module for training and inference on any device; [`FoldedModel`]: the same
 //!   without batch normalisation, for inference as fast as the device can.
-//! - [`import`]: files of other projects, from PyTorch to Caffe.
-//! - [`weights`]: files that carry their configuration, preprocessing and labels.
-//! - [`export`]: files for other programs: ONNX graphs, tensors with the names of PyTorch models.
-//! - [`device`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
+//! - [`weights`]: files that carry their configuration, preprocessing and labels; files of other projects, from PyTorch
+//!   to Caffe; files for other programs.
+//! - [`DeviceSpec`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
 
 pub use burn;
 pub use image;
 
 pub use batch_norm::BatchNorm;
 pub use classifier::Classifier;
-pub use classify::{ImageClassifier, ImageSource, PredictError, Prediction};
 pub use config::{
     Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, Stem, StridedPadding,
 };
 pub use conv::ConvUnit;
 pub use crops::Crops;
 pub use device::{DeviceError, DeviceSpec, OpenDevice};
-pub use ensemble::{Ensemble, EnsembleError, Views};
 pub use folded::{Algorithm, EngineError, EngineOptions, FoldError, FoldedModel, LayerTime};
 pub use inception::InceptionBlock;
 pub use model::{Features, Model, UnknownEndPoint};
 pub use plan::{BlockPlan, Plan, PoolBranch, StemPlan};
+pub use predict::{
+    Ensemble, EnsembleError, ImageClassifier, ImageSource, PredictError, Prediction, Views,
+};
 pub use preprocess::Preprocess;
 pub use preset::{Preset, UnknownPreset};
 pub use stem::Stem as StemLayers;
 pub use summary::{Summary, SummaryRow};
+pub use weights::labels;
 
 pub mod atomic;
 mod batch_norm;
 mod classifier;
-mod classify;
 mod config;
 mod conv;
 pub mod crops;
 pub mod decode;
-pub mod device;
-mod ensemble;
-pub mod export;
+mod device;
 mod fold;
 mod folded;
-pub mod import;
 mod inception;
-pub mod labels;
 mod model;
 mod network;
 mod ops;
 mod padding;
 mod plan;
 mod pool;
+mod predict;
 pub mod preprocess;
 mod preset;
 pub mod state;

@@ -11,7 +11,7 @@ use crate::state;
 use crate::stem::Stem;
 use crate::summary::{Extent, Summary, SummaryRow};
 
-/// BN-Inception. Made by [`BnInceptionConfig::init`] or [`weights::load`](crate::weights::load).
+/// BN-Inception. Made by [`BnInceptionConfig::init`] or [`Weights::open`](crate::weights::Weights::open).
 ///
 /// Like every Burn module it trains on an autodiff device (`device.autodiff()`), where batch normalisation uses
 /// the batch's statistics, and infers on a plain one, where it uses the running statistics.

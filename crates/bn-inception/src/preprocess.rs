@@ -6,8 +6,6 @@
 
 use std::str::FromStr;
 
-// The registry of weights says the same of published ones.
-pub use bn_inception_weights::{ColorOrder, Interpolation, PixelRange, Resize};
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{Filter, FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
@@ -36,6 +34,48 @@ pub struct Preprocess {
     pub resize: Resize,
     /// Filter for that.
     pub interpolation: Interpolation,
+}
+
+/// Order of the colour channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColorOrder {
+    /// Red, green, blue.
+    Rgb,
+    /// Blue, green, red: Caffe's order, from OpenCV.
+    Bgr,
+}
+
+/// Interval to which the byte values 0–255 are mapped, before mean and standard deviation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PixelRange {
+    /// 0 to 255, unchanged.
+    Byte,
+    /// 0 to 1.
+    Unit,
+    /// −1 to 1.
+    Signed,
+}
+
+/// Resizing of the whole image to the network's square, for evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resize {
+    /// Scales the short side to this many pixels, keeping the aspect ratio, and cuts out the centre square.
+    ShortSide(u32),
+    /// Cuts this fraction of each side from the centre and scales it to the square, losing the aspect ratio.
+    CentralFraction(f64),
+}
+
+/// Filter used for scaling; each widens with the reduction (antialiasing), as Pillow's do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// Triangle filter.
+    Bilinear,
+    /// Catmull-Rom cubic (a = −0.5).
+    Bicubic,
 }
 
 /// A [`Preprocess`] that cannot work, or a buffer that does not fit it.

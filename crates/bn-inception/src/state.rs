@@ -243,15 +243,32 @@ impl<F: FnMut(&str, Shape) -> Option<TensorData>> ModuleMapper for Replace<F> {
 ///
 /// # Errors
 /// [`StateError`] if names, shapes or element types do not match exactly; the model is then dropped unchanged.
-pub fn load_state(model: Model, mut state: State) -> Result<Model, StateError> {
-    let shapes = shapes(&model);
-    check(&shapes, &state)?;
-    let path = TensorPath::new(&model);
-    let draw = |name: &str, _: Shape| state.remove(name);
-    Ok(model.map(&mut Replace { path, draw }))
+pub fn load_state(model: Model, state: State) -> Result<Model, StateError> {
+    let shapes = shapes(&model).into_iter();
+    let shapes = shapes.map(|(name, shape)| (name, shape.to_vec()));
+    check(&shapes.collect(), &state)?;
+    Ok(fill(model, state))
 }
 
-pub(crate) fn check(shapes: &BTreeMap<String, Shape>, state: &State) -> Result<(), StateError> {
+/// `model` with every tensor replaced by the one of the same name in `state`, which [`check`] has accepted.
+pub(crate) fn fill(model: Model, mut state: State) -> Model {
+    let path = TensorPath::new(&model);
+    let draw = |name: &str, _: Shape| state.remove(name);
+    model.map(&mut Replace { path, draw })
+}
+
+impl crate::BnInceptionConfig {
+    /// Name and shape of every parameter and running statistic.
+    pub(crate) fn tensors(&self) -> BTreeMap<String, Vec<usize>> {
+        let shapes = shapes(&self.blank(&burn::tensor::Device::default()));
+        let shapes = shapes.into_iter();
+        shapes
+            .map(|(name, shape)| (name, shape.to_vec()))
+            .collect()
+    }
+}
+
+pub(crate) fn check(shapes: &BTreeMap<String, Vec<usize>>, state: &State) -> Result<(), StateError> {
     let missing: Vec<_> = shapes
         .keys()
         .filter(|name| !state.contains_key(*name))
@@ -269,7 +286,7 @@ pub(crate) fn check(shapes: &BTreeMap<String, Shape>, state: &State) -> Result<(
         });
     }
     for ((name, expected), data) in shapes.iter().zip(state.values()) {
-        let (name, expected) = (name.clone(), expected.to_vec());
+        let (name, expected) = (name.clone(), expected.clone());
         if data.dtype() != DType::F32 {
             let found = data.dtype();
             return Err(StateError::Kind { name, found });

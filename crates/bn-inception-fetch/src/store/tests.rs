@@ -54,11 +54,7 @@ fn a_broken_connection_starts_anew() {
 
 #[test]
 fn a_later_process_starts_anew() {
-    let server = Server::new(vec![
-        half(),
-        says("404 Not Found\r\nContent-Length: 0", ""),
-        whole(),
-    ]);
+    let server = Server::new(vec![half(), says("404 Not Found\r\nContent-Length: 0", ""), whole()]);
     let client = Client::of(&server);
     client.fails(&["404 Not Found"]);
     client.succeeds();
@@ -78,22 +74,14 @@ fn what_an_earlier_version_left_half_done_is_not_used() {
 #[test]
 fn a_file_changed_meanwhile_starts_anew() {
     // A version of the same length that is not the published one, then the published one.
-    let old = says(
-        "200 OK\r\nETag: \"v0\"\r\nContent-Length: 300000",
-        vec![7; 1000],
-    );
+    let old = says("200 OK\r\nETag: \"v0\"\r\nContent-Length: 300000", vec![7; 1000]);
     let server = Server::new(vec![old, whole()]);
     Client::of(&server).succeeds();
 }
 
 #[test]
 fn redirects_are_followed_each_time() {
-    let moved = || {
-        says(
-            "302 Found\r\nLocation: /elsewhere.bin\r\nContent-Length: 0",
-            "",
-        )
-    };
+    let moved = || says("302 Found\r\nLocation: /elsewhere.bin\r\nContent-Length: 0", "");
     let server = Server::new(vec![moved(), half(), moved(), whole()]);
     Client::of(&server).succeeds();
     assert!(server.requests()[3].starts_with("get /elsewhere.bin"));
@@ -114,11 +102,7 @@ fn errors_of_the_server_are_named() {
         ("404 Not Found\r\nContent-Length: 4", "404 Not Found", 1),
         ("403 Forbidden\r\nContent-Length: 4", "403 Forbidden", 1),
         ("204 No Content", "204 No Content", 1),
-        (
-            "206 Partial Content\r\nContent-Length: 4",
-            "206 Partial Content",
-            1,
-        ),
+        ("206 Partial Content\r\nContent-Length: 4", "206 Partial Content", 1),
         (
             "503 Service Unavailable\r\nContent-Length: 4",
             "503 Service Unavailable",
@@ -169,10 +153,7 @@ fn a_wrong_file_is_refused_and_thrown_away() {
     client.fails(&["15 bytes, expected 300000"]);
     let client = client.unsized_source();
     client.fails(&["checksum "]);
-    let forged = says(
-        "200 OK\r\nETag: \"v1\"\r\nContent-Length: 300000",
-        vec![0; 300_000],
-    );
+    let forged = says("200 OK\r\nETag: \"v1\"\r\nContent-Length: 300000", vec![0; 300_000]);
     let server = Server::new(vec![forged]);
     let client = Client::of(&server);
     client.fails(&["not the published file", "checksum "]);
@@ -196,11 +177,7 @@ fn a_server_that_stalls_is_given_up() {
     }
     fn stalls() -> Answer {
         Box::new(|_, stream| {
-            send(
-                stream,
-                "200 OK\r\nContent-Length: 300000",
-                &content()[..500],
-            );
+            send(stream, "200 OK\r\nContent-Length: 300000", &content()[..500]);
             std::thread::sleep(Duration::from_millis(600));
         })
     }
@@ -223,18 +200,9 @@ fn nobody_there_is_an_error() {
 fn offline_never_asks() {
     let server = Server::new(vec![]);
     let client = Client::of(&server);
-    let error = client
-        .store()
-        .offline(true)
-        .bytes(&client.source)
-        .unwrap_err();
+    let error = client.store().offline(true).bytes(&client.source).unwrap_err();
     let text = error.to_string();
-    for part in [
-        "offline",
-        &server.url,
-        &client.source.checksum.to_string(),
-        "file.bin",
-    ] {
+    for part in ["offline", &server.url, &client.source.checksum.to_string(), "file.bin"] {
         assert!(text.contains(part), "{text}");
     }
     assert!(!client.folder.path().join("cache").exists());
@@ -253,16 +221,9 @@ fn a_wrong_file_put_there_by_hand_is_refused() {
     fs::create_dir_all(client.file("")).unwrap();
     let mut wrong = content();
     wrong[1234] ^= 1;
-    for (bytes, part) in [
-        (&wrong[..], "checksum "),
-        (&wrong[..10], "10 bytes, expected 300000"),
-    ] {
+    for (bytes, part) in [(&wrong[..], "checksum "), (&wrong[..10], "10 bytes, expected 300000")] {
         fs::write(client.file("file.bin"), bytes).unwrap();
-        let text = client
-            .store()
-            .bytes(&client.source)
-            .unwrap_err()
-            .to_string();
+        let text = client.store().bytes(&client.source).unwrap_err().to_string();
         assert!(text.contains(part) && text.contains("delete it"), "{text}");
         assert!(client.file("file.bin").exists(), "not ours to delete");
     }
@@ -272,11 +233,7 @@ fn a_wrong_file_put_there_by_hand_is_refused() {
 #[test]
 fn two_at_once_download_once() {
     let slow: Answer = Box::new(|_, stream| {
-        send(
-            stream,
-            "200 OK\r\nContent-Length: 300000",
-            &content()[..1000],
-        );
+        send(stream, "200 OK\r\nContent-Length: 300000", &content()[..1000]);
         std::thread::sleep(Duration::from_millis(150));
         let _ = stream.write_all(&content()[1000..]);
     });
@@ -300,11 +257,7 @@ fn a_folder_that_cannot_be_made_is_named() {
     let server = Server::new(vec![]);
     let client = Client::of(&server);
     fs::write(client.folder.path().join("cache"), "a file").unwrap();
-    let text = client
-        .store()
-        .bytes(&client.source)
-        .unwrap_err()
-        .to_string();
+    let text = client.store().bytes(&client.source).unwrap_err().to_string();
     assert!(text.contains("cache") && text.contains("by hand"), "{text}");
 }
 
@@ -315,9 +268,6 @@ fn a_file_that_cannot_be_written_is_named() {
     let error = write(&client.file("nowhere/file.bin"), &content()).unwrap_err();
     let problem = io_at(&client.file("file.bin"))(error);
     let text = FetchError::new(&client.source, &client.file("file.bin"), problem).to_string();
-    assert!(
-        text.contains("file.bin: ") && text.contains("by hand"),
-        "{text}"
-    );
+    assert!(text.contains("file.bin: ") && text.contains("by hand"), "{text}");
     client.succeeds();
 }

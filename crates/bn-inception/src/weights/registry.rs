@@ -1,45 +1,53 @@
-//! The table of weights that have a name: `registry.toml`, typed.
+//! Weights that have a name: the table `registry.toml`, typed. Each entry has a model card in the folder `weights`.
 
 use std::sync::LazyLock;
 
+use bn_inception_fetch::{Checksum, Source};
+use bn_inception_formats::Format;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::checksum::Checksum;
+use super::import::Import;
+use super::labels;
+use crate::preprocess::Preprocess;
+use crate::preset::Preset;
 
 /// Weights that can be asked for by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// The name to ask for them by.
+    /// Name to ask for them by.
     pub name: String,
     /// One line about them.
     pub about: String,
-    /// Name of the network they belong to: `paper`, `caffe`, `onnx`, `mxnet`, `tf_slim` or `small`.
-    pub preset: String,
+    /// Network they belong to.
+    #[serde(with = "preset_name")]
+    pub preset: Preset,
     /// Multiplier of the preset's channels.
     #[serde(default = "full_width")]
     pub width: f64,
-    /// Where they are published; absent where they are built into this crate.
+    /// Address of the file; absent where it is built in.
     pub url: Option<String>,
     /// Name of the file, here and in the cache.
     pub file: String,
-    /// What kind of file it is.
+    /// Format of the file.
+    #[serde(with = "FormatName")]
     pub format: Format,
-    /// Its length in bytes, where it is published.
+    /// Length of the file in bytes, where it is published.
     pub size: Option<u64>,
-    /// What its content has to add up to.
+    /// Checksum of the file.
     pub checksum: Checksum,
     /// Number of classes.
     pub classes: usize,
     /// Names of the classes, in the order of the logits.
     pub labels: Labels,
-    /// What is done to an image before it enters the network.
-    pub preprocess: Preprocessing,
-    /// How good they are said to be.
+    /// Preparation of an image before it enters the network.
+    pub preprocess: Preprocess,
+    /// Reported accuracy.
     pub accuracy: Accuracy,
     /// Terms of use.
     pub licence: String,
-    /// What else one has to know.
+    /// Anything else one has to know.
     pub note: Option<String>,
 }
 
@@ -47,112 +55,71 @@ fn full_width() -> f64 {
     1.0
 }
 
-/// Formats of weight files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// This project's own, with configuration, preprocessing and labels inside.
-    Safetensors,
-    /// A pickled PyTorch `state_dict`.
-    PyTorch,
-    /// An ONNX graph.
-    Onnx,
-    /// A list of MXNet NDArrays.
-    MxNet,
-}
-
-/// Where the class names are.
+/// Names of the classes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(rename_all = "lowercase")]
 pub enum Labels {
-    /// A list known by name.
-    Known(KnownLabels),
+    /// The 1,000 classes of ImageNet (ILSVRC 2012) in the order of their WordNet ids.
+    ImageNet,
     /// The names themselves.
+    #[serde(untagged)]
     Listed(Vec<String>),
 }
 
-/// Lists of class names that need not be repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KnownLabels {
-    /// The 1,000 classes of ImageNet (ILSVRC 2012) in the order of their WordNet ids.
-    ImageNet,
-}
-
-/// What the network's authors did to an image: `(range(byte) − mean) / std` for each channel.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Preprocessing {
-    /// Order of the channels.
-    pub color: ColorOrder,
-    /// Interval that the byte values 0 to 255 are mapped to.
-    pub range: PixelRange,
-    /// Subtracted from each channel, in the order of `color` and the units of `range`.
-    pub mean: [f32; 3],
-    /// Divides each channel, in the order of `color` and the units of `range`.
-    pub std: [f32; 3],
-    /// Side of the square input in pixels.
-    pub size: u32,
-    /// How an image of another size becomes that square.
-    pub resize: Resize,
-    /// How pixels in between are computed.
-    pub interpolation: Interpolation,
-}
-
-/// Which colour the first channel holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ColorOrder {
-    /// Red, green, blue.
-    Rgb,
-    /// Blue, green, red: Caffe's order, from OpenCV.
-    Bgr,
-}
-
-/// The interval that the byte values 0–255 are mapped to, before mean and deviation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PixelRange {
-    /// 0 to 255, unchanged.
-    Byte,
-    /// 0 to 1.
-    Unit,
-    /// −1 to 1.
-    Signed,
-}
-
-/// How the whole image becomes the network's square, for evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resize {
-    /// The short side is scaled to this many pixels, the aspect kept, and the centre square cut out.
-    ShortSide(u32),
-    /// This fraction of each side is cut from the centre, then scaled to the square, the aspect lost.
-    CentralFraction(f64),
-}
-
-/// The filter used for scaling; each widens with the reduction (antialiasing), as Pillow's do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Interpolation {
-    /// Triangle filter.
-    Bilinear,
-    /// Catmull-Rom cubic (a = −0.5).
-    Bicubic,
+impl Labels {
+    /// The names, in the order of the logits.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Labels::ImageNet => labels::imagenet().iter().map(|(_, name)| (*name).to_owned()).collect(),
+            Labels::Listed(names) => names.clone(),
+        }
+    }
 }
 
 /// An accuracy somebody reported.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accuracy {
-    /// Percent of images whose class came first.
+    /// Percentage of images whose class came first.
     pub top1: f64,
-    /// Percent of images whose class was among the first five.
+    /// Percentage of images whose class was among the first five.
     pub top5: f64,
-    /// Of which images.
+    /// Images it is of.
     pub of: String,
-    /// Who says so.
+    /// Source of the report.
     pub source: String,
+}
+
+/// The table's names of formats.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Format", rename_all = "lowercase")]
+enum FormatName {
+    #[serde(rename = "pytorch_zip")]
+    PyTorchZip,
+    /// The format of 2018 and before, when the published files were written.
+    #[serde(rename = "pytorch")]
+    PyTorchLegacy,
+    Onnx,
+    MxNet,
+    Caffe,
+    Safetensors,
+    Burnpack,
+}
+
+/// A preset as its name.
+mod preset_name {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::preset::Preset;
+
+    pub(super) fn serialize<S: Serializer>(preset: &Preset, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(preset.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Preset, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }
 
 /// The file at the top of the table.
@@ -163,8 +130,7 @@ struct Registry {
 }
 
 static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
-    let registry: Registry =
-        toml::from_str(include_str!("../registry.toml")).expect("embedded, and parsed by a test");
+    let registry: Registry = toml::from_str(bn_inception_weights::REGISTRY).expect("embedded, and parsed by a test");
     registry.weights
 });
 
@@ -179,20 +145,44 @@ pub fn named(name: &str) -> Option<&'static Entry> {
 }
 
 impl Entry {
-    /// The file itself, where it is built into this crate.
+    /// The file to download; `None` where it is built in.
+    pub fn source(&self) -> Option<Source> {
+        Some(Source {
+            url: self.url.clone()?,
+            file: self.file.clone(),
+            size: self.size,
+            checksum: self.checksum.clone(),
+        })
+    }
+
+    /// The file itself, where it is built in.
     pub fn built_in(&self) -> Option<&'static [u8]> {
-        BUILT_IN
-            .iter()
-            .find(|(file, _)| *file == self.file)
-            .map(|(_, bytes)| *bytes)
+        let mut files = bn_inception_weights::BUILT_IN.iter();
+        files.find(|(file, _)| *file == self.file).map(|(_, bytes)| *bytes)
+    }
+
+    /// The entry's network and pixels, which the file does not name itself.
+    pub(crate) fn import(&self) -> Import {
+        let config = self.preset.config().with_width(self.width);
+        Import {
+            classes: Some(self.classes),
+            ..Import::new(config, self.preprocess.clone())
+        }
+    }
+
+    /// Facts for the metadata of the entry's weights.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = (String, Value)> {
+        let facts = [
+            ("name", json!(self.name)),
+            ("source", json!(self.url)),
+            ("checksum", json!(self.checksum.to_string())),
+            ("licence", json!(self.licence)),
+            ("reported_accuracy", json!(self.accuracy)),
+            ("note", json!(self.note)),
+        ];
+        facts.into_iter().map(|(key, value)| (key.to_owned(), value))
     }
 }
-
-/// Files that are part of the crate.
-const BUILT_IN: &[(&str, &[u8])] = &[(
-    "imagenette.safetensors",
-    include_bytes!("../imagenette.safetensors"),
-)];
 
 #[cfg(test)]
 mod tests {
@@ -210,17 +200,23 @@ mod tests {
             }
             // A file name must not lead out of the cache folder.
             assert_eq!(std::path::Path::new(&entry.file).components().count(), 1);
-            match &entry.labels {
-                Labels::Known(KnownLabels::ImageNet) => assert_eq!(entry.classes, 1000, "{name}"),
-                Labels::Listed(labels) => assert_eq!(entry.classes, labels.len(), "{name}"),
-            }
+            assert_eq!(entry.classes, entry.labels.names().len(), "{name}");
             assert!(entry.accuracy.top1 < entry.accuracy.top5, "{name}");
             assert!(!entry.licence.is_empty() && !entry.accuracy.source.is_empty());
-            let card = format!("{}/{name}.md", env!("CARGO_MANIFEST_DIR"));
+            let card = format!("{}/../../weights/{name}.md", env!("CARGO_MANIFEST_DIR"));
             let card = std::fs::read_to_string(&card).unwrap_or_else(|e| panic!("{card}: {e}"));
             assert!(card.starts_with(&format!("# {name}\n")), "{name}");
             assert!(card.contains(&entry.licence), "{name}: licence");
             assert!(card.contains(&entry.accuracy.top1.to_string()), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_entry_describes_a_network() {
+        for entry in entries() {
+            let import = entry.import();
+            import.config.with_classes(entry.classes).validate().unwrap();
+            import.preprocess.check().unwrap();
         }
     }
 
@@ -231,17 +227,26 @@ mod tests {
                 continue;
             };
             assert_eq!(entry.size, Some(bytes.len() as u64));
-            let found = entry
-                .checksum
-                .of(&mut &bytes[..], bytes.len() as u64)
-                .unwrap();
+            let found = entry.checksum.of(bytes);
             assert!(entry.checksum.accepts(&found), "{}: {found}", entry.name);
         }
     }
 
     #[test]
     fn names_are_found() {
-        assert_eq!(named("cadene").unwrap().format, Format::PyTorch);
+        assert_eq!(named("cadene").unwrap().format, Format::PyTorchLegacy);
         assert!(named("resnet").is_none());
+    }
+
+    #[test]
+    fn preprocessings_have_one_value() {
+        for (name, preprocess) in [
+            ("cadene", Preprocess::cadene()),
+            ("onnx-v2-9", Preprocess::onnx()),
+            ("mxnet-0126", Preprocess::mxnet()),
+            ("imagenette", Preprocess::imagenet(128)),
+        ] {
+            assert_eq!(named(name).unwrap().preprocess, preprocess, "{name}");
+        }
     }
 }

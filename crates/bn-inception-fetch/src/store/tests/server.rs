@@ -17,9 +17,7 @@ use crate::store::Store;
 
 /// The published file.
 pub(super) fn content() -> Vec<u8> {
-    (0..300_000_u32)
-        .map(|i| (i.wrapping_mul(i) >> 7) as u8)
-        .collect()
+    (0..300_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect()
 }
 
 /// Answers one connection each, in order, then refuses.
@@ -82,10 +80,7 @@ pub(super) fn send(stream: &mut TcpStream, head: &str, body: &[u8]) {
 
 /// The whole file, as it should be.
 pub(super) fn whole() -> Answer {
-    says(
-        "200 OK\r\nETag: \"v1\"\r\nContent-Length: 300000",
-        content(),
-    )
+    says("200 OK\r\nETag: \"v1\"\r\nContent-Length: 300000", content())
 }
 
 pub(super) fn says(head: &'static str, body: impl Into<Vec<u8>>) -> Answer {
@@ -175,9 +170,7 @@ impl Client {
 
     pub(super) fn retries(&self) -> usize {
         let events = self.events.lock().unwrap();
-        let retries = events
-            .iter()
-            .filter(|e| matches!(e, FetchEvent::Retrying { .. }));
+        let retries = events.iter().filter(|e| matches!(e, FetchEvent::Retrying { .. }));
         retries.count()
     }
 }

@@ -26,9 +26,7 @@ pub fn of_classes(classes: usize) -> Vec<String> {
     let names = imagenet().iter().map(|(_, name)| (*name).to_owned());
     match classes {
         1000 => names.collect(),
-        1001 => std::iter::once("background".to_owned())
-            .chain(names)
-            .collect(),
+        1001 => std::iter::once("background".to_owned()).chain(names).collect(),
         _ => (0..classes).map(|class| format!("class {class}")).collect(),
     }
 }

@@ -1,35 +1,26 @@
-//! From a file's tensors to a network: files of other projects.
-//!
-//! Such files say little about themselves. The caller says which network ([`Import::config`]) and which pixels
-//! ([`Import::preprocess`]) belong to them; names, shapes and completeness are then checked without exception: every
-//! tensor of the file is used and every parameter of the network is filled, or there is an [`ImportError`].
-
-mod caffe;
-mod error;
-mod names;
-mod onnx;
+//! Tensors sorted by name: all of the file's, into all of the network.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bn_inception_formats::{Archive, Array, Format};
-use burn::tensor::{Device, Shape, TensorData};
+use burn::tensor::{Device, TensorData};
 
+use super::error::{ImportError, WrongShape};
+use super::{caffe, onnx};
 use crate::config::BnInceptionConfig;
-use crate::labels;
 use crate::plan::Plan;
 use crate::preprocess::Preprocess;
 use crate::preset::Preset;
 use crate::state::{self, State};
-use crate::weights::Metadata;
-pub use error::{ImportError, WrongShape};
-pub use names::Names;
-use names::{GRAPH, NAMINGS, Naming};
+use crate::weights::labels;
+use crate::weights::metadata::Metadata;
+use crate::weights::names::{GRAPH, NAMINGS, Naming};
 
-/// What a file of another project does not say about itself.
+/// Description of a file of another project, which does not say itself which network it is for.
 ///
 /// ```
-/// use bn_inception::import::Import;
+/// use bn_inception::weights::Import;
 /// use bn_inception::{Preprocess, Preset};
 ///
 /// let import = Import::new(Preset::Caffe.config(), Preprocess::cadene());
@@ -39,9 +30,9 @@ use names::{GRAPH, NAMINGS, Naming};
 pub struct Import {
     /// The network; its number of classes is replaced by the file's.
     pub config: BnInceptionConfig,
-    /// What is done to an image before it enters the network.
+    /// Preparation of an image before it enters the network.
     pub preprocess: Preprocess,
-    /// The number of classes that the file must have. Without it the file decides, but for one case: 1001 where
+    /// Number of classes that the file must have. Without it the file decides, but for one case: 1001 where
     /// the configuration has 1000, or the other way round, is refused, because it shifts every label by one.
     pub classes: Option<usize>,
     /// Whether the last layer may be missing in the file, for fine-tuning. It is then drawn anew with
@@ -64,16 +55,12 @@ impl Import {
     }
 }
 
-/// The state of the network that `import` describes from the tensors of `archive`, and all there is to say about
-/// it. `device` decides nothing but where shapes are compared.
+/// The state of the network that `import` describes from the tensors of `archive`, and all there is to say about it.
+/// The two fit.
 ///
 /// # Errors
 /// [`ImportError`], with every name concerned.
-pub(crate) fn state(
-    archive: Archive,
-    import: &Import,
-    device: &Device,
-) -> Result<(State, Metadata), ImportError> {
+pub(crate) fn read(archive: Archive, import: &Import) -> Result<(State, Metadata), ImportError> {
     let format = archive.format;
     let mut config = import.config.clone();
     let named = match format {
@@ -93,19 +80,17 @@ pub(crate) fn state(
     };
     config.classes = named.classes(import)?;
     config.validate()?;
-    let source_name = named.naming.source;
-    let state = named.fill(&config, import, device)?;
+    let source = named.naming.source;
+    let state = named.fill(&config, import)?;
+    let facts = [("format", format.to_string()), ("names", source.to_owned())];
     let metadata = Metadata {
         labels: labels::of_classes(config.classes),
         config,
         preprocess: import.preprocess.clone(),
-        facts: [
-            ("format", format.to_string()),
-            ("names", source_name.to_owned()),
-        ]
-        .map(|(key, value)| (key.to_owned(), value.into()))
-        .into_iter()
-        .collect(),
+        facts: facts
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.into()))
+            .collect(),
     };
     Ok((state, metadata))
 }
@@ -126,40 +111,34 @@ struct Named {
     origins: BTreeMap<String, String>,
 }
 
-/// What wrappers put in front of every name: `DataParallel`, Lightning, TSN.
+/// Prefixes that wrappers put in front of every name: `DataParallel`, Lightning, TSN.
 const WRAPPERS: [&str; 4] = ["module.", "model.", "base_model.", "net."];
 
+/// Tensors by which a naming is told, one for each kind of name.
+const TELLING: [&str; 8] = [
+    "stem.conv1.weight",
+    "stem.conv2_reduce.weight",
+    "stem.conv2.weight",
+    "3a.conv_3x3.weight",
+    "3a.reduce_3x3.weight",
+    "3a.conv_double_1.weight",
+    "5b.conv_3x3.weight",
+    "3a.conv_3x3.norm.running_mean",
+];
+
 impl Named {
-    fn of(
-        format: Format,
-        mut tensors: BTreeMap<String, Array>,
-        plan: Plan,
-    ) -> Result<Self, ImportError> {
-        while let Some(wrapper) = WRAPPERS.iter().find(|wrapper| {
-            !tensors.is_empty() && tensors.keys().all(|key| key.starts_with(**wrapper))
-        }) {
+    fn of(format: Format, mut tensors: BTreeMap<String, Array>, plan: Plan) -> Result<Self, ImportError> {
+        while let Some(wrapper) = WRAPPERS
+            .iter()
+            .find(|wrapper| !tensors.is_empty() && tensors.keys().all(|key| key.starts_with(**wrapper)))
+        {
             let unwrapped = tensors.into_iter();
             tensors = unwrapped
                 .map(|(key, array)| (key[wrapper.len()..].to_owned(), array))
                 .collect();
         }
         let known = |naming: &Naming| {
-            let layers = [
-                "stem.conv1.weight",
-                "stem.conv2_reduce.weight",
-                "stem.conv2.weight",
-            ];
-            let blocks = [
-                "3a.conv_3x3.weight",
-                "3a.reduce_3x3.weight",
-                "3a.conv_double_1.weight",
-                "5b.conv_3x3.weight",
-                "3a.conv_3x3.norm.running_mean",
-            ];
-            let names = layers
-                .iter()
-                .chain(&blocks)
-                .flat_map(|name| naming.of(plan, name));
+            let names = TELLING.iter().flat_map(|name| naming.of(plan, name));
             names.filter(|key| tensors.contains_key(key)).count()
         };
         let best = NAMINGS.into_iter().max_by_key(|naming| known(naming));
@@ -202,80 +181,65 @@ impl Named {
             None if [found, usual] == [1001, 1000] || [found, usual] == [1000, 1001] => usual,
             None => found,
         };
-        match found == expected {
-            true => Ok(found),
-            false => Err(ImportError::Classes { found, expected }),
+        if found == expected {
+            Ok(found)
+        } else {
+            Err(ImportError::Classes { found, expected })
         }
     }
 
     /// Sorts the file's tensors by our names; all of them, into all of the network.
-    fn fill(
-        mut self,
-        config: &BnInceptionConfig,
-        import: &Import,
-        device: &Device,
-    ) -> Result<State, ImportError> {
-        let expected = state::shapes(&config.blank(device));
+    fn fill(mut self, config: &BnInceptionConfig, import: &Import) -> Result<State, ImportError> {
+        let expected = config.tensors();
         let mut drawn = State::new();
         if import.allow_missing_classifier && !self.has_classifier() {
-            drawn = state::state(&config.init(device)?);
+            drawn = state::state(&config.init(&Device::default())?);
             drawn.retain(|name, _| name.starts_with("classifier."));
         }
-        let Differences {
-            missing,
-            unused,
-            shapes,
-        } = self.differences(&expected, &drawn);
-        if !(missing.is_empty() && unused.is_empty() && shapes.is_empty()) {
+        let differences = self.differences(&expected, &drawn);
+        if !differences.is_none() {
             return Err(ImportError::Tensors {
                 format: self.format,
                 source_name: self.naming.source,
-                missing,
-                unused,
-                shapes,
-                fitting: self.fitting(config, &drawn, device),
+                fitting: self.fitting(config, &drawn),
+                missing: differences.missing,
+                unused: differences.unused,
+                shapes: differences.shapes,
             });
         }
         let mut state = drawn;
-        for (name, shape) in expected {
-            if let Some(array) = self.tensors.remove(&self.key(&name)) {
-                let fixed = import.fix_gamma && name.ends_with(".gamma");
-                let values = match fixed {
-                    true => vec![1.0; shape.num_elements()],
-                    false => array.into_values(),
-                };
-                state.insert(name, TensorData::new(values, shape));
+        for name in expected.into_keys() {
+            if let Some(mut array) = self.tensors.remove(&self.key(&name)) {
+                if import.fix_gamma && name.ends_with(".gamma") {
+                    let ones = vec![1.0; array.shape.iter().product()];
+                    array = Array::new(array.shape, ones);
+                }
+                state.insert(name, data(array));
             }
         }
         Ok(state)
     }
 
-    fn differences(&self, expected: &BTreeMap<String, Shape>, drawn: &State) -> Differences {
-        let weights = self
-            .tensors
-            .keys()
-            .filter(|key| !self.naming.is_counter(key));
-        let mut unused: BTreeSet<&String> = weights.collect();
+    fn differences(&self, expected: &BTreeMap<String, Vec<usize>>, drawn: &State) -> Differences {
+        let keys = self.tensors.keys();
+        let mut unused: BTreeSet<&String> = keys.filter(|key| !self.naming.is_counter(key)).collect();
         let (mut missing, mut shapes) = (Vec::new(), Vec::new());
-        for (name, shape) in expected
-            .iter()
-            .filter(|(name, _)| !drawn.contains_key(*name))
-        {
+        for (name, expected) in expected {
+            if drawn.contains_key(name) {
+                continue;
+            }
             let key = self.key(name);
-            let expected = shape.to_vec();
-            match self.tensors.get(&key).map(|array| array.shape.clone()) {
-                None => missing.push(key),
-                Some(found) => {
-                    unused.remove(&key);
-                    if found != expected {
-                        let key = self.shown(key);
-                        shapes.push(WrongShape {
-                            key,
-                            expected,
-                            found,
-                        });
-                    }
-                }
+            let Some(array) = self.tensors.get(&key) else {
+                missing.push(key);
+                continue;
+            };
+            unused.remove(&key);
+            if array.shape != *expected {
+                shapes.push(WrongShape {
+                    key: self.shown(key),
+                    expected: expected.clone(),
+                    found: array.shape.clone(),
+                });
             }
         }
         missing.sort();
@@ -298,27 +262,24 @@ impl Named {
     }
 
     /// Presets of the width of `config` into which all tensors would go.
-    fn fitting(&self, config: &BnInceptionConfig, drawn: &State, device: &Device) -> Vec<Preset> {
+    fn fitting(&self, config: &BnInceptionConfig, drawn: &State) -> Vec<Preset> {
         let fits = |preset: &Preset| {
-            let config = preset
-                .config()
-                .with_width(config.width)
-                .with_classes(config.classes);
-            let expected = state::shapes(&config.blank(device));
-            let Differences {
-                missing,
-                unused,
-                shapes,
-            } = self.differences(&expected, drawn);
-            missing.is_empty() && unused.is_empty() && shapes.is_empty()
+            let config = preset.config().with_width(config.width).with_classes(config.classes);
+            self.differences(&config.tensors(), drawn).is_none()
         };
         Preset::ALL.into_iter().filter(fits).collect()
     }
 }
 
-/// How a file's tensors differ from a network's.
+/// Differences between a file's tensors and a network's.
 struct Differences {
     missing: Vec<String>,
     unused: Vec<String>,
     shapes: Vec<WrongShape>,
+}
+
+impl Differences {
+    fn is_none(&self) -> bool {
+        self.missing.is_empty() && self.unused.is_empty() && self.shapes.is_empty()
+    }
 }

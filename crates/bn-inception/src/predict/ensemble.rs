@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use burn::tensor::Device;
 use image::RgbImage;
 
-use crate::classify::{ImageClassifier, ImageSource, PredictError, Prediction, rank, softmax};
+use super::classifier::ImageClassifier;
+use super::image_source::{ImageSource, PredictError};
+use super::prediction::{Prediction, rank, softmax};
 use crate::crops::{self, Crops};
 use crate::preprocess::PreprocessError;
 use crate::state::{list, sentence};
 use crate::weights::WeightsError;
 
-/// How many views [`Ensemble::predict`] puts through a network at once.
+/// Number of views that [`Ensemble::predict`] puts through a network at once.
 const BATCH: usize = 16;
 
 /// One or more models that know the same classes, looking at one or more crops of an image. Its probabilities are the
@@ -41,7 +43,7 @@ struct Member {
     classes: Vec<usize>,
 }
 
-/// Why models make no [`Ensemble`].
+/// Models that make no [`Ensemble`].
 #[derive(Debug, thiserror::Error)]
 pub enum EnsembleError {
     /// There is none.
@@ -80,8 +82,8 @@ fn quoted(labels: &[String]) -> Vec<String> {
     labels.iter().map(|label| format!("`{label}`")).collect()
 }
 
-/// The views of one image: for each member of an [`Ensemble`] the squares that enter its network, and how often each
-/// counts.
+/// The views of one image: for each member of an [`Ensemble`] the squares that enter its network, and the number of
+/// times that each counts.
 #[derive(Debug, Clone)]
 pub struct Views(Vec<Vec<(RgbImage, u32)>>);
 
@@ -99,10 +101,7 @@ impl Ensemble {
         let members = members.map(|(index, classifier)| {
             let own = &classifier.metadata().labels;
             let classes = places(&labels, own, index + 1)?;
-            Ok(Member {
-                classifier,
-                classes,
-            })
+            Ok(Member { classifier, classes })
         });
         Ok(Self {
             members: members.collect::<Result<_, EnsembleError>>()?,
@@ -114,14 +113,8 @@ impl Ensemble {
     ///
     /// # Errors
     /// [`EnsembleError`] if one cannot be opened, there is none, or two do not know the same classes.
-    pub fn open<S: AsRef<str>>(
-        weights: &[S],
-        device: &Device,
-        crops: Crops,
-    ) -> Result<Self, EnsembleError> {
-        let members = weights
-            .iter()
-            .map(|name| ImageClassifier::open(name.as_ref(), device));
+    pub fn open<S: AsRef<str>>(weights: &[S], device: &Device, crops: Crops) -> Result<Self, EnsembleError> {
+        let members = weights.iter().map(|name| ImageClassifier::open(name.as_ref(), device));
         Self::new(members.collect::<Result<_, _>>()?, crops)
     }
 
@@ -135,7 +128,7 @@ impl Ensemble {
         self.members.iter().map(|member| &member.classifier)
     }
 
-    /// Which crops of an image are looked at.
+    /// The crops of an image that are looked at.
     pub fn crops(&self) -> Crops {
         self.crops
     }
@@ -144,25 +137,20 @@ impl Ensemble {
     ///
     /// # Errors
     /// [`PredictError`] if it cannot be read or is no image.
-    pub fn predict<'a>(
-        &self,
-        image: impl Into<ImageSource<'a>>,
-        top: usize,
-    ) -> Result<Vec<Prediction>, PredictError> {
+    pub fn predict<'a>(&self, image: impl Into<ImageSource<'a>>, top: usize) -> Result<Vec<Prediction>, PredictError> {
         let views = self.views(image.into().decode()?.as_ref())?;
         let probabilities = self.probabilities(&[views], BATCH)?;
         Ok(rank(&probabilities[0], self.labels(), top))
     }
 
-    /// What the networks will see of `image`. It is what takes time besides the networks, and can be done in another
+    /// The networks' views of `image`. Making them takes the time that the networks do not, and can be done in another
     /// thread.
     ///
     /// # Errors
     /// [`PreprocessError`] if the image has no pixels.
     pub fn views(&self, image: &RgbImage) -> Result<Views, PreprocessError> {
         let members = self.members();
-        let views =
-            members.map(|member| crops::render(image, self.crops, &member.metadata().preprocess));
+        let views = members.map(|member| crops::render(image, self.crops, &member.metadata().preprocess));
         Ok(Views(views.collect::<Result<_, _>>()?))
     }
 
@@ -170,11 +158,7 @@ impl Ensemble {
     ///
     /// # Errors
     /// [`PreprocessError`] if the views are another ensemble's.
-    pub fn probabilities(
-        &self,
-        images: &[Views],
-        batch: usize,
-    ) -> Result<Vec<Vec<f64>>, PreprocessError> {
+    pub fn probabilities(&self, images: &[Views], batch: usize) -> Result<Vec<Vec<f64>>, PreprocessError> {
         let mut sums = vec![vec![0.0; self.labels().len()]; images.len()];
         for (index, member) in self.members.iter().enumerate() {
             let mut views = Vec::new();
@@ -205,10 +189,7 @@ impl From<ImageClassifier> for Ensemble {
     fn from(classifier: ImageClassifier) -> Self {
         let classes = (0..classifier.metadata().labels.len()).collect();
         Self {
-            members: vec![Member {
-                classifier,
-                classes,
-            }],
+            members: vec![Member { classifier, classes }],
             crops: Crops::Single,
         }
     }
@@ -221,14 +202,8 @@ fn places(labels: &[String], own: &[String], member: usize) -> Result<Vec<usize>
         return Ok((0..own.len()).collect());
     }
     let (first, this): (BTreeSet<_>, BTreeSet<_>) = (labels.iter().collect(), own.iter().collect());
-    let lacking: Vec<String> = first
-        .difference(&this)
-        .map(|label| (*label).clone())
-        .collect();
-    let additional: Vec<String> = this
-        .difference(&first)
-        .map(|label| (*label).clone())
-        .collect();
+    let lacking: Vec<String> = first.difference(&this).map(|label| (*label).clone()).collect();
+    let additional: Vec<String> = this.difference(&first).map(|label| (*label).clone()).collect();
     if !lacking.is_empty() || !additional.is_empty() {
         return Err(EnsembleError::Classes {
             member,
@@ -237,10 +212,7 @@ fn places(labels: &[String], own: &[String], member: usize) -> Result<Vec<usize>
         });
     }
     let once = |labels: &[String], label: &String| {
-        let mut places = labels
-            .iter()
-            .enumerate()
-            .filter(|(_, known)| *known == label);
+        let mut places = labels.iter().enumerate().filter(|(_, known)| *known == label);
         match (places.next(), places.next()) {
             (Some((place, _)), None) => Some(place),
             _ => None,

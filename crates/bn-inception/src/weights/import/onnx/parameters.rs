@@ -6,7 +6,7 @@ use bn_inception_formats::{Array, Node};
 
 use super::unsupported;
 use super::walk::{Graph, Network, Unit};
-use crate::import::ImportError;
+use crate::weights::import::error::ImportError;
 
 /// Operators whose constant inputs are shapes and the like, not weights.
 const STRUCTURAL: [&str; 14] = [

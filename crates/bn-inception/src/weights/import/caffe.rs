@@ -1,4 +1,4 @@
-//! Caffe layers: what each type keeps in its blobs.
+//! Caffe layers: the blobs of each type.
 
 use std::collections::BTreeMap;
 
@@ -22,9 +22,7 @@ const FACTOR: &str = "factor";
 /// The blobs of every layer as `LAYER.PART`, such as `conv1/7x7_s2.weight` and `conv1/7x7_s2/bn.mean`, means and
 /// variances divided. Blobs of unknown layers keep their names.
 pub(super) fn map(archive: Archive) -> BTreeMap<String, Array> {
-    let Archive {
-        graph, mut tensors, ..
-    } = archive;
+    let Archive { graph, mut tensors, .. } = archive;
     for layer in graph {
         let known = BLOBS.iter().find(|(kind, _)| *kind == layer.operator);
         let Some((kind, parts)) = known else { continue };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bn_inception_formats::{Archive, Node};
 
 use super::unsupported;
-use crate::import::ImportError;
+use crate::weights::import::error::ImportError;
 use crate::plan::{BlockPlan, Plan, PoolBranch, StemPlan};
 
 /// Operators that hand on their first input, changed in a way that no weights describe.

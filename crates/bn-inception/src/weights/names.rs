@@ -1,11 +1,11 @@
-//! What published files call the network's tensors: one table for each source.
+//! Names of the network's tensors in published files: one table for each source.
 
 use crate::plan::Plan;
 
 /// The naming of one source. Layers are the stem's convolutions, seven in each block, and the classifier; `{}` in
 /// a template stands for the layer's name in the source.
 pub(crate) struct Naming {
-    /// Whose names these are, for messages.
+    /// Source of the names, for messages.
     pub(crate) source: &'static str,
     /// Names of the stem's layers: (ours, theirs).
     stem: &'static [(&'static str, &'static str)],
@@ -15,7 +15,7 @@ pub(crate) struct Naming {
     layers: &'static [(&'static str, &'static str)],
     /// Tensors of a layer: (ours, template).
     tensors: &'static [(&'static str, &'static str)],
-    /// What the last layer may be called.
+    /// Possible names of the last layer.
     classifiers: &'static [&'static str],
     /// Tensors of the last layer: (ours, template).
     classifier_tensors: &'static [(&'static str, &'static str)],
@@ -67,7 +67,7 @@ pub(crate) const GRAPH: Naming = Naming {
     ..OWN
 };
 
-/// What Burn's own recorders call the fields of our module.
+/// Names that Burn's own recorders give the fields of our module.
 const BURN: Naming = Naming {
     source: "Burn's names",
     block: "blocks.{index}.{layer}",
@@ -151,11 +151,7 @@ const MXNET_LAYERS: &[(&str, &str)] = &[
 /// MXNet's `example/image-classification/symbols/inception-bn.py`.
 const MXNET: Naming = Naming {
     source: "MXNet's names",
-    stem: &[
-        ("stem.conv1", "1"),
-        ("stem.conv2_reduce", "2_red"),
-        ("stem.conv2", "2"),
-    ],
+    stem: &[("stem.conv1", "1"), ("stem.conv2_reduce", "2_red"), ("stem.conv2", "2")],
     block: "{block}_{layer}",
     layers: MXNET_LAYERS,
     tensors: &[
@@ -229,10 +225,10 @@ const CAFFE_BN: Naming = Naming {
     ..CAFFE_SCALE
 };
 
-/// Whose names the tensors of a written file carry.
+/// Naming of the tensors in a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Names {
-    /// Those of [`state`](crate::state).
+    /// This project's: paths through the network, such as `3a.conv_3x3.weight`.
     Own,
     /// Those of `pretrained-models.pytorch`, for PyTorch's `load_state_dict`.
     Cadene,
@@ -251,7 +247,7 @@ impl Names {
         self.naming().of(plan, name).into_iter().next()
     }
 
-    /// Whose names they are.
+    /// Source of the names, for messages.
     pub(crate) fn source(self) -> &'static str {
         self.naming().source
     }
@@ -270,7 +266,7 @@ pub(crate) const NAMINGS: [&Naming; 8] = [
 ];
 
 impl Naming {
-    /// What this source may call the tensor that we call `name`; several only for the classifier.
+    /// Possible names here of the tensor that we call `name`; several only for the classifier.
     pub(crate) fn of(&self, plan: Plan, name: &str) -> Vec<String> {
         if let Some(tensor) = name.strip_prefix("classifier.") {
             let template = lookup(self.classifier_tensors, tensor);
@@ -288,9 +284,7 @@ impl Naming {
 
     /// Whether the tensor that this source calls `key` counts batches and carries no weights.
     pub(crate) fn is_counter(&self, key: &str) -> bool {
-        let suffix = self
-            .counters
-            .and_then(|template| template.strip_prefix("{}"));
+        let suffix = self.counters.and_then(|template| template.strip_prefix("{}"));
         suffix.is_some_and(|suffix| key.ends_with(suffix))
     }
 
@@ -302,16 +296,10 @@ impl Naming {
         let index = plan.blocks().iter().position(|row| row.name == block)?;
         let layer = lookup(self.layers, layer)?;
         let name = self.block.replace("{block}", block);
-        Some(
-            name.replace("{index}", &index.to_string())
-                .replace("{layer}", layer),
-        )
+        Some(name.replace("{index}", &index.to_string()).replace("{layer}", layer))
     }
 }
 
 fn lookup(table: &[(&str, &'static str)], ours: &str) -> Option<&'static str> {
-    table
-        .iter()
-        .find(|(name, _)| *name == ours)
-        .map(|(_, theirs)| *theirs)
+    table.iter().find(|(name, _)| *name == ours).map(|(_, theirs)| *theirs)
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bn_inception_formats::{Archive, Array, Node};
 
 use crate::config::{BnInceptionConfig, MaxPooling, Normalization};
-use crate::import::ImportError;
+use crate::weights::import::error::ImportError;
 use parameters::uses;
 use walk::{Graph, Network};
 

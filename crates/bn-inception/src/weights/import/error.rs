@@ -1,10 +1,10 @@
-//! Why a file is not the network that was asked for.
+//! Differences between a file and the network that was asked for.
 
 use bn_inception_formats::Format;
 
 use crate::config::ConfigError;
 use crate::preset::Preset;
-use crate::state::{StateError, list, sentence};
+use crate::state::{list, sentence};
 
 /// A tensor whose shape is not the network's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct WrongShape {
     pub found: Vec<usize>,
 }
 
-/// Why a file's tensors do not make the network that was asked for.
+/// Mismatch of a file and the network that was asked for.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ImportError {
     /// Tensors are missing, too many or of the wrong shape.
@@ -26,7 +26,7 @@ pub enum ImportError {
     Tensors {
         /// The file's format.
         format: Format,
-        /// How its tensors were told apart.
+        /// Naming by which its tensors were told apart.
         source_name: &'static str,
         /// The network needs them, the file lacks them: the file's names.
         missing: Vec<String>,
@@ -40,7 +40,7 @@ pub enum ImportError {
     /// An ONNX graph that is not this network's.
     #[error("ONNX graph: {reason}")]
     Graph {
-        /// What is in the way.
+        /// Part of the graph that does not fit.
         reason: String,
     },
     /// None of the names is known.
@@ -54,31 +54,22 @@ pub enum ImportError {
         names: Vec<String>,
     },
     /// The last layer has another number of classes than it should.
-    #[error(
-        "the file has {found} classes, expected {expected}; say so if {found} is meant (`--classes {found}`)"
-    )]
+    #[error("the file has {found} classes, expected {expected}; say so if {found} is meant (`--classes {found}`)")]
     Classes {
-        /// The file's number.
+        /// Number in the file.
         found: usize,
-        /// The number asked for.
+        /// Number asked for.
         expected: usize,
     },
     /// The configuration describes no network.
     #[error("{0}")]
     Config(#[from] ConfigError),
-    /// The tensors are not those of the configuration, although the names and shapes were.
-    #[error("{0}")]
-    State(#[from] StateError),
 }
 
 fn shapes_text(shapes: &[WrongShape]) -> String {
-    let shown = shapes.iter().map(
-        |WrongShape {
-             key,
-             expected,
-             found,
-         }| { format!("{key} {found:?} instead of {expected:?}") },
-    );
+    let shown = shapes
+        .iter()
+        .map(|WrongShape { key, expected, found }| format!("{key} {found:?} instead of {expected:?}"));
     list("wrong shape", &shown.collect::<Vec<_>>())
 }
 
