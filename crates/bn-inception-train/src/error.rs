@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bn_inception::device::DeviceError;
+use bn_inception::DeviceError;
 use bn_inception::weights::WeightsError;
 use burn::tensor::TensorReadError;
 use burn::train::TrainingError;

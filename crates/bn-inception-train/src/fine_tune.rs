@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bn_inception::weights::{self, Metadata, WeightsError};
+use bn_inception::weights::{Metadata, Weights, WeightsError};
 use bn_inception::{BnInceptionConfig, ConfigError, Model, Normalization, OpenDevice, Preprocess};
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,7 @@ impl Base {
     /// The built-in weights called `weights`, or the file at that path, for training on `device`.
     pub(crate) fn open(weights: &str, device: &OpenDevice) -> Result<Self, WeightsError> {
         let device = device.device.clone().autodiff();
-        let (model, metadata) = weights::open(weights, &device)?;
+        let (model, metadata) = Weights::open(weights, None)?.model(&device);
         Ok(Self { model, metadata })
     }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bn_inception::device::{DeviceSpec, OpenDevice};
-use bn_inception::weights::{self, Metadata, Precision};
+use bn_inception::weights::{Metadata, Precision, Weights};
+use bn_inception::{DeviceSpec, OpenDevice};
 use burn::optim::SgdConfig as BurnSgdConfig;
 use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric, TopKAccuracyMetric};
 use burn::train::renderer::MetricsRenderer;
@@ -380,8 +380,8 @@ fn write_results(
         labels: run.labels(),
         facts: summary.facts(),
     };
-    let weights = &summary.weights;
-    weights::save(weights, &classifier.model, &metadata, Precision::Full)?;
+    let weights = Weights::from_model(&classifier.model, metadata)?;
+    weights.save(&summary.weights, Precision::Full)?;
     let path = out.join(SUMMARY_FILE);
     summary.save(&path).map_err(TrainError::output(&path))?;
     run.log(Event::Finished {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bn_inception::burn::tensor::Device;
-use bn_inception::weights::{self, Metadata, Precision};
+use bn_inception::weights::{Metadata, Precision, Weights};
 use bn_inception::{Normalization, Preprocess, Preset, State, TensorRole};
 use bn_inception_train::drawn::class_names;
 use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
@@ -34,7 +34,8 @@ fn prepare(folder: &Path, dropout: f64) -> (PathBuf, PathBuf) {
         facts: serde_json::Map::new(),
     };
     let base = folder.join("base.safetensors");
-    weights::save(&base, &model, &metadata, Precision::Full).unwrap();
+    let weights = Weights::from_model(&model, metadata).unwrap();
+    weights.save(&base, Precision::Full).unwrap();
     (base, data)
 }
 
@@ -58,7 +59,7 @@ fn config(base: &Path, data: &Path, out: &Path) -> TrainConfig {
 }
 
 fn load(path: &Path) -> (State, Metadata) {
-    let (model, metadata) = weights::load(path, &Device::flex()).unwrap();
+    let (model, metadata) = Weights::open(path, None).unwrap().model(&Device::flex());
     (model.state(), metadata)
 }
 
@@ -241,7 +242,8 @@ fn what_cannot_be_fine_tuned_is_one_clear_line() {
         ..load(&base).1
     };
     let model = network.init(&Device::flex()).unwrap();
-    weights::save(&folded, &model, &metadata, Precision::Full).unwrap();
+    let weights = Weights::from_model(&model, metadata).unwrap();
+    weights.save(&folded, Precision::Full).unwrap();
     fails(
         &|config| config.choices.weights = Some(folded.display().to_string()),
         &["folded.safetensors: folded for inference"],

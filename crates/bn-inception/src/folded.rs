@@ -84,8 +84,18 @@ impl FoldedModel {
         device: &Device,
         options: &EngineOptions,
     ) -> Result<Self, FoldError> {
-        let device = device.clone().inner();
         state::check(&config.tensors(), &state)?;
+        Ok(Self::of_checked(config, state, device, options)?)
+    }
+
+    /// [`Self::new`] of a state that [`state::check`] has accepted.
+    pub(crate) fn of_checked(
+        config: &BnInceptionConfig,
+        state: State,
+        device: &Device,
+        options: &EngineOptions,
+    ) -> Result<Self, NetworkError> {
+        let device = device.clone().inner();
         let (config, state) = fold(config, state);
         let described =
             config.activation == Activation::Relu && config.normalization == Normalization::Folded;
@@ -93,7 +103,8 @@ impl FoldedModel {
             let network = to_network(&config, state);
             Runner::Engine(Arc::new(Engine::new(network, options)?))
         } else {
-            Runner::Burn(Box::new(config.load(state, &device)?))
+            let model = state::fill(config.blank(&device), state);
+            Runner::Burn(Box::new(model))
         };
         Ok(Self { config, runner })
     }

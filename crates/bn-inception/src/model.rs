@@ -13,7 +13,7 @@ use crate::state::{self, State, StateError};
 use crate::stem::Stem;
 use crate::summary::ModelSummary;
 
-/// BN-Inception. Made by [`BnInceptionConfig::init`] or [`weights::load`](crate::weights::load).
+/// BN-Inception. Made by [`BnInceptionConfig::init`] or [`Weights::open`](crate::weights::Weights::open).
 ///
 /// Like every Burn module it trains on an autodiff device (`device.autodiff()`), where batch normalisation uses
 /// the batch's statistics, and infers on a plain one, where it uses the running statistics.
@@ -86,7 +86,7 @@ impl BnInceptionConfig {
     }
 
     /// A network with zero weights.
-    fn blank(&self, device: &Device) -> Model {
+    pub(crate) fn blank(&self, device: &Device) -> Model {
         let layers = self.layers();
         let blocks = self.blocks().into_iter();
         let channels = layers.last().map_or(0, |layer| match layer.operation {

@@ -283,7 +283,7 @@ fn ndarray_agrees_with_pytorch() {
 #[cfg(feature = "flex")]
 fn weights_survive_a_round_trip_through_a_file() {
     use bn_inception::Preprocess;
-    use bn_inception::weights::{self, Metadata, Precision};
+    use bn_inception::weights::{Metadata, Precision, Weights};
 
     let device = Device::flex();
     let config = Preset::TfSlim.config().with_width(0.125).with_classes(4);
@@ -296,13 +296,14 @@ fn weights_survive_a_round_trip_through_a_file() {
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    weights::save(&path, &model, &metadata, Precision::Full).unwrap();
-    let (loaded, read) = weights::load(&path, &device).unwrap();
+    let weights = Weights::from_model(&model, metadata.clone()).unwrap();
+    weights.save(&path, Precision::Full).unwrap();
+    let (loaded, read) = Weights::open(&path, None).unwrap().model(&device);
     assert_eq!(read, metadata);
     assert_eq!(loaded.state(), model.state());
 
-    weights::save(&path, &model, &metadata, Precision::Half).unwrap();
-    let (half, _) = weights::load(&path, &device).unwrap();
+    weights.save(&path, Precision::Half).unwrap();
+    let (half, _) = Weights::open(&path, None).unwrap().model(&device);
     let x = Tensor::<4>::ones([1, 3, 64, 64], &device);
     let error = relative(
         &host(&half.forward(x.clone())),
@@ -312,7 +313,7 @@ fn weights_survive_a_round_trip_through_a_file() {
 
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-    let error = weights::load(&path, &device).unwrap_err().to_string();
+    let error = Weights::open(&path, None).unwrap_err().to_string();
     assert!(
         error.contains("model.safetensors") && error.contains("safetensors file"),
         "{error}"
