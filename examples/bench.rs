@@ -12,7 +12,6 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bn_inception::state;
 use bn_inception::weights::{Import, Weights};
 use bn_inception::{BnInceptionConfig, DeviceSpec, EngineOptions, FoldedModel, LayerTime, Preprocess, Preset};
 use bn_inception_examples::{Downloads, Failure, exit_code};

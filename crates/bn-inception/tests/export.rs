@@ -158,7 +158,7 @@ fn weights_fold_as_models_do() {
     for (name, config) in variants() {
         let model = config.init_seeded(&Device::flex(), 3).unwrap();
         let lively = lively(&model);
-        let model = state::load_state(model, lively).unwrap();
+        let model = model.load_state(lively).unwrap();
         let folded = model.fold();
         let expected = Weights::new(folded.state(), metadata(folded.config())).unwrap();
         let found = Weights::from_model(&model, metadata(&config)).unwrap().fold();

@@ -196,7 +196,7 @@ fn every_variant_of_the_paper_trains_a_step() {
 #[test]
 fn weights_depend_on_the_seed_alone() {
     let config = Preset::Small.config().with_width(0.25);
-    let draw = |seed| state::state(&config.init_seeded(&Device::flex(), seed).unwrap());
+    let draw = |seed| config.init_seeded(&Device::flex(), seed).unwrap().state();
     assert_eq!(draw(3), draw(3));
     assert_ne!(draw(3), draw(4));
 }
