@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::Checkpoint;
-use crate::checkpoint_folder::CheckpointFolder;
+use crate::checkpoint::{Checkpoint, CheckpointFolder};
 use crate::error::TrainError;
 
 /// Folder of the images drawn when there is no other data.
