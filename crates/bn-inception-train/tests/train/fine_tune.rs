@@ -1,23 +1,18 @@
 //! Fine-tuning moves what it should, nothing else, and can be interrupted.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::common::{dataset, finish, newest_checkpoint, resumed, train};
 use bn_inception::burn::tensor::Device;
 use bn_inception::weights::{Metadata, Precision, Weights};
 use bn_inception::{Normalization, Preprocess, Preset, State, TensorRole};
 use bn_inception_train::drawn::class_names;
 use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
-use common::{dataset, finish, newest_checkpoint, resumed, train};
-
-mod common;
 
 const SIZE: u32 = 28;
 
-/// Weights of seven classes that nobody trained, and four drawn classes. Dropout is for one test only: a device has one
-/// random stream, which tests that run at the same time would share.
+/// Weights of seven classes that nobody trained, and four drawn classes.
 fn prepare(folder: &Path, dropout: f64) -> (PathBuf, PathBuf) {
     let data = dataset(folder, 4, [8, 3], SIZE);
     let config = Preset::Small.config().with_width(0.05).with_classes(7);

@@ -1,19 +1,14 @@
 //! Looking into a run changes nothing in it, and what is seen is in the log and in TensorBoard's files.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
+use crate::common::{dataset, newest_checkpoint};
 use bn_inception::DeviceSpec;
 use bn_inception_train::run_log::{Confusion, Event, Histogram, LogReader, Record, surviving};
 use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
-use common::{dataset, newest_checkpoint};
 use serde_json::Value;
-
-mod common;
 
 /// Six steps in two epochs, with a look after the first and then after every `every`-th.
 fn config(recipe: &str, every: u64, data: &Path, out: &Path) -> TrainConfig {
@@ -42,12 +37,8 @@ fn config(recipe: &str, every: u64, data: &Path, out: &Path) -> TrainConfig {
     }
 }
 
-/// Dropout draws from the device's random stream, which all runs of a process share.
-static DEVICE: Mutex<()> = Mutex::new(());
-
 fn train(config: TrainConfig, stop: &StopSignal) -> Outcome {
-    let _alone = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
-    common::train(config, stop).unwrap()
+    crate::common::train(config, stop).unwrap()
 }
 
 fn finish(config: TrainConfig) {
@@ -151,7 +142,10 @@ fn the_log_has_all_that_a_page_shows() {
 /// What TensorBoard's own reader finds in `folder`; nothing where it is not installed.
 fn read_tensorboard(folder: &Path) -> Option<Value> {
     let python = std::env::var("BN_INCEPTION_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/read_tensorboard.py");
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/train/read_tensorboard.py"
+    );
     let installed = Command::new(&python)
         .args(["-c", "import tensorboard"])
         .output();

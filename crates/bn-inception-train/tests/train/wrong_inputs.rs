@@ -1,22 +1,17 @@
 //! Each wrong input is one clear line, and nothing is lost.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use bn_inception::DeviceSpec;
-use bn_inception_train::checkpoint::Checkpoint;
-use bn_inception_train::checkpoint_folder::CheckpointFolder;
+use bn_inception_train::checkpoint::{Checkpoint, CheckpointFolder};
 use bn_inception_train::{
     CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer,
 };
 
-mod common;
-
 fn dataset(folder: &Path, classes: usize) -> PathBuf {
     let folder = folder.join(format!("of-{classes}"));
-    common::dataset(&folder, classes, [4, 2], 16)
+    crate::common::dataset(&folder, classes, [4, 2], 16)
 }
 
 fn config(data: &Path, out: &Path) -> TrainConfig {
@@ -39,7 +34,7 @@ fn config(data: &Path, out: &Path) -> TrainConfig {
 }
 
 fn train(config: TrainConfig) -> Result<Outcome, TrainError> {
-    Trainer::new(config, |_| ())?.run(&StopSignal::new())
+    crate::common::train(config, &StopSignal::new())
 }
 
 /// The error's message, which is one line and holds each of `parts`.

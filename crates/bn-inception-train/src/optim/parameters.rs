@@ -1,18 +1,14 @@
 //! A network's numbers as flat tensors by name.
 //!
-//! The optimizer, gradient accumulation, clipping, weight averaging and checkpoints all work on
-//! [`NamedTensors`]. Names are those of [`BnInceptionConfig::tensors`](bn_inception::BnInceptionConfig::tensors) (`3a.conv_1x1.weight`), which are
-//! the same in every process; Burn's own `ParamId`s are drawn at random when a module is built, so
-//! state kept under them could not be carried over to a resumed run. The tensors stay on their
-//! device: nothing here copies to the host.
+//! Names are those of [`BnInceptionConfig::tensors`](bn_inception::BnInceptionConfig::tensors) (`3a.conv_1x1.weight`), the same in every process. Burn's own `ParamId`s are
+//! drawn at random when a module is built, so state kept under them could not be carried over to a resumed run. The
+//! tensors stay on their device: nothing here copies to the host.
 
 use std::collections::BTreeMap;
 
-use bn_inception::Model;
-use bn_inception::TensorPath;
+use bn_inception::{Model, TensorPath};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{Gradients, Tensor};
 
 /// Tensors flattened to one dimension, by name, in the order of their names.
 ///
@@ -25,37 +21,42 @@ pub fn values(model: &Model) -> NamedTensors {
     collect(model, None)
 }
 
-/// The gradients of `model`'s parameters; parameters without one are left out.
+/// The gradients of `model`'s parameters; parameters without one (frozen ones) are left out.
 #[must_use]
-pub fn gradients(model: &Model, grads: GradientsParams) -> NamedTensors {
-    collect(model, Some(grads))
+pub fn gradients(model: &Model, gradients: Gradients) -> NamedTensors {
+    collect(model, Some(gradients))
 }
 
-fn collect(model: &Model, grads: Option<GradientsParams>) -> NamedTensors {
+fn collect(model: &Model, gradients: Option<Gradients>) -> NamedTensors {
     let mut visitor = Collect {
         path: TensorPath::default(),
         found: NamedTensors::new(),
-        grads,
+        gradients,
     };
     model.visit(&mut visitor);
     visitor.found
 }
 
-/// `model` with every value replaced that `new` has under its name; the others stay. Running
-/// statistics are shared between clones of a model, so clones see the new ones too.
+/// `model` with every value replaced that `change` returns another one for; it is called with each value's name and the
+/// value itself. Running statistics are shared between clones of a model, so clones see the new ones too.
 ///
-/// Used values are removed from `new`, so that whatever is left there belongs to no parameter.
-/// Each value must have as many elements as the one it replaces.
+/// A returned value must have as many elements as the one it replaces.
 #[must_use]
-pub fn replace(model: Model, new: &mut NamedTensors) -> Model {
+pub fn update(model: Model, change: impl FnMut(&str, Tensor<1>) -> Option<Tensor<1>>) -> Model {
     let path = TensorPath::default();
-    model.map(&mut Replace { path, new })
+    model.map(&mut Update { path, change })
+}
+
+/// `model` with every value replaced that `new` has under its name; the others stay. See [`update`].
+#[must_use]
+pub fn replace(model: Model, new: &NamedTensors) -> Model {
+    update(model, |name, _| new.get(name).cloned())
 }
 
 struct Collect {
     path: TensorPath,
     found: NamedTensors,
-    grads: Option<GradientsParams>,
+    gradients: Option<Gradients>,
 }
 
 impl ModuleVisitor for Collect {
@@ -68,24 +69,23 @@ impl ModuleVisitor for Collect {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = match &mut self.grads {
+        let tensor = match &mut self.gradients {
             None => Some(param.val().without_autodiff()),
-            Some(grads) => grads.remove::<D>(param.id),
+            Some(gradients) if param.is_require_grad() => param.val().grad_remove(gradients),
+            Some(_) => None,
         };
         if let Some(tensor) = tensor {
-            let elements = tensor.shape().num_elements();
-            self.found
-                .insert(self.path.name(), tensor.reshape([elements]));
+            self.found.insert(self.path.name(), flat(tensor));
         }
     }
 }
 
-struct Replace<'a> {
+struct Update<F> {
     path: TensorPath,
-    new: &'a mut NamedTensors,
+    change: F,
 }
 
-impl ModuleMapper for Replace<'_> {
+impl<F: FnMut(&str, Tensor<1>) -> Option<Tensor<1>>> ModuleMapper for Update<F> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.enter(name);
     }
@@ -95,7 +95,8 @@ impl ModuleMapper for Replace<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(new) = self.new.remove(&self.path.name()) else {
+        let value = flat(param.val().without_autodiff());
+        let Some(new) = (self.change)(&self.path.name(), value) else {
             return param;
         };
         let (id, old, mapper) = param.consume();
@@ -109,6 +110,11 @@ impl ModuleMapper for Replace<'_> {
         };
         Param::from_mapped_value(id, tensor, mapper)
     }
+}
+
+fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let elements = tensor.shape().num_elements();
+    tensor.reshape([elements])
 }
 
 #[cfg(test)]
@@ -147,12 +153,16 @@ mod tests {
         let before = model(&device);
         let old = values(&before);
         let ones = || old["classifier.bias"].ones_like();
-        let mut new = NamedTensors::from([
+        let new = NamedTensors::from([
             ("classifier.bias".to_owned(), ones()),
             ("3a.unknown".to_owned(), ones()),
         ]);
-        let after = replace(before, &mut new);
-        assert_eq!(new.len(), 1, "what has no place is left over");
+        let mut seen = 0;
+        let after = update(before, |name, _| {
+            seen += usize::from(new.contains_key(name));
+            new.get(name).cloned()
+        });
+        assert_eq!(seen, 1, "a name that has no place is not asked for");
         let now = values(&after);
         assert_eq!(host(&now["classifier.bias"]), [1.0; 3]);
         assert_eq!(
@@ -163,7 +173,7 @@ mod tests {
         let loss = after
             .forward(Tensor::<4>::ones([2, 3, 28, 28], &device))
             .sum();
-        let grads = gradients(&after, GradientsParams::from_grads(loss.backward(), &after));
+        let grads = gradients(&after, loss.backward());
         assert_eq!(host(&grads["classifier.bias"]), [2.0; 3]);
         assert!(!grads.keys().any(|name| name.ends_with("running_mean")));
     }

@@ -1,8 +1,7 @@
 //! Learning-rate schedules as functions of how much of the run is done.
 //!
-//! A schedule knows no step counts of its own: it maps step `s` of `total` to a factor on the
-//! recipe's base learning rate. That is what lets a schedule published for millions of steps be
-//! used, unchanged in shape, for a run of ten epochs.
+//! A schedule knows no step counts of its own: it maps step `s` of `total` to a factor on the recipe's base learning rate.
+//! A schedule published for millions of steps can therefore be used, unchanged in shape, for a run of ten epochs.
 
 use std::f64::consts::PI;
 
@@ -12,12 +11,11 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
-    /// `rate^(decays · progress)`: exponential decay that has decayed `decays` times when the run
-    /// ends.
+    /// `rate^(decays · progress)`: exponential decay that has decayed `decays` times when the run ends.
     Exponential {
         /// Factor of one decay, below 1.
         rate: f64,
-        /// How many decays fall into a whole run; fractions are allowed.
+        /// Number of decays in a whole run, fractions allowed.
         decays: f64,
     },
     /// A linear rise from (almost) zero, then half a cosine down to zero.

@@ -1,24 +1,24 @@
 //! Ctrl-C under burn-train's terminal interface.
 //!
-//! The interface puts the terminal into raw mode, in which Ctrl-C is a key like any other and sends no signal; it does
-//! so on a thread of its own, at a moment of its own. Here that one effect of raw mode is taken back.
+//! The interface puts the terminal into raw mode, in which Ctrl-C is a key like any other and sends no signal; it does so
+//! on a thread of its own, at a moment of its own. Here that one effect of raw mode is taken back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often the terminal's mode is looked at.
+/// Time between two looks at the terminal's mode.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Keeps Ctrl-C working as long as it lives.
-pub(crate) struct KeepCtrlC {
+pub(super) struct KeepCtrlC {
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl KeepCtrlC {
-    pub(crate) fn start() -> Self {
+    pub(super) fn start() -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let seen = ended.clone();
         let watch = move || {

@@ -1,16 +1,15 @@
 //! Stochastic gradient descent with momentum.
 //!
-//! Not Burn's, for three reasons. Burn's optimizer state is loaded onto the *default* device,
-//! which in a build with several backends may be one that is not there (a run trained on the CPU
-//! could not be resumed on a machine without the GPU); it is keyed by `ParamId`, which changes
-//! with every process; and its momentum dampens by default. This one keeps its velocity under the
-//! parameters' names, wherever the gradients are.
+//! Not Burn's, for three reasons. Burn's optimizer state is loaded onto the *default* device, which in a build with
+//! several backends may be one that is not there (a run trained on the CPU could not be resumed on a machine without the
+//! GPU); it is keyed by `ParamId`, which changes with every process; and its momentum dampens by default. This one keeps
+//! its velocity under the parameters' names, wherever the gradients are.
 
-use bn_inception::TensorRole;
+use bn_inception::{Model, TensorRole};
 use burn::tensor::Tensor;
 use serde::Serialize;
 
-use crate::parameters::NamedTensors;
+use super::parameters::{NamedTensors, update};
 
 /// Settings of [`Sgd`]: the update rule of PyTorch's `SGD` with dampening 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -21,7 +20,7 @@ pub struct SgdConfig {
     pub nesterov: bool,
     /// L2 coefficient, added to the gradient before the momentum ("coupled").
     pub weight_decay: f64,
-    /// What the L2 term applies to.
+    /// Parameters that the L2 term applies to.
     pub decay_scope: DecayScope,
 }
 
@@ -46,10 +45,7 @@ impl Sgd {
     /// An optimizer at rest.
     #[must_use]
     pub fn new(config: SgdConfig) -> Self {
-        Self {
-            config,
-            velocity: NamedTensors::new(),
-        }
+        Self::with_velocity(config, NamedTensors::new())
     }
 
     /// An optimizer that goes on with the `velocity` that [`velocity`](Self::velocity) gave.
@@ -64,25 +60,26 @@ impl Sgd {
         &self.velocity
     }
 
-    /// The parameters after one step with `gradients` and learning rate `rate`.
-    ///
-    /// `values` may hold more than there are gradients for (running statistics); only stepped
-    /// parameters are returned.
+    /// `model` after one step with learning rate `rate`. Parameters without a gradient stay as they are.
     #[must_use]
-    pub fn step(
+    pub fn step(&mut self, model: Model, rate: f64, mut gradients: NamedTensors) -> Model {
+        update(model, |name, value| {
+            let gradient = gradients.remove(name)?;
+            Some(self.update(name, rate, value, gradient))
+        })
+    }
+
+    /// The parameter called `name` after one step from `value` with learning rate `rate`.
+    #[must_use]
+    pub fn update(
         &mut self,
+        name: &str,
         rate: f64,
-        mut values: NamedTensors,
-        gradients: NamedTensors,
-    ) -> NamedTensors {
-        gradients
-            .into_iter()
-            .filter_map(|(name, gradient)| {
-                let value = values.remove(&name)?;
-                let delta = self.delta(&name, &value, gradient);
-                Some((name, value - delta.mul_scalar(rate)))
-            })
-            .collect()
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+    ) -> Tensor<1> {
+        let delta = self.delta(name, &value, gradient);
+        value - delta.mul_scalar(rate)
     }
 
     fn delta(&mut self, name: &str, value: &Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
@@ -130,21 +127,18 @@ mod tests {
         decay_scope: DecayScope::Everything,
     };
 
-    fn one(path: &str, value: f32) -> NamedTensors {
-        NamedTensors::from([(
-            path.to_owned(),
-            Tensor::<1>::from_data([value], &Device::flex()),
-        )])
+    fn one(value: f32) -> Tensor<1> {
+        Tensor::from_data([value], &Device::flex())
     }
 
     /// Two steps of one parameter with gradient 1, from the value 2.
     fn two_steps(config: SgdConfig, path: &str) -> f32 {
         let mut sgd = Sgd::new(config);
-        let mut value = one(path, 2.0);
+        let mut value = one(2.0);
         for _ in 0..2 {
-            value = sgd.step(0.1, value, one(path, 1.0));
+            value = sgd.update(path, 0.1, value, one(1.0));
         }
-        value[path].to_data().try_to_vec::<f32>().unwrap()[0]
+        value.into_scalar::<f32>()
     }
 
     #[test]
@@ -194,16 +188,10 @@ mod tests {
         let number = |name: &str| fixture[name].as_f64().unwrap();
         let vector = |value: &serde_json::Value| {
             let numbers: Vec<f32> = serde_json::from_value(value.clone()).unwrap();
-            NamedTensors::from([(
-                "weight".to_owned(),
-                Tensor::<1>::from_data(numbers.as_slice(), &Device::flex()),
-            )])
+            Tensor::<1>::from_data(numbers.as_slice(), &Device::flex())
         };
-        let close = |found: &NamedTensors, expected: NamedTensors, what: &str| {
-            let difference = (found["weight"].clone() - expected["weight"].clone())
-                .abs()
-                .max();
-            let difference = difference.into_scalar::<f32>();
+        let close = |found: &Tensor<1>, expected: Tensor<1>, what: &str| {
+            let difference = (found.clone() - expected).abs().max().into_scalar::<f32>();
             assert!(difference < 1e-6, "{what} differs by {difference}");
         };
         let mut sgd = Sgd::new(SgdConfig {
@@ -214,9 +202,11 @@ mod tests {
         });
         let mut value = vector(&fixture["start"]);
         for step in fixture["steps"].as_array().unwrap() {
-            value = sgd.step(number("lr"), value, vector(&step["gradient"]));
+            let gradient = vector(&step["gradient"]);
+            value = sgd.update("weight", number("lr"), value, gradient);
             close(&value, vector(&step["w"]), "weight");
-            close(sgd.velocity(), vector(&step["velocity"]), "velocity");
+            let velocity = &sgd.velocity()["weight"];
+            close(velocity, vector(&step["velocity"]), "velocity");
         }
     }
 }

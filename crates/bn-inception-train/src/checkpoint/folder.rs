@@ -4,11 +4,12 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::checkpoint::CheckpointError;
-use bn_inception::atomic::UNFINISHED;
+use super::file::CheckpointError;
 
 const PREFIX: &str = "step-";
 const SUFFIX: &str = ".ckpt";
+/// Beginning of the names of files that are not whole yet: atomic-write-file puts a dot in front of the final name.
+const UNFINISHED: &str = ".step-";
 
 /// The folder with a run's checkpoints, `step-00000100.ckpt` and so on.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ impl CheckpointFolder {
         Self { path }
     }
 
-    /// Makes the folder and removes what a killed run left half-written in it.
+    /// Makes the folder and removes the half-written files of a killed run from it.
     ///
     /// # Errors
     /// [`CheckpointError::Io`] with the path.
@@ -49,14 +50,11 @@ impl CheckpointFolder {
     /// # Errors
     /// [`CheckpointError::Io`] with the path.
     pub fn steps(&self) -> Result<Vec<u64>, CheckpointError> {
+        use io::ErrorKind::{NotADirectory, NotFound};
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
-            Err(error) => {
-                return match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(Vec::new()),
-                    _ => Err(self.io(error)),
-                };
-            }
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(Vec::new()),
+            Err(error) => return Err(self.io(error)),
         };
         let mut steps = Vec::new();
         for entry in entries {
@@ -107,7 +105,7 @@ mod tests {
         for step in [1, 20, 3, 400] {
             fs::write(folder.file(step), b"").unwrap();
         }
-        fs::write(folder.path.join(".writing-abc"), b"").unwrap();
+        fs::write(folder.path.join(".step-00000400.ckpt.aB3xyz"), b"").unwrap();
         folder.prepare().unwrap();
         folder.prune(2, Some(1)).unwrap();
         assert_eq!(folder.steps().unwrap(), [1, 20, 400]);

@@ -1,11 +1,9 @@
-//! What tests of whole runs share: a small dataset, and running to the end.
-
-#![allow(dead_code, clippy::unwrap_used)] // no test needs all of it; a failed step of the preparation is a failed test
+//! A small dataset, and running to the end.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use bn_inception_train::checkpoint::Checkpoint;
-use bn_inception_train::checkpoint_folder::CheckpointFolder;
+use bn_inception_train::checkpoint::{Checkpoint, CheckpointFolder};
 use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
 use bn_inception_train::{Choices, Outcome, StopSignal, TrainConfig, TrainError, Trainer};
 
@@ -23,8 +21,14 @@ pub fn dataset(folder: &Path, classes: usize, [train, val]: [usize; 2], size: u3
     data
 }
 
+/// Dropout draws from the device's one random stream, which all runs of a process share.
+static DROPOUT: Mutex<()> = Mutex::new(());
+
 pub fn train(config: TrainConfig, stop: &StopSignal) -> Result<Outcome, TrainError> {
-    Trainer::new(config, |_| ())?.run(stop)
+    let trainer = Trainer::new(config, |_| ())?;
+    let draws = trainer.settings().recipe()?.dropout > 0.0;
+    let _alone = draws.then(|| DROPOUT.lock().unwrap_or_else(PoisonError::into_inner));
+    trainer.run(stop)
 }
 
 pub fn finish(config: TrainConfig) {

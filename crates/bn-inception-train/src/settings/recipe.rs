@@ -1,39 +1,37 @@
-//! Training recipes as rows of one table: the five networks of the paper's Figure 3, a modern one,
-//! and that one's variants for the embedded images and for fine-tuning.
+//! Training recipes as rows of one table: the five networks of the paper's Figure 3, a modern one, and that one's
+//! variants for the embedded images and for fine-tuning.
 //!
-//! What section 4.2.1 and Figure 3 state is used as stated: initial learning rates, batch of 32,
-//! SGD with momentum, L2 divided by 5, exponential decay 6 times as fast, no dropout, no local
-//! response normalisation and weaker photometric distortion for the accelerated networks. What
-//! they leave open is chosen here and marked *ours*:
+//! Everything that section 4.2.1 and Figure 3 state is used as stated: initial learning rates, batch of 32, SGD with
+//! momentum, L2 divided by 5, exponential decay 6 times as fast, no dropout, no local response normalisation and weaker
+//! photometric distortion for the accelerated networks. Everything they leave open is chosen here and marked *ours*:
 //!
 //! - **momentum 0.9** (*ours*; the value GoogLeNet was trained with);
-//! - **L2 of 2e-4** before the division by 5 (*ours*; Caffe's GoogLeNet), on every parameter
-//!   (*ours*);
-//! - **decay by 4 % every 8 epochs** of 1,281,167 images before the acceleration (*ours*;
-//!   GoogLeNet's), applied continuously (*ours*);
-//! - **how many steps a whole run has**, which fixes how far the learning rate falls: the steps to
-//!   72.2 % for Inception and BN-Baseline, the 6 million of BN-x30's maximum for the other three
-//!   (*ours* where the paper gives no such figure). A run of any length decays as far;
+//! - **L2 of 2e-4** before the division by 5 (*ours*; Caffe's GoogLeNet), on every parameter (*ours*);
+//! - **decay by 4 % every 8 epochs** of 1,281,167 images before the acceleration (*ours*; GoogLeNet's), applied
+//!   continuously (*ours*);
+//! - **number of steps of a whole run**, which fixes how far the learning rate falls: the steps to 72.2 % for Inception and
+//!   BN-Baseline, the 6 million of BN-x30's maximum for the other three (*ours* where the paper gives no such figure). A
+//!   run of any length decays as far;
 //! - **crops of 8 % of the image and up** (GoogLeNet's; this paper does not repeat it);
 //! - **distortion of half strength** where the paper only says "reduced" (*ours*);
-//! - BN-Baseline is "same as Inception with batch normalisation before each nonlinearity": it keeps
-//!   Inception's dropout, L2, decay and distortion. Local response normalisation is dropped
-//!   (*ours*: batch normalisation takes its place in the stem).
+//! - BN-Baseline is "same as Inception with batch normalisation before each nonlinearity": it keeps Inception's dropout, L2,
+//!   decay and distortion. Local response normalisation is dropped (*ours*: batch normalisation takes its place in the
+//!   stem).
 
 use bn_inception::{Activation, BnInceptionConfig, Normalization};
 
 use serde::Serialize;
 
+use super::schedule::Schedule;
 use crate::augment::{Augment, GOOGLENET_MIN_AREA};
-use crate::schedule::Schedule;
-use crate::sgd::{DecayScope, SgdConfig};
+use crate::optim::{DecayScope, SgdConfig};
 
-/// How to train: everything that is neither the network nor the data nor the length of the run.
+/// One way of training: everything that is neither the network nor the data nor the length of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Recipe {
     /// Name on the command line.
     pub name: &'static str,
-    /// One line on where it comes from.
+    /// Origin, in one line.
     pub about: &'static str,
     /// Learning rate that the schedule's factor is applied to.
     pub learning_rate: f64,
@@ -158,8 +156,8 @@ const DRAWN: Recipe = Recipe {
     about: "ours, for the embedded images: modern with gentler augmentation and smaller batches",
     batch_size: 32,
     ema: Some(0.99),
-    // The classes differ in silhouette and texture at once, and most crops of a small image show
-    // too little of one: with `modern`'s the same run ends eight points lower.
+    // The classes differ in silhouette and texture at once, and most crops of a small image show too little of one: with
+    // `modern`'s the same run ends eight points lower.
     min_crop_area: 0.6,
     distortion: 0.2,
     ..MODERN
@@ -233,9 +231,10 @@ impl Recipe {
     /// `network` with the normalisation, activation and dropout that the recipe is about.
     #[must_use]
     pub fn apply(&self, network: BnInceptionConfig) -> BnInceptionConfig {
-        let normalization = match self.batch_norm {
-            true => network.normalization,
-            false => Normalization::LocalResponse,
+        let normalization = if self.batch_norm {
+            network.normalization
+        } else {
+            Normalization::LocalResponse
         };
         network
             .with_normalization(normalization)

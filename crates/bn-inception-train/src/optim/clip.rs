@@ -1,11 +1,11 @@
 //! Gradient clipping by global norm, and the mean over accumulated micro-batches.
 
-use crate::parameters::NamedTensors;
+use super::parameters::NamedTensors;
 
 /// Scales all gradients alike, from the global norm `norm` down to `max_norm`.
 ///
-/// The factor is `max_norm / (norm + 1e-6)`, capped at 1, as in PyTorch's `clip_grad_norm_`. A
-/// norm that is not finite leaves the gradients as they are.
+/// The factor is `max_norm / (norm + 1e-6)`, capped at 1, as in PyTorch's `clip_grad_norm_`. A norm that is not finite
+/// leaves the gradients as they are.
 #[must_use]
 pub fn clip_by_global_norm(gradients: NamedTensors, norm: f64, max_norm: f64) -> NamedTensors {
     let factor = max_norm / (norm + 1e-6);
