@@ -150,6 +150,18 @@ fn circles_are_found_and_named() {
         &["a.rs uses `B` of b.rs", "b.rs uses `A` of a.rs"],
     );
     check(
+        "an item that a macro makes",
+        &[
+            ("lib.rs", "mod a; mod b;"),
+            (
+                "a.rs",
+                "use crate::b::B; macro_rules! make { ($name:ident) => { pub struct $name; } } make!(A);",
+            ),
+            ("b.rs", "use crate::a::A; pub struct B;"),
+        ],
+        &["a.rs uses `B` of b.rs", "b.rs uses `A` of a.rs"],
+    );
+    check(
         "a function called as its module is",
         &[
             ("lib.rs", "mod b; mod run; pub use run::run;"),
@@ -183,11 +195,14 @@ fn arrangements_without_a_circle_pass() {
         &[],
     );
     check(
-        "a variable called as a module is",
+        "a variable called as a module is, an item of another crate",
         &[
             ("lib.rs", "mod a; mod b;"),
-            ("a.rs", "use crate::b::B; pub fn f(b: B) { drop(b) }"),
-            ("b.rs", "pub struct B; fn f(a: B) { drop(a) }"),
+            (
+                "a.rs",
+                "pub use other::Other; use crate::b::B; pub fn f(b: B) { drop(b) }",
+            ),
+            ("b.rs", "use crate::a::Other; pub struct B; fn f(a: B) { drop(a) }"),
         ],
         &[],
     );

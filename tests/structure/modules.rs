@@ -90,9 +90,14 @@ impl Crate {
                 "crate" => at = 0,
                 "self" => {}
                 "super" => at = self.0[at].parent,
-                name => match self.look_up(at, name, last, seen)? {
-                    Found::Module(module) => at = module,
-                    item => return Some(item),
+                name => match self.look_up(at, name, last, seen) {
+                    Some(Found::Module(module)) => at = module,
+                    Some(item) => return Some(item),
+                    // Made by a macro, unless it is another crate's.
+                    None if path[0] == "crate" && !self.0[at].imports.iter().any(|(alias, _)| alias == name) => {
+                        return Some(Found::Item(at, name.to_owned()));
+                    }
+                    None => return None,
                 },
             }
         }
