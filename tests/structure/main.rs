@@ -8,10 +8,11 @@ use modules::Crate;
 mod modules;
 
 /// The crates that each crate under `crates/` may depend on.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("bn-inception-kernels", &[]),
     ("bn-inception-formats", &[]),
     ("bn-inception-fetch", &[]),
+    ("bn-inception-weights", &[]),
     ("bn-inception-dashboard", &[]),
     ("bn-inception-data", &[]),
     (
@@ -20,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
             "bn-inception-kernels",
             "bn-inception-formats",
             "bn-inception-fetch",
+            "bn-inception-weights",
             "bn-inception-data",
         ],
     ),

@@ -88,3 +88,8 @@ pub fn read(bytes: &[u8]) -> Result<Archive, ReadError> {
     };
     read(bytes).map_err(|problem| ReadError::Broken { format, problem })
 }
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
