@@ -1,6 +1,6 @@
 //! The dashboard in a real browser, against a real run.
 //!
-//! Needs Chromium or Chrome; where there is none the tests say so and end.
+//! Needs Chromium or Chrome; without one the tests are skipped, or fail if `BN_INCEPTION_REQUIRE` names `browser`.
 
 #![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
 
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bn_inception_tests::{program, succeed};
+use bn_inception_tests::{missing, program, succeed};
 use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
 use headless_chrome::browser::{LaunchOptions, default_executable};
 use headless_chrome::{Browser, Tab};
@@ -49,7 +49,7 @@ fn browser() -> Option<Browser> {
     let path = match default_executable() {
         Ok(path) => path,
         Err(reason) => {
-            eprintln!("SKIPPED, no browser to test with: {reason}");
+            missing("browser", &reason);
             return None;
         }
     };

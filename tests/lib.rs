@@ -1,5 +1,7 @@
-//! Finding and running the programs under test.
+//! Running the programs under test, and skipping tests whose requirements are missing.
 
+use std::env;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -8,7 +10,7 @@ use std::process::{Command, Output};
 /// # Panics
 /// If it has not been built.
 pub fn program(name: &str) -> Command {
-    let test = std::env::current_exe().unwrap_or_default();
+    let test = env::current_exe().unwrap_or_default();
     let profile = test
         .ancestors()
         .nth(2)
@@ -17,7 +19,7 @@ pub fn program(name: &str) -> Command {
     let path = profile
         .join("examples")
         .join(name)
-        .with_extension(std::env::consts::EXE_EXTENSION);
+        .with_extension(env::consts::EXE_EXTENSION);
     assert!(
         path.exists(),
         "{} is missing: run `cargo build --examples` first",
@@ -73,4 +75,18 @@ pub fn fail(name: &str, arguments: &[&str], parts: &[&str]) {
             "{name} {arguments:?}: `{line}` does not say `{part}`"
         );
     }
+}
+
+/// Says on standard error that a test is skipped because `requirement` is missing, and why.
+///
+/// # Panics
+/// If `BN_INCEPTION_REQUIRE`, a comma-separated list of `python`, `browser` and `gpu`, names the requirement.
+pub fn missing(requirement: &str, why: &str) {
+    let required = env::var("BN_INCEPTION_REQUIRE").unwrap_or_default();
+    assert!(
+        !required.split(',').any(|name| name.trim() == requirement),
+        "BN_INCEPTION_REQUIRE demands {requirement}: {why}"
+    );
+    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    let _ = writeln!(io::stderr(), "skipped: no {requirement}: {why}");
 }
