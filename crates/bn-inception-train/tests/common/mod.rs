@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // no test needs all of it; a failed step of the preparation is a failed test
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use bn_inception_train::checkpoint::Checkpoint;
@@ -45,4 +46,14 @@ pub fn newest_checkpoint(out: &Path) -> Checkpoint {
     let folder = CheckpointFolder::new(out.join("checkpoints"));
     let newest = folder.steps().unwrap().pop().unwrap();
     Checkpoint::load(&folder.file(newest)).unwrap()
+}
+
+/// Says on standard error that a test is skipped for want of `requirement`, or fails it if `BN_INCEPTION_REQUIRE`, a
+/// comma-separated list, names the requirement.
+pub fn missing(requirement: &str, why: &str) {
+    let required = std::env::var("BN_INCEPTION_REQUIRE").unwrap_or_default();
+    let required = required.split(',').any(|name| name.trim() == requirement);
+    assert!(!required, "BN_INCEPTION_REQUIRE demands {requirement}: {why}");
+    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    let _ = writeln!(std::io::stderr(), "skipped: no {requirement}: {why}");
 }
