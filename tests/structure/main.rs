@@ -225,20 +225,43 @@ fn check(case: &str, files: &[(&str, &str)], lines: &[&str]) {
     }
 }
 
+#[test]
+fn links_in_the_documentation_lead_to_files() {
+    let workspace = metadata();
+    let root = Path::new(workspace["workspace_root"].as_str().expect("a folder"));
+    let packages = workspace["packages"].as_array().expect("a list of packages").iter();
+    let manifests = packages.filter_map(|package| Path::new(package["manifest_path"].as_str()?).parent());
+    let mut dead = Vec::new();
+    for folder in manifests
+        .map(Path::to_owned)
+        .chain([root.to_owned(), root.join("docs")])
+    {
+        let files = std::fs::read_dir(&folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("a file").path());
+        for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "md")) {
+            let text = std::fs::read_to_string(&file).expect("a text");
+            let targets = text
+                .split("](")
+                .skip(1)
+                .filter_map(|rest| rest.split([')', '#']).next());
+            let local = targets.filter(|target| !target.contains("://"));
+            let missing = local.filter(|target| !folder.join(target).exists());
+            dead.extend(missing.map(|target| format!("{}: {target}", file.display())));
+        }
+    }
+    assert!(dead.is_empty(), "links to files that do not exist: {dead:#?}");
+}
+
 fn metadata() -> serde_json::Value {
     let text = cargo(&["metadata", "--offline", "--no-deps", "--format-version", "1"]);
     serde_json::from_str(&text).expect("cargo metadata is JSON")
 }
 
 fn cargo(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO"))
-        .args(arguments)
-        .output()
-        .expect("cargo starts");
-    assert!(
-        output.status.success(),
-        "cargo {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = Command::new(env!("CARGO")).args(arguments).output();
+    let output = output.expect("cargo starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo {arguments:?}: {errors}");
     String::from_utf8(output.stdout).expect("cargo writes UTF-8")
 }
