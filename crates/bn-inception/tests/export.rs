@@ -11,6 +11,8 @@ use bn_inception::weights::{Metadata, Weights};
 use bn_inception::{Activation, BnInceptionConfig, Model, Normalization, Preprocess, Preset, State, TensorRole};
 use burn::tensor::{Device, Tensor, TensorData};
 
+mod common;
+
 /// Values that differ between names: statistics and shifts that are not 0 and 1, so that a tensor left out shows.
 fn lively(model: &Model) -> State {
     let mut state = model.state();
@@ -85,7 +87,7 @@ fn write_floats(path: &Path, values: &[f32]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// The Python that has onnx and onnxruntime, or why there is none.
+/// The Python that has numpy, onnx and onnxruntime, or the reason that there is none.
 fn python() -> Result<String, String> {
     let program = std::env::var("BN_INCEPTION_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let packages = ["-c", "import numpy, onnx, onnxruntime"];
@@ -104,7 +106,7 @@ fn onnx_runtime_computes_the_same() {
     let python = match python() {
         Ok(python) => python,
         Err(reason) => {
-            eprintln!("SKIPPED: no Python with numpy, onnx, onnxruntime: {reason}");
+            common::missing("python", &format!("numpy, onnx, onnxruntime: {reason}"));
             return;
         }
     };

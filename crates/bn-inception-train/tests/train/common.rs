@@ -1,5 +1,6 @@
 //! A small dataset, and running to the end.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -49,4 +50,14 @@ pub fn newest_checkpoint(out: &Path) -> Checkpoint {
     let folder = CheckpointFolder::new(out.join("checkpoints"));
     let newest = folder.steps().unwrap().pop().unwrap();
     Checkpoint::load(&folder.file(newest)).unwrap()
+}
+
+/// Says on standard error that a test is skipped for want of `requirement`, or fails it if `BN_INCEPTION_REQUIRE`, a
+/// comma-separated list, names the requirement.
+pub fn missing(requirement: &str, why: &str) {
+    let required = std::env::var("BN_INCEPTION_REQUIRE").unwrap_or_default();
+    let required = required.split(',').any(|name| name.trim() == requirement);
+    assert!(!required, "BN_INCEPTION_REQUIRE demands {requirement}: {why}");
+    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    let _ = writeln!(std::io::stderr(), "skipped: no {requirement}: {why}");
 }

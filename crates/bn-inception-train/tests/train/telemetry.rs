@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{dataset, newest_checkpoint};
+use crate::common::{dataset, missing, newest_checkpoint};
 use bn_inception::DeviceSpec;
 use bn_inception_train::run_log::{Confusion, Event, Histogram, LogReader, Record, surviving};
 use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
@@ -139,7 +139,7 @@ fn the_log_has_all_that_a_page_shows() {
     assert_eq!(files(&cams[0]).len(), 4);
 }
 
-/// What TensorBoard's own reader finds in `folder`; nothing where it is not installed.
+/// Content of the event files in `folder` by TensorBoard's own reader; `None` where that is not installed.
 fn read_tensorboard(folder: &Path) -> Option<Value> {
     let python = std::env::var("BN_INCEPTION_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let script = concat!(
@@ -150,7 +150,7 @@ fn read_tensorboard(folder: &Path) -> Option<Value> {
         .args(["-c", "import tensorboard"])
         .output();
     if !installed.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: {python} has no tensorboard package");
+        missing("python", &format!("{python} has no tensorboard package"));
         return None;
     }
     let output = Command::new(&python)
