@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::import::Import;
 use super::labels;
-use crate::preprocess::Preprocess;
+use bn_inception_data::Preprocess;
 use crate::preset::Preset;
 
 /// Weights that can be asked for by name.
