@@ -1,4 +1,4 @@
-//! The lines of a log that still count.
+//! The records of a log that are not void.
 
 use std::io;
 use std::path::Path;
@@ -7,14 +7,14 @@ use super::event::{Event, Rewind};
 use super::reader::LogReader;
 use super::record::Record;
 
-/// The records of the log at `path` that no later line makes void, in order: of a run that was killed
-/// and resumed, every step once.
+/// The records of the log at `path` that no later line makes void, in order. A run that was killed and resumed has each
+/// step once.
 ///
-/// Reads the log twice and keeps nothing but the places of its `start` and `resume` lines. Lines that
-/// are appended in the meantime are not looked at.
+/// Reads the log twice and keeps only the offsets of its `start` and `resume` lines. Lines appended in the meantime are
+/// ignored.
 ///
 /// # Errors
-/// What the file system says.
+/// [`std::io::Error`] if the file cannot be read.
 pub fn surviving(path: &Path) -> io::Result<Surviving> {
     let mut reader = LogReader::open(path)?;
     let mut rewinds = Vec::new();
@@ -33,11 +33,11 @@ pub fn surviving(path: &Path) -> io::Result<Surviving> {
     })
 }
 
-/// See [`surviving`].
+/// Iterator of [`surviving`].
 #[derive(Debug)]
 pub struct Surviving {
     reader: LogReader,
-    /// End of the record before it, and what it makes void.
+    /// Offset of each `start` and `resume` line, and the lines it makes void.
     rewinds: Vec<(u64, Rewind)>,
     end: u64,
     failed: bool,
@@ -45,7 +45,7 @@ pub struct Surviving {
 
 impl Surviving {
     fn is_void(&self, start: u64, event: &Event) -> bool {
-        let mut later = self.rewinds.iter().filter(|(place, _)| *place > start);
+        let mut later = self.rewinds.iter().filter(|(offset, _)| *offset > start);
         later.any(|(_, rewind)| match rewind {
             Rewind::All => true,
             Rewind::To(step) => event.step().is_some_and(|own| own > *step),
