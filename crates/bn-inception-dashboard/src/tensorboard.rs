@@ -12,9 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message as _;
 
-use crate::run_log::{
-    Event, Histogram, Picture, Record, Sink, StepFacts, SystemSample, Telemetry, ValidationReport,
-};
+use crate::run_log::{Event, Histogram, Picture, Record, Sink, StepFacts, SystemSample, Telemetry, ValidationReport};
 use proto::{HistogramProto, Image, OneValue, SESSION_START, SessionLog, Summary, Value, What};
 
 /// A sink that writes a TensorBoard event file.
@@ -71,9 +69,7 @@ impl TensorBoard {
 
 /// TFRecord's checksum: CRC-32C, rotated right by 15 bits, plus a constant.
 fn masked_crc(data: &[u8]) -> u32 {
-    crc32c::crc32c(data)
-        .rotate_right(15)
-        .wrapping_add(0xa282_ead8)
+    crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 impl Sink for TensorBoard {
@@ -87,9 +83,7 @@ impl Sink for TensorBoard {
             // Makes TensorBoard drop later steps.
             Event::Resume { step, .. } => {
                 self.step = step + 1;
-                What::SessionLog(SessionLog {
-                    status: SESSION_START,
-                })
+                What::SessionLog(SessionLog { status: SESSION_START })
             }
             event => What::Summary(summary(event)),
         };
@@ -178,10 +172,7 @@ impl Summary {
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
         self.scalar("system/cpu_percent".to_owned(), sample.cpu_percent.into());
         self.scalar("system/process_gib".to_owned(), gib(sample.process_bytes));
-        self.scalar(
-            "system/available_gib".to_owned(),
-            gib(sample.available_bytes),
-        );
+        self.scalar("system/available_gib".to_owned(), gib(sample.available_bytes));
         for (number, gpu) in sample.gpus.iter().enumerate() {
             self.scalar(format!("system/gpu{number}_percent"), gpu.percent.into());
             self.scalar(format!("system/gpu{number}_gib"), gib(gpu.used_bytes));
@@ -250,11 +241,7 @@ mod tests {
             sink.take(&record).unwrap();
         }
         sink.flush().unwrap();
-        let file = fs::read_dir(folder.path())
-            .unwrap()
-            .next()
-            .unwrap()
-            .unwrap();
+        let file = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
         let mut bytes = fs::read(file.path()).unwrap().as_slice().to_vec();
         let mut tags = Vec::new();
         while !bytes.is_empty() {
@@ -268,17 +255,8 @@ mod tests {
             }
             bytes.drain(..16 + length);
         }
-        for tag in [
-            "train/loss",
-            "validation/top1",
-            "weights/3a",
-            "gamma/3a",
-            "filters",
-        ] {
-            assert!(
-                tags.iter().any(|found| found == tag),
-                "{tags:?} lacks {tag}"
-            );
+        for tag in ["train/loss", "validation/top1", "weights/3a", "gamma/3a", "filters"] {
+            assert!(tags.iter().any(|found| found == tag), "{tags:?} lacks {tag}");
         }
     }
 }

@@ -91,6 +91,17 @@ pub enum Rewind {
     To(u64),
 }
 
+impl Rewind {
+    /// True if `event`, on an earlier line, is void.
+    #[must_use]
+    pub fn voids(&self, event: &Event) -> bool {
+        match self {
+            Self::All => true,
+            Self::To(step) => event.step().is_some_and(|own| own > *step),
+        }
+    }
+}
+
 impl Event {
     /// Number of optimizer steps taken before it, for an event that belongs to a step.
     #[must_use]

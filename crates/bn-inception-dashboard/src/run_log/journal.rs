@@ -101,11 +101,7 @@ impl Journal {
     fn warn(&self, message: String) -> io::Result<()> {
         let step = self.step.load(Ordering::Relaxed);
         let kind = WarningKind::Sink;
-        self.log.write(Event::Warning {
-            step,
-            kind,
-            message,
-        })?;
+        self.log.write(Event::Warning { step, kind, message })?;
         Ok(())
     }
 }
@@ -227,10 +223,7 @@ mod tests {
     }
 
     fn checkpoint(step: u64) -> Event {
-        Event::Checkpoint {
-            step,
-            path: "x".into(),
-        }
+        Event::Checkpoint { step, path: "x".into() }
     }
 
     fn warnings(path: &Path) -> Vec<String> {
@@ -263,14 +256,10 @@ mod tests {
         journal.close();
         assert!(took.iter().eq(2..=held));
 
-        let expected = [
-            "slow falls behind and misses records",
-            "slow has missed 10 records",
-        ];
+        let expected = ["slow falls behind and misses records", "slow has missed 10 records"];
         assert_eq!(warnings(journal.path()), expected);
         let steps = surviving(journal.path()).unwrap();
-        let steps = steps
-            .filter(|record| matches!(record.as_ref().unwrap().event, Event::Checkpoint { .. }));
+        let steps = steps.filter(|record| matches!(record.as_ref().unwrap().event, Event::Checkpoint { .. }));
         assert_eq!(steps.count() as u64, total);
     }
 

@@ -136,9 +136,7 @@ mod tests {
     fn a_growing_log_is_followed_and_half_a_line_waits() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.jsonl");
-        let finished = |step: u64| {
-            format!("{{\"schema\":2,\"time\":1.5,\"event\":\"finished\",\"step\":{step}}}\n")
-        };
+        let finished = |step: u64| format!("{{\"schema\":2,\"time\":1.5,\"event\":\"finished\",\"step\":{step}}}\n");
         append(&path, &finished(1));
         let mut reader = LogReader::open(&path).unwrap();
         assert_eq!(drain(&mut reader), [Event::Finished { step: 1 }]);
@@ -165,19 +163,13 @@ mod tests {
         let path = folder.path().join("run.jsonl");
         append(&path, "{\"schema\":2,\"time\":1,\"event\":\"ste\n\n");
         append(&path, "null\n\u{fffd}\n{\"schema\":2,\"time\":1}\n");
-        append(
-            &path,
-            "{\"schema\":3,\"time\":1,\"event\":\"dreamt\",\"of\":[1]}\n",
-        );
+        append(&path, "{\"schema\":3,\"time\":1,\"event\":\"dreamt\",\"of\":[1]}\n");
         append(
             &path,
             "{\"schema\":3,\"time\":1,\"event\":\"warning\",\"step\":1,\"kind\":\"new\",\"message\":\"m\"}\n",
         );
         append(&path, &"x".repeat(MAX_LINE + 5));
-        append(
-            &path,
-            "\n{\"schema\":2,\"time\":1,\"event\":\"finished\",\"step\":9}\n",
-        );
+        append(&path, "\n{\"schema\":2,\"time\":1,\"event\":\"finished\",\"step\":9}\n");
         let mut reader = LogReader::open(&path).unwrap();
         let warning = Event::Warning {
             step: 1,
@@ -213,10 +205,7 @@ mod tests {
         let Event::Start(start) = &events[0] else {
             panic!("{events:?}")
         };
-        assert_eq!(
-            (start.settings["seed"].as_u64(), start.total_steps),
-            (Some(3), 6)
-        );
+        assert_eq!((start.settings["seed"].as_u64(), start.total_steps), (Some(3), 6));
         assert!(matches!(&events[1], Event::Step(facts) if facts.grad_norm.is_none()));
         assert!(matches!(&events[2], Event::Validation(report) if report.result.images == 12));
     }

@@ -53,10 +53,7 @@ impl Start {
     #[must_use]
     pub fn of_program(program: String, revision: Option<String>) -> Self {
         // Our crates all have the same version.
-        let versions = [
-            ("bn-inception", env!("CARGO_PKG_VERSION")),
-            ("burn", BURN_VERSION),
-        ];
+        let versions = [("bn-inception", env!("CARGO_PKG_VERSION")), ("burn", BURN_VERSION)];
         let versions = versions.into_iter();
         Self {
             program,

@@ -23,11 +23,7 @@ impl RunLog {
     /// # Errors
     /// [`std::io::Error`] if the file cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .read(true)
-            .open(path)?;
+        let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
         if file.seek(SeekFrom::End(0))? > 0 {
             let mut last = [0];
             file.seek(SeekFrom::End(-1))?;

@@ -8,8 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::series::{Bucket, Position, Series};
 use super::snapshots::{Snapshot, Snapshots};
 use crate::run_log::{
-    BlockTelemetry, Event, Histogram, Record, Rewind, StepFacts, SystemSample, Telemetry,
-    ValidationReport,
+    BlockTelemetry, Event, Histogram, Record, Rewind, StepFacts, SystemSample, Telemetry, ValidationReport,
 };
 
 /// Maximum number of curves of a run; a log that names more has been tampered with.
@@ -249,11 +248,7 @@ impl RunState {
         if self.warnings.len() == LAST_WARNINGS {
             self.warnings.pop_front();
         }
-        self.warnings.push_back(Warning {
-            time,
-            step,
-            message,
-        });
+        self.warnings.push_back(Warning { time, step, message });
         self.cells.set("warnings", 0, self.offset, &self.warnings);
     }
 
@@ -291,8 +286,7 @@ impl RunState {
         let best = self.records.last().map_or(-1.0, |record| record.3);
         if result.top1 > best && self.records.len() < MOST_RECORDS {
             let at = self.position();
-            self.records
-                .push((at.step, at.images, at.seconds, result.top1));
+            self.records.push((at.step, at.images, at.seconds, result.top1));
             self.cells.set("records", 0, self.offset, &self.records);
         }
         let step = result.step;
