@@ -12,12 +12,8 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bn_inception::import::Import;
-use bn_inception::state;
-use bn_inception::weights;
-use bn_inception::{
-    BnInceptionConfig, DeviceSpec, EngineOptions, FoldedModel, LayerTime, Preprocess, Preset,
-};
+use bn_inception::weights::{Import, Weights};
+use bn_inception::{BnInceptionConfig, DeviceSpec, EngineOptions, FoldedModel, LayerTime, Preprocess, Preset};
 use bn_inception_examples::{Downloads, Failure, exit_code};
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::{Parser, ValueEnum};
@@ -142,8 +138,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 let preprocess = Preprocess::imagenet(config.input_size as u32);
                 Import::new(config, preprocess)
             });
-            let found = weights::find(name, import.as_ref(), &arguments.downloads.store())?;
-            let (model, metadata) = found.folded(&device, &options)?;
+            let store = arguments.downloads.store();
+            let weights = Weights::open_from(&store, name, import.as_ref())?;
+            let (model, metadata) = weights.folded(&device, &options)?;
             (model, metadata.preprocess.size as usize)
         }
         (None, Some((config, state))) => {
@@ -196,9 +193,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn drawn(preset: Preset, device: &Device) -> Result<(BnInceptionConfig, state::State), Failure> {
+fn drawn(preset: Preset, device: &Device) -> Result<(BnInceptionConfig, State), Failure> {
     let config = preset.config();
-    let state = state::state(&config.init(device)?);
+    let state = config.init(device)?.state();
     Ok((config, state))
 }
 
@@ -237,11 +234,7 @@ fn print(report: &Report) -> io::Result<()> {
     writeln!(
         out,
         "{on}, batch {}, {} pixels: {:.2} ms/image (best {:.2}, {} calls)",
-        report.batch,
-        report.input_size,
-        report.ms_per_image,
-        report.best_ms_per_image,
-        report.calls
+        report.batch, report.input_size, report.ms_per_image, report.best_ms_per_image, report.calls
     )?;
     write!(out, "{:.1} G multiply-adds/s", report.gmac_per_s)?;
     if let (Some(fraction), Some(peak)) = (report.peak_fraction, report.peak_gmac_per_s) {
@@ -286,12 +279,6 @@ fn print_layers(
         writeln!(out, "{name:24} {mega:8.1} {ms:8.3} {fraction:5.0}%")?;
     }
     let sum = best.iter().map(|layer| layer.time).sum();
-    writeln!(
-        out,
-        "{:24} {:>8} {:8.3}",
-        "sum of the best",
-        "",
-        per_image(sum)
-    )?;
+    writeln!(out, "{:24} {:>8} {:8.3}", "sum of the best", "", per_image(sum))?;
     Ok(())
 }

@@ -66,10 +66,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
-    let classifier =
-        arguments
-            .foreign
-            .open(&arguments.weights, &arguments.downloads, &device.device)?;
+    let classifier = arguments
+        .foreign
+        .classifier(&arguments.weights, &arguments.downloads, &device.device)?;
     let mut answers = Vec::with_capacity(arguments.images.len());
     let mut refused = false;
     for path in &arguments.images {
@@ -86,25 +85,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.json {
         writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&answers)?)?;
     }
-    Ok(if refused {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn classify(
-    classifier: &ImageClassifier,
-    path: &PathBuf,
-    arguments: &Arguments,
-) -> Result<Answer, Failure> {
+fn classify(classifier: &ImageClassifier, path: &PathBuf, arguments: &Arguments) -> Result<Answer, Failure> {
     let image = decode::decode_file(path)?;
     let logits = classifier.logits(std::slice::from_ref(&image))?.remove(0);
     if !logits.iter().all(|logit| logit.is_finite()) {
         let weights = &arguments.weights;
-        return Err(
-            format!("{weights} gives logits that are not finite: its weights are damaged").into(),
-        );
+        return Err(format!("{weights} gives logits that are not finite: its weights are damaged").into());
     }
     Ok(Answer {
         image: path.display().to_string(),
@@ -119,12 +108,7 @@ fn print(answer: &Answer, named: bool) -> io::Result<()> {
         writeln!(out, "{}", answer.image)?;
     }
     for prediction in &answer.predictions {
-        writeln!(
-            out,
-            "{:6.2} %  {}",
-            100.0 * prediction.probability,
-            prediction.label
-        )?;
+        writeln!(out, "{:6.2} %  {}", 100.0 * prediction.probability, prediction.label)?;
     }
     Ok(())
 }

@@ -10,11 +10,8 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bn_inception::burn::tensor::Device;
-use bn_inception::import::Names;
-use bn_inception::weights::Precision;
-use bn_inception::{EngineOptions, FoldedModel, atomic, export};
-use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
+use bn_inception::weights::{Names, Precision};
+use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code, write_file};
 use clap::{Parser, ValueEnum};
 
 /// Write weights in another format. What a file of this project says about itself (network, preprocessing, labels,
@@ -58,7 +55,7 @@ enum Naming {
     Cadene,
 }
 
-/// What the extension of `--to` says.
+/// Format that the extension of `--to` names.
 #[derive(Clone, Copy)]
 enum Target {
     Safetensors,
@@ -78,32 +75,27 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let target = target(arguments)?;
-    let weights = arguments
-        .foreign
-        .find(&arguments.from, &arguments.downloads)?;
-    let (mut state, mut metadata) = (weights.state, weights.metadata);
+    let mut weights = arguments.foreign.open(&arguments.from, &arguments.downloads)?;
     if arguments.fold {
-        let options = EngineOptions::default();
-        let folded = FoldedModel::new(&metadata.config, state, &Device::default(), &options)?;
-        metadata.config = folded.config().clone();
-        state = folded.state();
+        weights = weights.fold();
     }
-    let precision = match arguments.half {
-        true => Precision::Half,
-        false => Precision::Full,
+    let precision = if arguments.half {
+        Precision::Half
+    } else {
+        Precision::Full
     };
     let names = match arguments.names {
         Naming::Own => Names::Own,
         Naming::Cadene => Names::Cadene,
     };
-    let tensors = state.len();
+    let tensors = weights.state().len();
     let bytes = match target {
-        Target::Safetensors => export::safetensors(&state, &metadata, precision, names)?,
-        Target::Burnpack => export::burnpack(&state, &metadata, precision, names)?,
-        Target::Onnx => export::onnx(&metadata.config.clone(), state, &metadata)?,
+        Target::Safetensors => weights.to_safetensors(precision, names)?,
+        Target::Burnpack => weights.to_burnpack(precision, names)?,
+        Target::Onnx => weights.into_onnx()?,
     };
     let path = &arguments.to;
-    atomic::write(path, &bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+    write_file(path, &bytes)?;
     writeln!(
         io::stdout(),
         "{}: {tensors} tensors, {:.1} MB",

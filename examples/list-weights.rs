@@ -8,8 +8,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use bn_inception::weights::Store;
-use bn_inception::weights::registry::{ColorOrder, Entry, PixelRange, Place, entries};
+use bn_inception::preprocess::{ColorOrder, PixelRange};
+use bn_inception::weights::registry::{Entry, entries};
+use bn_inception::weights::{Location, Store};
 use bn_inception_examples::{Failure, exit_code};
 use clap::Parser;
 use serde::Serialize;
@@ -23,7 +24,7 @@ struct Arguments {
     json: bool,
 }
 
-/// An entry with where its file is.
+/// An entry and the place of its file.
 #[derive(Serialize)]
 struct Listed {
     #[serde(flatten)]
@@ -40,10 +41,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let store = Store::new();
     let mut out = io::stdout().lock();
     if arguments.json {
-        let listed: Vec<Listed> = entries()
-            .iter()
-            .map(|entry| listed(&store, entry))
-            .collect();
+        let listed: Vec<Listed> = entries().iter().map(|entry| listed(&store, entry)).collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?;
     } else {
         table(&mut out, &store)?;
@@ -52,22 +50,19 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn listed(store: &Store, entry: &'static Entry) -> Listed {
-    let path = match store.place(entry) {
-        Place::BuiltIn => None,
-        Place::Cached | Place::Absent => store.path(entry),
-    };
+    let path = entry.source().and_then(|source| store.path(&source));
     Listed {
         entry,
-        place: place(store.place(entry)),
+        place: place(store, entry),
         path: path.map(|path| path.display().to_string()),
     }
 }
 
-fn place(place: Place) -> &'static str {
-    match place {
-        Place::BuiltIn => "built in",
-        Place::Cached => "in the cache",
-        Place::Absent => "to download",
+fn place(store: &Store, entry: &Entry) -> &'static str {
+    match entry.source().map(|source| store.location(&source)) {
+        None => "built in",
+        Some(Location::Cached) => "in the cache",
+        Some(Location::Absent) => "to download",
     }
 }
 
@@ -79,12 +74,10 @@ fn table(out: &mut impl Write, store: &Store) -> io::Result<()> {
     )?;
     for entry in entries() {
         let network = match entry.width {
-            1.0 => entry.preset.clone(),
+            1.0 => entry.preset.name().to_owned(),
             width => format!("{} x {width}", entry.preset),
         };
-        let size = entry
-            .size
-            .map(|bytes| format!("{:.1} MB", bytes as f64 / 1e6));
+        let size = entry.size.map(|bytes| format!("{:.1} MB", bytes as f64 / 1e6));
         writeln!(
             out,
             "{:<12} {network:<13} {:>7}  {:<16} {:>6.2} {:>6.2} {:>8}  {:<12}  {}",
@@ -94,14 +87,11 @@ fn table(out: &mut impl Write, store: &Store) -> io::Result<()> {
             entry.accuracy.top1,
             entry.accuracy.top5,
             size.as_deref().unwrap_or("?"),
-            place(store.place(entry)),
+            place(store, entry),
             entry.licence
         )?;
     }
-    writeln!(
-        out,
-        "\naccuracy in percent, as reported by those named in --json"
-    )?;
+    writeln!(out, "\naccuracy in percent, as reported by those named in --json")?;
     match store.folder() {
         Some(folder) => writeln!(out, "cache: {}", folder.display()),
         None => writeln!(out, "cache: none; set BN_INCEPTION_HOME to a folder"),

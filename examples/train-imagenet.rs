@@ -8,7 +8,6 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use bn_inception::DeviceSpec;
 use bn_inception_examples::training::{default_out, finish, status};
@@ -160,10 +159,9 @@ fn train(arguments: Arguments) -> Result<Outcome, Failure> {
         device: arguments.device.parse::<DeviceSpec>()?,
         workers: arguments.workers.map_or(defaults.workers, usize::from),
         strict: arguments.strict,
-        checkpoint_every: match arguments.checkpoint_every {
-            Some(steps) => CheckpointEvery::Steps(steps),
-            None => CheckpointEvery::Time(Duration::from_secs(120)),
-        },
+        checkpoint_every: arguments
+            .checkpoint_every
+            .map_or(defaults.checkpoint_every, CheckpointEvery::Steps),
         keep_checkpoints: arguments.keep_checkpoints,
         display: if arguments.json {
             Display::Stderr

@@ -13,7 +13,7 @@ use std::thread::available_parallelism;
 use bn_inception::{Crops, DeviceSpec, Ensemble};
 use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
 use bn_inception_train::dataset::ImageFolder;
-use bn_inception_train::evaluate::evaluate;
+use bn_inception_train::evaluate;
 use bn_inception_train::loader::LoaderOptions;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,12 +30,7 @@ struct Arguments {
     downloads: Downloads,
 
     /// Several weights, whose probabilities are averaged
-    #[arg(
-        long,
-        value_name = "A,B,…",
-        value_delimiter = ',',
-        conflicts_with = "weights"
-    )]
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', conflicts_with = "weights")]
     ensemble: Vec<String>,
 
     /// Crops of each image, whose probabilities are averaged: 1, 10 or 144
@@ -80,19 +75,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         several => several,
     };
     let members = weights.iter();
-    let members = members.map(|name| {
-        arguments
-            .foreign
-            .open(name, &arguments.downloads, &device.device)
-    });
+    let members = members.map(|name| arguments.foreign.classifier(name, &arguments.downloads, &device.device));
     let ensemble = Ensemble::new(members.collect::<Result<_, _>>()?, crops)?;
     eprintln!("device: {}", device.name);
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),
-        workers: arguments.workers.map_or_else(
-            || available_parallelism().map_or(1, usize::from),
-            usize::from,
-        ),
+        workers: arguments
+            .workers
+            .map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from),
         seed: 0,
         strict: false,
     };
@@ -100,9 +90,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let bar = ProgressBar::new(folder.len() as u64).with_style(ProgressStyle::with_template(
         "{wide_bar} {pos}/{len} images  {per_sec}  ETA {eta}",
     )?);
-    let result = evaluate(&ensemble, folder, options, |done| {
-        bar.set_position(done as u64)
-    })?;
+    let result = evaluate(&ensemble, folder, options, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     for image in &result.broken {
         let (path, reason) = (image.path.display(), &image.reason);

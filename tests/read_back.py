@@ -1,9 +1,9 @@
-"""What `python_reads_back_what_was_converted` needs of Python.
+"""The Python half of the test `python_reads_back_what_was_converted`.
 
     python read_back.py make FOLDER    writes random.pth, image.png and logits.json
     python read_back.py check FOLDER   reads the converted files back
 
-Ends with 77 where a package is missing.
+Exits with status 77 if a package is missing.
 """
 
 import json

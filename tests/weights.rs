@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use bn_inception_tests::{program, succeed};
+use bn_inception_tests::{missing, program, succeed};
 use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -232,15 +232,12 @@ fn python_reads_back_what_was_converted() {
     match python("make") {
         Ok(output) if output.status.success() => {}
         Ok(output) if output.status.code() == Some(77) => {
-            eprintln!(
-                "SKIPPED: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+            missing("torch", String::from_utf8_lossy(&output.stderr).trim());
             return;
         }
         Ok(output) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
         Err(error) => {
-            eprintln!("SKIPPED: no Python: {error}");
+            missing("python", &error.to_string());
             return;
         }
     }

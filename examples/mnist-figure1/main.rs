@@ -14,8 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-use bn_inception::atomic;
-use bn_inception_examples::{Failure, exit_code};
+use bn_inception_examples::{Failure, exit_code, write_file};
 use clap::Parser;
 
 use mnist::Mnist;
@@ -115,8 +114,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 fn write_results(arguments: &Arguments, courses: &[Course; 2]) -> Result<(), Failure> {
     let write = |name: &str, bytes: &[u8]| {
         let path = arguments.out.join(name);
-        atomic::write(&path, bytes)
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))
+        write_file(&path, bytes).map_err(|error| format!("cannot write {error}"))
     };
     write("figure1.svg", figure::svg(courses)?.as_bytes())?;
     write("figure1.png", &figure::png(courses)?)?;

@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bn_inception_examples::{Failure, REVISION};
-use bn_inception_train::progress::Validation;
 use bn_inception_train::run_log::{
     ActivationPercentiles, Event, Journal, RunLog, Start, StepFacts, Telemetry, TensorBoard,
 };
-use bn_inception_train::step::cross_entropy;
-use bn_inception_train::{percentile, rank};
+use bn_inception_train::{Validation, cross_entropy, percentile, rank};
 use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -53,9 +51,10 @@ pub struct Options {
 }
 
 fn name(batch_norm: bool) -> &'static str {
-    match batch_norm {
-        true => "with batch normalisation",
-        false => "without batch normalisation",
+    if batch_norm {
+        "with batch normalisation"
+    } else {
+        "without batch normalisation"
     }
 }
 

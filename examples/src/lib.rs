@@ -1,19 +1,20 @@
-//! What the programs of bn-inception share: flags that say which weights, how they end, and where they come from.
+//! Parts that the programs of bn-inception share: flags that name weights, exit codes, written files.
 
 pub mod training;
 
 use std::error::Error;
+use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
+use atomic_write_file::AtomicWriteFile;
 use bn_inception::burn::tensor::Device;
-use bn_inception::import::Import;
-use bn_inception::weights::registry::Event;
-use bn_inception::weights::{self, Store, Weights, WeightsError};
+use bn_inception::weights::{FetchEvent, Import, Store, Weights, WeightsError};
 use bn_inception::{ImageClassifier, Preprocess, Preset};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// What a weight file of another project (PyTorch, ONNX, MXNet, Caffe, …) does not say itself.
+/// Description of a weight file of another project (PyTorch, ONNX, MXNet, Caffe, …).
 #[derive(Args)]
 #[command(next_help_heading = "Weights of other projects")]
 pub struct ForeignWeights {
@@ -43,25 +44,25 @@ pub struct ForeignWeights {
 }
 
 impl ForeignWeights {
-    /// Finds `weights`, as the flags say if they were given.
+    /// Opens `weights`, as the flags say if they were given.
     ///
     /// # Errors
     /// [`WeightsError`] naming the file and what is wrong with it.
-    pub fn find(&self, weights: &str, downloads: &Downloads) -> Result<Weights, WeightsError> {
-        weights::find(weights, self.import().as_ref(), &downloads.store())
+    pub fn open(&self, weights: &str, downloads: &Downloads) -> Result<Weights, WeightsError> {
+        Weights::open_from(&downloads.store(), weights, self.import().as_ref())
     }
 
-    /// Opens `weights` on `device`, as the flags say if they were given.
+    /// A classifier with `weights` on `device`, opened as [`Self::open`] does.
     ///
     /// # Errors
     /// [`WeightsError`] naming the file and what is wrong with it.
-    pub fn open(
+    pub fn classifier(
         &self,
         weights: &str,
         downloads: &Downloads,
         device: &Device,
     ) -> Result<ImageClassifier, WeightsError> {
-        ImageClassifier::of(self.find(weights, downloads)?, device)
+        ImageClassifier::from_weights(self.open(weights, downloads)?, device)
     }
 
     fn import(&self) -> Option<Import> {
@@ -76,7 +77,7 @@ impl ForeignWeights {
     }
 }
 
-/// Whether the network may be used.
+/// Flag that forbids downloads.
 #[derive(Args)]
 pub struct Downloads {
     /// Never download; use what is built in, in the cache, or at the path
@@ -94,7 +95,7 @@ impl Downloads {
         Store::new().offline(self.offline).on_event(move |event| {
             let say = |line: String| bar.suspend(|| eprintln!("{line}"));
             match event {
-                Event::Progress { received, total } => {
+                FetchEvent::Progress { received, total } => {
                     if let Some(total) = total {
                         bar.set_length(*total);
                     }
@@ -103,13 +104,31 @@ impl Downloads {
                         bar.finish_and_clear();
                     }
                 }
-                Event::Waiting => say("waiting for another process to download it".to_owned()),
-                Event::Retrying { problem, after } => {
+                FetchEvent::Waiting => say("waiting for another process to download it".to_owned()),
+                FetchEvent::Retrying { problem, after } => {
                     say(format!("{problem}; trying again in {after:.1?}"));
                 }
             }
         })
     }
+}
+
+/// Writes a file that the user named, all or nothing.
+///
+/// # Errors
+/// [`Failure`] naming the file, if it cannot be written, or something other than a file is there: a device, say, which
+/// it would replace.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let write = || {
+        let mut file = AtomicWriteFile::open(path)?;
+        file.write_all(bytes)?;
+        file.commit()
+    };
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let path = path.display();
+        return Err(format!("{path}: it exists and is not a regular file").into());
+    }
+    write().map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 /// Anything that ends a program; its message is one line.

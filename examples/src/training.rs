@@ -1,10 +1,10 @@
-//! How the programs that train begin and end.
+//! Beginning and end of the programs that train.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bn_inception_train::{Outcome, Summary};
+use bn_inception_train::{Outcome, RunSummary};
 
 use crate::Failure;
 
@@ -33,9 +33,10 @@ pub fn default_out(resume: bool) -> PathBuf {
 pub fn status(json: bool) -> impl Fn(&str) {
     move |line| {
         // A reader that went away (`| head`) is no reason not to train.
-        let _ = match json {
-            true => writeln!(io::stderr(), "{line}"),
-            false => writeln!(io::stdout(), "{line}"),
+        let _ = if json {
+            writeln!(io::stderr(), "{line}")
+        } else {
+            writeln!(io::stdout(), "{line}")
         };
     }
 }
@@ -43,7 +44,7 @@ pub fn status(json: bool) -> impl Fn(&str) {
 /// A flag that is not in the checkpoint, whether it was given, and its value if it has one.
 pub type Flag<'a> = (&'a str, bool, &'a str);
 
-/// Says how the run of `program` ended. Where it was stopped, the command to go on has those of `flags` that were given.
+/// Reports the end of the run of `program`. Where it was stopped, the command to go on has those of `flags` that were given.
 pub fn finish(
     program: &str,
     ending: Result<Outcome, Failure>,
@@ -68,7 +69,7 @@ pub fn finish(
     }
 }
 
-/// What to type to go on.
+/// The command that goes on.
 fn resume_command(program: &str, out: &Path, flags: &[Flag<'_>]) -> String {
     // The one character that quotes of a shell do not protect.
     let out = out.display().to_string().replace('\'', r"'\''");
@@ -79,7 +80,7 @@ fn resume_command(program: &str, out: &Path, flags: &[Flag<'_>]) -> String {
     command
 }
 
-fn print_result(summary: &Summary, json: bool) -> io::Result<()> {
+fn print_result(summary: &RunSummary, json: bool) -> io::Result<()> {
     let mut out = io::stdout();
     if json {
         return writeln!(out, "{}", serde_json::to_string_pretty(summary)?);

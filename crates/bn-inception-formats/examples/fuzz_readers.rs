@@ -1,13 +1,13 @@
-//! Reads damaged files until the time is over, or something goes wrong.
+//! A program that reads damaged files until its time is over or a reader fails.
 //!
 //! ```text
 //! cargo run -p bn-inception-formats --example fuzz_readers -- pth --seconds 300 --seed 0
 //! ```
 //!
-//! Files are real ones, damaged by bit flips, truncation, splices and false lengths. A panic, an answer that
-//! contradicts itself, or more memory than `limits::ALLOCATION_FACTOR` times the file's size and
-//! `limits::ALLOCATION_SLACK` ends the run with the file saved and the seed that makes it again. The seed of the file being read is
-//! in `fuzz-NAME.seed`, for the case that the process itself dies.
+//! The files are real ones, damaged by bit flips, truncation, splices and false lengths. A panic, an answer that
+//! contradicts itself, or more memory than `limits::ALLOCATION_FACTOR` times the size of the file and
+//! `limits::ALLOCATION_SLACK` ends the run: it saves the file and prints the seed that makes it again. `fuzz-NAME.seed`
+//! holds the seed of the file being read, in case the process itself dies.
 
 #[path = "../tests/damaged/mod.rs"]
 mod damaged;
@@ -29,7 +29,7 @@ struct Arguments {
     /// pth, onnx, params, caffemodel, safetensors or bpk
     reader: String,
 
-    /// How long to go on
+    /// Duration of the run in seconds
     #[arg(long, default_value_t = 300)]
     seconds: u64,
 
@@ -37,7 +37,7 @@ struct Arguments {
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Where a file goes that breaks something
+    /// Folder for a file that makes a reader fail
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 }
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     };
-    // A panic is reported below, with what is needed to see it again.
+    // A panic is reported below, with the seed that reproduces it.
     std::panic::set_hook(Box::new(|_| ()));
     let name = &arguments.reader;
     let current = arguments.out.join(format!("fuzz-{name}.seed"));

@@ -1,36 +1,36 @@
-//! Tensors as they come out of a file.
+//! Tensors as read from a file.
 
 use half::{bf16, f16};
 
 use crate::error::Problem;
 use crate::limits::{MAX_RANK, MAX_TENSORS, MAX_VALUES_PER_BYTE};
 
-/// A tensor, `f32` whatever the file stores.
+/// A tensor, `f32` whatever the element type in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {
     /// Length of each axis; empty for a single number.
     pub shape: Vec<usize>,
-    /// The values, row-major.
+    /// Values in row-major order.
     pub values: Values,
 }
 
 /// The values of an [`Array`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
-    /// One for each element.
+    /// One value per element.
     Each(Vec<f32>),
-    /// The same for all elements, as ONNX graphs without weights have them.
+    /// One value for all elements, as in ONNX graphs without weights.
     Constant(f32),
 }
 
 impl Array {
-    /// A tensor with its own values.
+    /// A tensor of this shape, with one value per element.
     pub fn new(shape: Vec<usize>, values: Vec<f32>) -> Self {
         let values = Values::Each(values);
         Self { shape, values }
     }
 
-    /// The values, spelled out.
+    /// One value per element, constants repeated.
     pub fn into_values(self) -> Vec<f32> {
         let length = self.shape.iter().product();
         match self.values {
@@ -40,7 +40,7 @@ impl Array {
     }
 }
 
-/// How a file stores a number.
+/// Element type in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
     F32,
@@ -56,7 +56,7 @@ pub(crate) enum Element {
 }
 
 impl Element {
-    /// Length in bytes.
+    /// Size in bytes.
     pub(crate) fn size(self) -> usize {
         match self {
             Self::F64 | Self::I64 => 8,
@@ -66,7 +66,7 @@ impl Element {
         }
     }
 
-    /// Little-endian numbers as `f32`. A rest that is no whole number is left out.
+    /// Little-endian numbers as `f32`; trailing bytes short of a number are ignored.
     pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
             bytes.as_chunks::<N>().0.iter().map(|b| value(*b)).collect()
@@ -85,7 +85,7 @@ impl Element {
     }
 }
 
-/// What a file of some size may still hold. Checked before anything is allocated for a tensor.
+/// Tensors that a file of a given size may still hold. Checked before anything is allocated for a tensor.
 #[derive(Debug)]
 pub(crate) struct Budget {
     tensors: usize,
@@ -102,7 +102,7 @@ impl Budget {
         }
     }
 
-    /// The number of elements of one more tensor of this shape.
+    /// Number of elements of another tensor, of this shape, if the file may hold it.
     pub(crate) fn admit(&mut self, name: &str, shape: &[usize]) -> Result<usize, Problem> {
         let length = elements(name, shape)?;
         self.tensors += 1;
@@ -111,24 +111,17 @@ impl Budget {
         let limit = self.file.saturating_mul(MAX_VALUES_PER_BYTE);
         if self.values > limit {
             let (all, file) = (self.values, self.file);
-            return Err(Problem::tensor(
-                name,
-                format!(
-                    "shape {shape:?} brings the file to {all} values, too many for {file} bytes"
-                ),
-            ));
+            let reason = format!("shape {shape:?} brings the file to {all} values, too many for {file} bytes");
+            return Err(Problem::tensor(name, reason));
         }
         Ok(length)
     }
 }
 
-/// The number of elements of a tensor of this shape.
+/// Number of elements of a tensor of this shape.
 pub(crate) fn elements(name: &str, shape: &[usize]) -> Result<usize, Problem> {
     if shape.len() > MAX_RANK {
-        let reason = format!(
-            "{} dimensions, at most {MAX_RANK} are accepted",
-            shape.len()
-        );
+        let reason = format!("{} dimensions, at most {MAX_RANK} are accepted", shape.len());
         return Err(Problem::tensor(name, reason));
     }
     let product = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use burn_pack::{Bytes, DType, Reader};
 
+use crate::archive::Archive;
 use crate::array::{Array, Budget, Element};
 use crate::error::{Problem, shown};
 use crate::limits::MAX_NAME;
-use crate::{Archive, Format};
+use crate::format::Format;
 
 /// Element types that become `f32`.
 const ELEMENTS: [(DType, Element); 9] = [

@@ -1,17 +1,18 @@
 //! Caffe models: layers with their blobs.
 //!
-//! The blobs of layer `NAME` become the tensors `NAME.0`, `NAME.1`, …; what they are depends on the layer's type, which
-//! is in [`Archive::graph`]. Field numbers are those of `caffe/proto/caffe.proto`.
+//! The blobs of layer `NAME` become the tensors `NAME.0`, `NAME.1`, …; their meaning depends on the type of the layer,
+//! which is in [`Archive::graph`]. Field numbers are those of `caffe/proto/caffe.proto`.
 
 use std::collections::BTreeMap;
 
+use crate::archive::{Archive, Node};
 use crate::array::{Array, Budget};
 use crate::error::Problem;
 use crate::limits::{MAX_NAME, MAX_NODES, MAX_RANK};
 use crate::wire::fields;
-use crate::{Archive, Format, Node};
+use crate::format::Format;
 
-/// Blobs in one layer; batch normalisation has up to five.
+/// Maximum number of blobs of a layer; batch normalisation has up to five.
 const MAX_BLOBS: usize = 16;
 
 /// Field numbers of one version of the layer message.
@@ -41,7 +42,7 @@ const LAYER_V1: Layout = Layout {
     blobs: 6,
 };
 
-/// Names of the `V1LayerParameter.LayerType`s that this network has.
+/// Names of the `V1LayerParameter.LayerType`s of this network.
 const KINDS_V1: [(i64, &str); 9] = [
     (3, "Concat"),
     (4, "Convolution"),
@@ -65,10 +66,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
         }
         Problem::limit("number of layers", archive.graph.len(), MAX_NODES)?;
     }
-    match archive.tensors.is_empty() {
-        true => Err(Problem::malformed("no layer with weights")),
-        false => Ok(archive),
+    if archive.tensors.is_empty() {
+        return Err(Problem::malformed("no layer with weights"));
     }
+    Ok(archive)
 }
 
 fn layer(

@@ -1,4 +1,4 @@
-//! Reading little-endian numbers from a byte slice.
+//! Little-endian numbers of a byte slice.
 
 use crate::error::Problem;
 
@@ -18,7 +18,7 @@ impl<'a> Cursor<'a> {
         self.bytes.len() - self.position
     }
 
-    /// The next `length` bytes; `what` is for the message if there are fewer.
+    /// The next `length` bytes; `what` names them in the error if there are fewer.
     pub(crate) fn take(&mut self, what: &'static str, length: u64) -> Result<&'a [u8], Problem> {
         let rest = &self.bytes[self.position..];
         match usize::try_from(length).ok().and_then(|n| rest.get(..n)) {
@@ -60,7 +60,7 @@ impl<'a> Cursor<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// Bytes up to, not including, the next newline, which is passed over.
+    /// Bytes before the next newline, which is skipped.
     pub(crate) fn line(&mut self, what: &'static str) -> Result<&'a [u8], Problem> {
         let rest = &self.bytes[self.position..];
         let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {

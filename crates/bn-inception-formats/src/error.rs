@@ -1,40 +1,40 @@
-//! Why a file could not be read.
+//! Errors of the readers.
 
-use crate::Format;
+use crate::format::Format;
 
-/// Why a file could not be read. The message is one line and does not name the file.
+/// Error of [`read`](crate::read()). The message is one line and does not name the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// There is nothing in it.
+    /// The file has no bytes.
     #[error("the file is empty")]
     Empty,
-    /// It is something else than weights.
+    /// The file has none of the formats.
     #[error("not a weight file: {found}")]
     Unrecognized {
-        /// What it seems to be.
+        /// Kind of file it seems to be.
         found: String,
     },
-    /// It is of a known format, and wrong.
+    /// The file has a known format and is damaged or unsuitable.
     #[error("{format}: {problem}")]
     Broken {
-        /// The format, told by the first bytes.
+        /// Format recognised by the first bytes.
         format: Format,
-        /// What is wrong.
+        /// Fault found.
         problem: Problem,
     },
 }
 
-/// What can be wrong with a file of a known format.
+/// Fault of a file of a known format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The file ends too early.
+    /// The file ends before it should.
     #[error("cut short: {what} needs {needed} bytes, {available} are left")]
     CutShort {
-        /// What was being read.
+        /// Part that was being read.
         what: &'static str,
-        /// Its length in bytes.
+        /// Length of the part in bytes.
         needed: u64,
-        /// What is left of the file, in bytes.
+        /// Bytes left in the file.
         available: u64,
     },
     /// The bytes do not follow the format.
@@ -43,25 +43,25 @@ pub enum Problem {
     /// A number is larger than any weight file needs; see [`limits`](crate::limits).
     #[error("{what} is {found}, at most {limit} is accepted")]
     Limit {
-        /// What is limited.
+        /// Quantity that is limited.
         what: &'static str,
-        /// The number in the file.
+        /// Number in the file.
         found: u64,
-        /// The largest accepted.
+        /// Largest number accepted.
         limit: u64,
     },
     /// A pickle refers to a Python object that no state dict needs. Nothing of it was run.
     #[error("the pickle refers to `{name}`, which is not part of a state dict")]
     ForbiddenGlobal {
-        /// Module and name.
+        /// Module and name, joined by a dot.
         name: String,
     },
-    /// One tensor is wrong.
+    /// One tensor is unsuitable.
     #[error("tensor `{name}`: {reason}")]
     Tensor {
-        /// The tensor's name.
+        /// Name of the tensor.
         name: String,
-        /// What is wrong with it.
+        /// Fault of the tensor.
         reason: String,
     },
 }
@@ -80,18 +80,15 @@ impl Problem {
 
     /// An error unless `found` is at most `limit`.
     pub(crate) fn limit(what: &'static str, found: usize, limit: usize) -> Result<(), Self> {
-        match found <= limit {
-            true => Ok(()),
-            false => Err(Self::Limit {
-                what,
-                found: found as u64,
-                limit: limit as u64,
-            }),
+        if found <= limit {
+            return Ok(());
         }
+        let (found, limit) = (found as u64, limit as u64);
+        Err(Self::Limit { what, found, limit })
     }
 }
 
-/// Text from a file, fit to be shown: printable and short.
+/// Text from a file in a form fit for an error message: printable and short.
 pub(crate) fn shown(text: &str) -> String {
     const SHOWN: usize = 80;
     let mut shown: String = text.escape_debug().take(SHOWN).collect();

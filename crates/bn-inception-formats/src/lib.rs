@@ -1,8 +1,7 @@
 //! Readers for the files in which BN-Inception weights are published.
 //!
 //! [`read`] turns the bytes of a file into an [`Archive`]: named `f32` tensors and, for formats that have one, the
-//! graph. The format is recognised by content; names of files play no part. This crate knows neither the network nor
-//! Burn: which tensor is which parameter is decided elsewhere.
+//! graph. The format is recognised by content; the name of the file plays no part.
 //!
 //! | format | source |
 //! |---|---|
@@ -12,6 +11,30 @@
 //! | Caffe `.caffemodel` | `caffe.proto`: layers with blobs, V1 and V2 |
 //! | safetensors | the `safetensors` crate |
 //! | burnpack `.bpk` | the `burn-pack` crate |
+//!
+//! # A tour
+//! Every tensor is an [`Array`]: a shape and `f32` values, whatever the element type in the file.
+//!
+//! ```
+//! use bn_inception_formats::{Format, Values, read};
+//!
+//! // A safetensors file: length of the header, the header, the values.
+//! let header = br#"{"scale":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"__metadata__":{"epoch":"3"}}"#;
+//! let mut file = (header.len() as u64).to_le_bytes().to_vec();
+//! file.extend(header);
+//! file.extend([1.0f32, 0.5].iter().flat_map(|value| value.to_le_bytes()));
+//!
+//! let archive = read(&file)?;
+//! assert_eq!(archive.format, Format::Safetensors);
+//! assert_eq!(archive.metadata["epoch"], "3");
+//! let scale = &archive.tensors["scale"];
+//! assert_eq!(scale.shape, [2]);
+//! assert_eq!(scale.values, Values::Each(vec![1.0, 0.5]));
+//! # Ok::<(), bn_inception_formats::ReadError>(())
+//! ```
+//!
+//! This crate knows neither the network nor Burn: the crate `bn-inception` decides which tensor is which parameter,
+//! by the names and, for ONNX and Caffe, by [`Archive::graph`]. A file that is no weight file is named for what it is:
 //!
 //! ```
 //! use bn_inception_formats::{ReadError, read};
@@ -23,9 +46,15 @@
 //!
 //! # Files from strangers
 //! No reader panics, runs code from the file, writes to the disk or takes more memory than
-//! [`limits::ALLOCATION_FACTOR`] times the file's size and [`limits::ALLOCATION_SLACK`] bytes. The limits are in [`limits`]; the
-//! example `fuzz_readers` tests them on damaged files.
+//! [`limits::ALLOCATION_FACTOR`] times the size of the file and [`limits::ALLOCATION_SLACK`] bytes. All limits are in
+//! [`limits`]; the example `fuzz_readers` tests them on damaged files.
 
+pub use archive::{Archive, Node};
+pub use array::{Array, Values};
+pub use error::{Problem, ReadError};
+pub use format::Format;
+
+mod archive;
 mod array;
 mod burnpack;
 mod caffe;
@@ -38,45 +67,8 @@ mod onnx;
 mod pickle;
 mod pytorch;
 mod safetensors;
+mod signature;
 mod wire;
-
-use std::collections::BTreeMap;
-
-pub use array::{Array, Values};
-pub use error::{Problem, ReadError};
-pub use format::Format;
-
-/// What a file holds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Archive {
-    /// The format it was read from.
-    pub format: Format,
-    /// Tensors by the file's own names.
-    pub tensors: BTreeMap<String, Array>,
-    /// Text that goes with them: safetensors' and burnpack's metadata, ONNX's `metadata_props`.
-    pub metadata: BTreeMap<String, String>,
-    /// Nodes of an ONNX graph or layers of a Caffe network in the file's order; empty for formats without a graph.
-    pub graph: Vec<Node>,
-}
-
-/// A node of an ONNX graph, or a layer of a Caffe network.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Node {
-    /// Its name; may be empty.
-    pub name: String,
-    /// ONNX operator or Caffe layer type, such as `Conv` or `Convolution`.
-    pub operator: String,
-    /// What it reads: names of other nodes' outputs, of tensors, or of the graph's inputs.
-    pub inputs: Vec<String>,
-    /// What it puts out.
-    pub outputs: Vec<String>,
-    /// Its integer attributes: ONNX's `strides`, `pads`, `group`, … (a single integer has length 1).
-    pub integers: BTreeMap<String, Vec<i64>>,
-    /// Its number attributes: ONNX's `epsilon`, `alpha`, ….
-    pub floats: BTreeMap<String, f32>,
-    /// Its text attributes: ONNX's `auto_pad`.
-    pub texts: BTreeMap<String, String>,
-}
 
 /// Reads a file of any of the formats from its bytes.
 ///
@@ -84,7 +76,7 @@ pub struct Node {
 /// [`ReadError`] if the bytes are of no known format, are cut short or damaged, or ask for more than
 /// [`limits`] allows.
 pub fn read(bytes: &[u8]) -> Result<Archive, ReadError> {
-    let format = Format::of(bytes)?;
+    let format = signature::recognize(bytes)?;
     let read = match format {
         Format::PyTorchZip => pytorch::read_zip,
         Format::PyTorchLegacy => pytorch::read_legacy,
@@ -97,13 +89,7 @@ pub fn read(bytes: &[u8]) -> Result<Archive, ReadError> {
     read(bytes).map_err(|problem| ReadError::Broken { format, problem })
 }
 
-impl Archive {
-    fn of_tensors(format: Format, tensors: BTreeMap<String, Array>) -> Self {
-        Self {
-            format,
-            tensors,
-            metadata: BTreeMap::new(),
-            graph: Vec::new(),
-        }
-    }
-}
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,4 +1,4 @@
-//! MXNet parameter files: what `mx.nd.save` writes.
+//! MXNet parameter files, as `mx.nd.save` writes them.
 //!
 //! A list of arrays and a list of names (`NDArray::Save` in `src/ndarray/ndarray.cc`), little-endian:
 //! `0x112: u64`, `0: u64`, count and arrays, count and names. An array is, by its first word,
@@ -11,11 +11,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::archive::Archive;
 use crate::array::{Array, Budget, Element};
 use crate::cursor::Cursor;
 use crate::error::{Problem, shown};
 use crate::limits::{MAX_NAME, MAX_RANK, MAX_TENSORS};
-use crate::{Archive, Format};
+use crate::format::Format;
 
 const VERSION_1: u32 = 0xF993_FAC8;
 const VERSION_2: u32 = 0xF993_FAC9;
@@ -77,7 +78,7 @@ fn count(cursor: &mut Cursor<'_>, what: &'static str) -> Result<usize, Problem> 
     Ok(count)
 }
 
-/// One array; `None` if it has neither shape nor values.
+/// An array; `None` if it has neither shape nor values.
 fn array(
     cursor: &mut Cursor<'_>,
     index: usize,
@@ -89,10 +90,7 @@ fn array(
         return Err(Problem::tensor(&name, "is sparse"));
     }
     let versioned = matches!(first, VERSION_1 | VERSION_2 | VERSION_3);
-    let rank = match versioned {
-        true => cursor.u32("an array's rank")?,
-        false => first,
-    };
+    let rank = if versioned { cursor.u32("an array's rank")? } else { first };
     let unknown = if first == VERSION_3 { u32::MAX } else { 0 };
     if rank == unknown {
         return Ok(None);
@@ -100,9 +98,10 @@ fn array(
     Problem::limit("rank of an array", rank as usize, MAX_RANK)?;
     let mut shape = Vec::with_capacity(rank as usize);
     for _ in 0..rank {
-        let dimension = match versioned {
-            true => cursor.u64("an array's shape")?,
-            false => cursor.u32("an array's shape")?.into(),
+        let dimension = if versioned {
+            cursor.u64("an array's shape")?
+        } else {
+            cursor.u32("an array's shape")?.into()
         };
         shape.push(usize::try_from(dimension).unwrap_or(usize::MAX));
     }

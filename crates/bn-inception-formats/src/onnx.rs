@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::archive::{Archive, Node};
 use crate::array::{Array, Budget, Element, Values, elements};
 use crate::error::{Problem, shown};
 use crate::limits::{MAX_CONSTANT_VALUES, MAX_NAME, MAX_NODES, MAX_RANK};
 use crate::wire::{Value, fields};
-use crate::{Archive, Format, Node};
+use crate::format::Format;
 
-/// `TensorProto.DataType` of what `raw_data` holds.
+/// Element types of `raw_data`, by `TensorProto.DataType`.
 const ELEMENTS: [(i64, Element); 10] = [
     (1, Element::F32),
     (2, Element::U8),
@@ -24,7 +25,8 @@ const ELEMENTS: [(i64, Element); 10] = [
     (16, Element::BF16),
 ];
 
-/// Numbers in one attribute; kernels, strides and paddings have up to four.
+/// Maximum number of values of an attribute, and of inputs and outputs of a node. Kernels, strides and paddings have
+/// up to four values.
 const MAX_ATTRIBUTE: usize = 64;
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
@@ -47,7 +49,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
 
 struct Model {
     budget: Budget,
-    /// Values that the file describes without storing them.
+    /// Number of values that the file describes without storing them.
     constants: usize,
     archive: Archive,
 }
@@ -69,7 +71,7 @@ impl Model {
     }
 
     fn graph(&mut self, graph: &[u8]) -> Result<(), Problem> {
-        // Constants may be used before the tensors they depend on are stored, so tensors go first.
+        // A node may stand before the tensors that it needs, so tensors go first.
         for field in fields(graph) {
             match field? {
                 (5, value) => self.initializer(value.bytes()?)?,
@@ -147,7 +149,7 @@ impl Model {
         Problem::limit("number of nodes", self.archive.graph.len(), MAX_NODES)
     }
 
-    /// The output of `ConstantOfShape`: a shape from another tensor, and one value, 0 if left out.
+    /// Output of `ConstantOfShape`: the shape is another tensor, the value an attribute, 0 by default.
     fn filled(
         &mut self,
         output: &str,
@@ -198,7 +200,7 @@ fn name(value: Value<'_>) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-/// Adds one attribute to `node`; returns it instead if it is a tensor.
+/// Adds an attribute to `node`, or returns it if it is a tensor.
 fn attribute_of<'a>(node: &mut Node, message: &'a [u8]) -> Result<Option<&'a [u8]>, Problem> {
     let (mut key, mut tensor) = (String::new(), None);
     let (mut float, mut text, mut integers) = (None, None, Vec::new());
@@ -230,7 +232,7 @@ struct Tensor<'a> {
     shape: Vec<usize>,
     element: Element,
     raw: Option<&'a [u8]>,
-    /// From `float_data`, `int32_data`, …
+    /// Values of `float_data`, `int32_data` and the like.
     listed: Vec<f32>,
 }
 

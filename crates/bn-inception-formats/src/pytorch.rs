@@ -1,4 +1,4 @@
-//! PyTorch files: what `torch.save` writes.
+//! PyTorch files, as `torch.save` writes them.
 //!
 //! Since 1.6 a zip archive `NAME/data.pkl`, `NAME/data/KEY` …, uncompressed; before that a sequence of pickles
 //! (magic number, version, system, object, storage keys) followed by the storages. Source: `torch/serialization.py`.
@@ -8,12 +8,13 @@ use std::io::{self, Read as _};
 
 use zip::ZipArchive;
 
+use crate::archive::Archive;
 use crate::array::{Array, Budget, elements};
 use crate::cursor::Cursor;
 use crate::error::{Problem, shown};
 use crate::limits::{MAX_INFLATION, MAX_MEMBERS, MAX_NAME, MAX_NESTING, MAX_RANK};
 use crate::pickle::{Id, Object, Pickle, View};
-use crate::{Archive, Format};
+use crate::format::Format;
 
 /// Keys under which checkpoints keep the state dict, in the order in which they are preferred.
 const NESTED: [&str; 6] = [
@@ -71,10 +72,11 @@ pub(crate) fn read_zip(bytes: &[u8]) -> Result<Archive, Problem> {
     Ok(Archive::of_tensors(Format::PyTorchZip, tensors.filled))
 }
 
-/// Keeps count of what the archive's members become.
+/// Decompression of an archive's members, limited in all to [`MAX_INFLATION`] times the size of the file.
 struct Inflated {
-    /// The file's size.
+    /// Size of the file in bytes.
     file: u64,
+    /// Bytes that further members may have.
     left: usize,
 }
 
@@ -93,8 +95,8 @@ impl Inflated {
         let member = archive
             .by_index(index)
             .map_err(|error| broken(error.to_string()))?;
-        // The size in the directory may lie; what is read is what counts. A member that is stored as it is, as all are that
-        // torch writes, cannot be larger than the file.
+        // The size in the directory may lie; the limit is on the bytes read. torch does not compress, and a member that is
+        // not compressed cannot be larger than the file.
         let expected = member.size().min(member.compressed_size()).min(self.file);
         let mut bytes = Vec::with_capacity(expected as usize);
         let mut limited = member.take(self.left as u64 + 1);
@@ -113,10 +115,10 @@ impl Inflated {
     }
 }
 
-/// Reads the sequence of pickles.
+/// Reads a sequence of pickles.
 pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
     let mut cursor = Cursor::new(bytes);
-    // The magic number is longer than the machine's integers, so it is compared as bytes.
+    // The magic number does not fit the integers of `Pickle`, so it is compared as bytes.
     let found = bytes
         .windows(LEGACY_MAGIC.len())
         .take(8)
@@ -156,9 +158,9 @@ pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
     Ok(Archive::of_tensors(Format::PyTorchLegacy, tensors.filled))
 }
 
-/// The tensors of a state dict, and those that have got their values.
+/// Tensors of a state dict, with and without their values.
 struct Tensors<'p> {
-    /// By storage key: names and views.
+    /// Names and views of tensors without values, by the key of their storage.
     waiting: BTreeMap<&'p str, Vec<(&'p str, &'p View<'p>)>>,
     filled: BTreeMap<String, Array>,
 }
@@ -190,13 +192,13 @@ impl<'p> Tensors<'p> {
         self.waiting.keys().map(|key| (*key).to_owned()).collect()
     }
 
-    /// Bytes of an element of the storage called `key`.
+    /// Size in bytes of an element of the storage called `key`.
     fn element_size(&self, key: &str) -> usize {
         let views = self.waiting.get(key).and_then(|views| views.first());
         views.map_or(1, |(_, view)| view.storage.element.size())
     }
 
-    /// Gives all tensors in the storage called `key` their values.
+    /// Fills all tensors in the storage called `key`.
     fn fill(&mut self, key: &str, storage: &[u8]) -> Result<(), Problem> {
         for (name, view) in self.waiting.remove(key).unwrap_or_default() {
             let size = view.storage.element.size();
@@ -228,7 +230,7 @@ impl<'p> Tensors<'p> {
     }
 }
 
-/// The dictionary that holds the tensors: `id` itself, or one nested in it.
+/// Dictionary that holds the tensors: `id` itself, or one nested in it.
 fn state_dict<'p>(pickle: &'p Pickle<'p>, id: Id, depth: usize) -> Option<Id> {
     let mut items = entries(pickle, id);
     if items.any(|(_, value)| matches!(pickle.get(value), Object::Tensor(_))) {
@@ -257,7 +259,7 @@ fn entries<'p>(pickle: &'p Pickle<'p>, id: Id) -> impl Iterator<Item = (&'p str,
         })
 }
 
-/// Refuses a view that reaches out of its storage.
+/// An error if a view reaches out of its storage.
 fn check(name: &str, view: &View<'_>) -> Result<(), Problem> {
     let View {
         storage,
@@ -288,7 +290,7 @@ fn check(name: &str, view: &View<'_>) -> Result<(), Problem> {
     }
 }
 
-/// The values of a view that [`check`] has passed; `storage` holds exactly its storage's elements.
+/// Values of a view that passed [`check`]; `storage` holds exactly the elements of its storage.
 fn values(view: &View<'_>, storage: &[u8]) -> Vec<f32> {
     let View {
         shape,

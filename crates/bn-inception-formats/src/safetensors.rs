@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
+use crate::archive::Archive;
 use crate::array::{Array, Budget, Element};
 use crate::error::{Problem, shown};
 use crate::limits::MAX_NAME;
-use crate::{Archive, Format};
+use crate::format::Format;
 
 /// Element types that become `f32`.
 const ELEMENTS: [(Dtype, Element); 10] = [

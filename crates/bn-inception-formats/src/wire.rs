@@ -1,13 +1,13 @@
 //! The encoding of protocol buffers: fields of a message, without copying.
 //!
-//! ONNX and Caffe files are protocol buffers. A generated decoder turns every repeated message into an object, and
-//! an empty one takes two bytes in the file and hundreds in memory. Here a message is a walk over its
-//! fields, which allocates nothing. Source: "Encoding" in the Protocol Buffers documentation.
+//! ONNX and Caffe files are protocol buffers. A generated decoder makes an object of every repeated message, and an empty
+//! one takes two bytes in the file but hundreds in memory. Iterating over the fields of a message allocates nothing.
+//! Source: "Encoding" in the Protocol Buffers documentation.
 
 use crate::cursor::Cursor;
 use crate::error::Problem;
 
-/// A field's value.
+/// Value of a field.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Value<'a> {
     /// Integers, booleans and enumerations.
@@ -18,7 +18,7 @@ pub(crate) enum Value<'a> {
     Fixed32([u8; 4]),
 }
 
-/// The fields of a message in the file's order: (number, value). After an error the walk ends.
+/// Fields of a message in the order of the file: (number, value). Ends after an error.
 pub(crate) struct Fields<'a> {
     cursor: Cursor<'a>,
     ended: bool,

@@ -1,4 +1,4 @@
-//! Every reader on real files, and what the readers refuse.
+//! Every reader on real files, and the files that readers refuse.
 
 #![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
 

@@ -1,7 +1,7 @@
-//! Speed of the inference engine on the full network with drawn weights, and of each of its layers.
+//! Speed of the inference engine on the full network with random weights, and of each of its layers.
 //!
-//! `cargo run --example infer_kernels -- [batch] [threads] [seconds] [algorithm] [size]`; the algorithm is `auto`, `direct`, `f2` or
-//! `f4`. `BN_INCEPTION_ISA` forces an instruction set.
+//! `cargo run --example infer_kernels -- [batch] [threads] [seconds] [algorithm] [size]`; the algorithm is `auto`,
+//! `direct`, `f2` or `f4`. `BN_INCEPTION_ISA` selects an instruction set.
 
 #[path = "../tests/common/mod.rs"]
 mod common;

@@ -1,16 +1,16 @@
-//! Times every convolution of BN-Inception in training — forward, input gradient, weight gradient — beside
-//! the processor's measured multiply-add peak, then batch norm and pooling beside its copy bandwidth.
+//! Speed of every convolution of BN-Inception in training (forward, input gradient, weight gradient) relative to the
+//! measured multiply-add peak of the processor, then of batch normalisation and pooling relative to its copy bandwidth.
 //!
-//! `cargo run -p bn-inception-kernels --example train_kernels [divide] [pixels] [batch]`: channels divided by
-//! `divide` (default 2), input size (default 128), batch (default 64). Threads: `RAYON_NUM_THREADS`.
+//! `cargo run -p bn-inception-kernels --example train_kernels [divide] [pixels] [batch]`: divisor of the channel counts
+//! (default 2), input size (default 128), batch (default 64). `RAYON_NUM_THREADS` sets the number of threads.
 
 use bn_inception_kernels::*;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Inception blocks of Figure 5: input channels, stride, then widths of 1×1, 3×3 reduce, 3×3, double 3×3 reduce,
-/// double 3×3 and pool projection, zero where there is none.
+/// Inception blocks of Figure 5: input channels, stride, then widths of 1×1, 3×3 reduce, 3×3, double 3×3 reduce, double
+/// 3×3 and pool projection, zero for none.
 const BLOCKS: [(usize, usize, [usize; 6]); 10] = [
     (192, 1, [64, 64, 64, 64, 96, 32]),
     (256, 1, [64, 64, 96, 64, 96, 64]),
@@ -24,7 +24,7 @@ const BLOCKS: [(usize, usize, [usize; 6]); 10] = [
     (1024, 1, [352, 192, 320, 192, 224, 128]),
 ];
 
-/// `[map, in, out, kernel, stride]` of every convolution, and how often it occurs.
+/// `[map, in, out, kernel, stride]` of every convolution, and its number of occurrences.
 fn layers(divide: usize, pixels: usize) -> BTreeMap<[usize; 5], usize> {
     let mut map = pixels.div_ceil(4);
     let mut list = vec![
@@ -56,7 +56,7 @@ fn layers(divide: usize, pixels: usize) -> BTreeMap<[usize; 5], usize> {
     count
 }
 
-/// Best of a few runs, in seconds; one run is enough for slow work.
+/// Best time of up to nine runs, in seconds; fewer runs for slow work.
 fn time(mut f: impl FnMut()) -> f64 {
     f();
     let mut best = f64::INFINITY;
@@ -72,7 +72,7 @@ fn time(mut f: impl FnMut()) -> f64 {
     best
 }
 
-/// Multiply-adds per second of all threads on registers alone.
+/// Multiply-adds per second of all threads, without memory access.
 fn peak() -> f64 {
     const ROUNDS: usize = 4_000_000;
     let lanes = if instruction_set() == "avx512" { 16 } else { 8 };
@@ -114,7 +114,7 @@ fn multiply_adds(rounds: usize, x: f32) -> f32 {
         }
         #[allow(unsafe_code)]
         match instruction_set() {
-            // SAFETY: the library found the instruction set on this processor.
+            // SAFETY: the library has detected the instruction set on this processor.
             "avx512" => return unsafe { avx512(rounds, x) },
             // SAFETY: as above.
             "avx2" => return unsafe { avx2(rounds, x) },
@@ -124,10 +124,11 @@ fn multiply_adds(rounds: usize, x: f32) -> f32 {
     let mut acc = [[x; 8]; 16];
     for _ in 0..rounds {
         for v in acc.as_flattened_mut() {
-            // Fused only where the processor has the operation: without it, it is a library call.
-            *v = match cfg!(target_arch = "aarch64") {
-                true => v.mul_add(0.5, 0.5),
-                false => *v * 0.5 + 0.5,
+            // Fused only where the processor has the operation; elsewhere it is a library call.
+            *v = if cfg!(target_arch = "aarch64") {
+                v.mul_add(0.5, 0.5)
+            } else {
+                *v * 0.5 + 0.5
             };
         }
     }
@@ -177,7 +178,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let seconds = [
             time(|| conv2d(&s, &x, &w, None, &mut y).unwrap_or_default()),
             time(|| conv2d_backward_weight(&s, &x, &y, &mut w).unwrap_or_default()),
-            // Nobody needs the gradient of the images themselves.
+            // The gradient of the images is not needed.
             if input == 3 {
                 0.0
             } else {
@@ -248,7 +249,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             };
             batch_norm_train_backward(&s, &params, &x, &mean, &var, &y, out).unwrap_or_default()
         });
-        // Tensors that must pass at least once: x, y and x, dy, dx.
+        // Tensors read or written at least once: x, y and x, dy, dx.
         let gb = s.tensor_len() as f64 * 4e-9;
         println!(
             "{:>32} {:6.2} ms {:4.1} GB/s {:6.2} ms {:4.1} GB/s",

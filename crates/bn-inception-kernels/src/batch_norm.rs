@@ -1,15 +1,14 @@
 //! Batch normalisation (Algorithm 1 of the paper) over a `[batch, channels, spatial]` tensor.
 //!
-//! `y = γ (x − mean) / sqrt(var + ε) + β` with statistics per channel, optionally followed by a ReLU in the
-//! same pass. Sums are accumulated in `f64`, one channel by one task, so a channel's statistics depend on nothing but
-//! its values.
+//! `y = γ (x − mean) / sqrt(var + ε) + β` with statistics per channel, optionally followed by a ReLU in the same pass.
+//! Sums are accumulated in `f64`, each channel in one task, so the statistics of a channel depend only on its values.
 
 use crate::disjoint::Disjoint;
 use crate::shape::{BatchNormShape, ShapeError, check};
-use crate::simd::{LANES, widened};
+use crate::simd::{LANES, multiversion};
 use rayon::prelude::*;
 
-/// What the normalisation applies after standardising.
+/// Parameters of a batch normalisation.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchNormParams<'a> {
     /// Scale γ, one per channel.
@@ -18,11 +17,11 @@ pub struct BatchNormParams<'a> {
     pub beta: &'a [f32],
     /// ε, added to the variance.
     pub epsilon: f64,
-    /// Whether a ReLU follows. NaN passes through it.
+    /// Fused ReLU after the normalisation; it keeps NaN.
     pub relu: bool,
 }
 
-/// Where the backward pass puts its results; all are overwritten.
+/// Output buffers of the backward pass; all are overwritten.
 #[derive(Debug)]
 pub struct BatchNormGradients<'a> {
     /// Gradient of the input.
@@ -33,11 +32,11 @@ pub struct BatchNormGradients<'a> {
     pub dbeta: &'a mut [f32],
 }
 
-/// Forward pass in training: normalises with the batch's own statistics and returns them in `mean` and `var`.
-/// `var` is the biased variance (divided by the number of values).
+/// Forward pass in training: normalises with the statistics of the batch and writes them to `mean` and `var`. `var` is
+/// the biased variance (divided by the number of values).
 ///
 /// # Errors
-/// A slice whose length is not the shape's.
+/// A slice whose length does not match the shape.
 pub fn batch_norm_train(
     shape: &BatchNormShape,
     params: &BatchNormParams<'_>,
@@ -56,7 +55,7 @@ pub fn batch_norm_train(
         .zip(&mut *var)
         .enumerate()
         .for_each(|(c, (mean, var))| {
-            // Deviations from one of the values, not from zero: a large common offset would otherwise cancel.
+            // Deviations from one of the values instead of from zero, to avoid cancellation with a large common offset.
             let pivot = x[c * shape.spatial];
             let mut sums = Sums::default();
             for at in shape.planes(c) {
@@ -66,22 +65,22 @@ pub fn batch_norm_train(
             let n = shape.values_per_channel() as f64;
             *mean = (f64::from(pivot) + sum / n) as f32;
             *var = ((squares - sum * sum / n) / n).max(0.0) as f32;
-            // From the rounded statistics, so that the backward pass recomputes the very same values.
-            let line = params.line(c, *mean, *var);
+            // From the rounded statistics, so that the backward pass recomputes exactly the same values.
+            let affine = params.affine(c, *mean, *var);
             for at in shape.planes(c) {
                 // SAFETY: each task writes only the planes of its channel.
                 let y = unsafe { y.range(at, shape.spatial) };
-                apply(&x[at..at + shape.spatial], line, params.relu, y);
+                apply(&x[at..at + shape.spatial], affine, params.relu, y);
             }
         });
     Ok(())
 }
 
-/// Backward pass of [`batch_norm_train`]; `mean` and `var` are what it returned. With a ReLU its mask is
-/// recomputed, so the forward pass need not keep its output.
+/// Backward pass of [`batch_norm_train`], with the `mean` and `var` it returned. The mask of a ReLU is recomputed, so
+/// the output of the forward pass need not be kept.
 ///
 /// # Errors
-/// A slice whose length is not the shape's.
+/// A slice whose length does not match the shape.
 pub fn batch_norm_train_backward(
     shape: &BatchNormShape,
     params: &BatchNormParams<'_>,
@@ -110,11 +109,17 @@ pub fn batch_norm_train_backward(
         .zip(&mut *dbeta)
         .enumerate()
         .for_each(|(c, (dgamma, dbeta))| {
-            let line = params.line(c, mean[c], var[c]);
+            let affine = params.affine(c, mean[c], var[c]);
             let mut sums = Sums::default();
             for at in shape.planes(c) {
                 let range = at..at + shape.spatial;
-                gradient_moments(&x[range.clone()], &dy[range], line, params.relu, &mut sums);
+                gradient_moments(
+                    &x[range.clone()],
+                    &dy[range],
+                    affine,
+                    params.relu,
+                    &mut sums,
+                );
             }
             let [sum, along] = sums.total();
             let n = shape.values_per_channel() as f64;
@@ -130,7 +135,7 @@ pub fn batch_norm_train_backward(
                 apply_backward(
                     &x[at..at + shape.spatial],
                     &dy[at..at + shape.spatial],
-                    line,
+                    affine,
                     params.relu,
                     offset,
                     slope,
@@ -144,7 +149,7 @@ pub fn batch_norm_train_backward(
 /// Inference: `y = x · scale[c] + shift[c]`, with a ReLU if `relu`.
 ///
 /// # Errors
-/// A slice whose length is not the shape's.
+/// A slice whose length does not match the shape.
 pub fn batch_norm_eval(
     shape: &BatchNormShape,
     x: &[f32],
@@ -164,7 +169,7 @@ pub fn batch_norm_eval(
             let c = plane % shape.channels;
             apply(
                 x,
-                Line {
+                Affine {
                     mean: 0.0,
                     scale: scale[c],
                     shift: shift[c],
@@ -176,15 +181,15 @@ pub fn batch_norm_eval(
     Ok(())
 }
 
-/// `(x − mean) · scale + shift`: what normalisation is once the statistics are known.
+/// The affine function `(x − mean) · scale + shift`: a normalisation with known statistics.
 #[derive(Clone, Copy)]
-struct Line {
+struct Affine {
     mean: f32,
     scale: f32,
     shift: f32,
 }
 
-impl Line {
+impl Affine {
     #[inline(always)]
     fn at(self, x: f32) -> f32 {
         (x - self.mean) * self.scale + self.shift
@@ -197,9 +202,9 @@ impl BatchNormParams<'_> {
         check("beta", shape.channels, self.beta.len())
     }
 
-    fn line(&self, c: usize, mean: f32, var: f32) -> Line {
+    fn affine(&self, c: usize, mean: f32, var: f32) -> Affine {
         let scale = f64::from(self.gamma[c]) / (f64::from(var) + self.epsilon).sqrt();
-        Line {
+        Affine {
             mean,
             scale: scale as f32,
             shift: self.beta[c],
@@ -208,13 +213,13 @@ impl BatchNormParams<'_> {
 }
 
 impl BatchNormShape {
-    /// Where each image's plane of channel `c` starts.
+    /// Start of channel `c`'s plane in each image.
     fn planes(&self, c: usize) -> impl Iterator<Item = usize> {
         (c * self.spatial..self.tensor_len()).step_by(self.channels * self.spatial)
     }
 }
 
-/// Two sums, kept in lanes over all planes of a channel.
+/// Two sums over all planes of a channel, each in [`LANES`] partial sums.
 #[derive(Default)]
 struct Sums([[f64; LANES]; 2]);
 
@@ -224,8 +229,8 @@ impl Sums {
     }
 }
 
-widened! {
-    /// Adds the deviations from `pivot`, and their squares.
+multiversion! {
+    /// Adds the deviations from `pivot` and their squares.
     fn moments(x: &[f32], pivot: f32, sums: &mut Sums) {
         let [mut sum, mut squares] = sums.0;
         let pivot = f64::from(pivot);
@@ -246,55 +251,55 @@ widened! {
     }
 }
 
-widened! {
-    fn apply(x: &[f32], line: Line, relu: bool, y: &mut [f32]) {
+multiversion! {
+    fn apply(x: &[f32], affine: Affine, relu: bool, y: &mut [f32]) {
         if relu {
             for (y, &x) in y.iter_mut().zip(x) {
-                let v = line.at(x);
+                let v = affine.at(x);
                 *y = if v < 0.0 { 0.0 } else { v };
             }
         } else {
             for (y, &x) in y.iter_mut().zip(x) {
-                *y = line.at(x);
+                *y = affine.at(x);
             }
         }
     }
 }
 
-/// The gradient that reaches the normalisation: `dy`, or zero where the ReLU cut.
+/// Gradient of the normalised value: `dy`, or zero where the ReLU was inactive.
 #[inline(always)]
-fn masked(x: f32, dy: f32, line: Line, relu: bool) -> f32 {
-    if relu && line.at(x) <= 0.0 { 0.0 } else { dy }
+fn masked(x: f32, dy: f32, affine: Affine, relu: bool) -> f32 {
+    if relu && affine.at(x) <= 0.0 { 0.0 } else { dy }
 }
 
-widened! {
+multiversion! {
     /// Adds `g` and `g · (x − mean)`.
-    fn gradient_moments(x: &[f32], dy: &[f32], line: Line, relu: bool, sums: &mut Sums) {
+    fn gradient_moments(x: &[f32], dy: &[f32], affine: Affine, relu: bool, sums: &mut Sums) {
         let [mut sum, mut along] = sums.0;
         let (xs, x_rest) = x.as_chunks::<LANES>();
         let (dys, dy_rest) = dy.as_chunks::<LANES>();
         for (x, dy) in xs.iter().zip(dys) {
             for i in 0..LANES {
-                let g = f64::from(masked(x[i], dy[i], line, relu));
+                let g = f64::from(masked(x[i], dy[i], affine, relu));
                 sum[i] += g;
-                along[i] += g * f64::from(x[i] - line.mean);
+                along[i] += g * f64::from(x[i] - affine.mean);
             }
         }
         for (i, (&x, &dy)) in x_rest.iter().zip(dy_rest).enumerate() {
-            let g = f64::from(masked(x, dy, line, relu));
+            let g = f64::from(masked(x, dy, affine, relu));
             sum[i] += g;
-            along[i] += g * f64::from(x - line.mean);
+            along[i] += g * f64::from(x - affine.mean);
         }
         sums.0 = [sum, along];
     }
 }
 
-widened! {
+multiversion! {
     #[allow(clippy::too_many_arguments)] // one private call site
-    fn apply_backward(x: &[f32], dy: &[f32], line: Line, relu: bool, offset: f32, slope: f32, dx: &mut [f32]) {
+    fn apply_backward(x: &[f32], dy: &[f32], affine: Affine, relu: bool, offset: f32, slope: f32, dx: &mut [f32]) {
         for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-            let g = masked(x, dy, line, relu);
-            *dx = line.scale * (g - offset - (x - line.mean) * slope);
+            let g = masked(x, dy, affine, relu);
+            *dx = affine.scale * (g - offset - (x - affine.mean) * slope);
         }
     }
 }

@@ -1,23 +1,25 @@
-//! Unrolls image rows into matrix rows (im2col), one channel of one image at a time.
+//! Unrolling of image rows into matrix rows (im2col), one channel of one image at a time.
 
-use crate::simd::widened;
+use crate::simd::multiversion;
 
-/// Which source pixel each output pixel reads: tap `t` of output pixel `o` reads `o * step + taps[t]` along
-/// each axis, zero outside the plane.
+/// Mapping from output pixels to source pixels: tap `t` of output pixel `o` reads `o * step + taps[t]` along each axis,
+/// zero outside the plane.
 pub(crate) struct Window {
-    /// Source plane.
+    /// Height of a source plane.
     pub(crate) height: usize,
+    /// Width of a source plane.
     pub(crate) width: usize,
-    /// Output grid of one image.
+    /// Rows of the output grid of one image.
     pub(crate) rows: usize,
+    /// Columns of the output grid of one image.
     pub(crate) cols: usize,
     axes: [Axis; 2],
     pointwise: bool,
 }
 
-/// Taps along one axis, split by their remainder modulo the step: taps of one *phase* read the same
-/// subsampled line, each starting `skip` further along, so a phase is extracted once and every tap of it is
-/// a contiguous copy whatever the step.
+/// Taps along one axis, grouped by *phase*, their remainder modulo the step. The taps of a phase read the same
+/// subsampled line, each from its own `skip` on, so that the line is extracted once and every tap is a contiguous copy
+/// of it, whatever the step.
 struct Axis {
     step: usize,
     first: isize,
@@ -47,7 +49,7 @@ impl Axis {
     }
 }
 
-/// Floats a copy may write past the end of a row, and read past the end of the phase planes.
+/// Number of floats a copy may write past the end of a row and read past the end of the phase planes.
 pub(crate) const OVERRUN: usize = 16;
 
 impl Window {
@@ -68,12 +70,12 @@ impl Window {
         }
     }
 
-    /// Matrix rows per channel.
+    /// Number of matrix rows per channel.
     pub(crate) fn taps(&self) -> usize {
         self.axes[0].taps.len() * self.axes[1].taps.len()
     }
 
-    /// Working memory for `unroll` of at most `rows` output rows.
+    /// Number of scratch floats for `unroll` of at most `rows` output rows.
     pub(crate) fn scratch(&self, rows: usize) -> usize {
         if self.pointwise {
             return 0;
@@ -82,8 +84,8 @@ impl Window {
         y.phases * x.phases * (rows.min(self.rows) + y.reach) * (self.cols + x.reach) + OVERRUN
     }
 
-    /// Writes, for every tap `t`, the source pixels of output rows `first..first + rows` to
-    /// `out[t * stride..]`. May overwrite `OVERRUN` floats behind each of these rows.
+    /// Writes, for every tap `t`, the source pixels of output rows `first..first + rows` to `out[t * stride..]`. May
+    /// overwrite `OVERRUN` floats after each of these matrix rows.
     pub(crate) fn unroll(
         &self,
         plane: &[f32],
@@ -102,7 +104,7 @@ impl Window {
     }
 }
 
-widened! {
+multiversion! {
     #[allow(clippy::too_many_arguments)] // one private call site
     fn unroll(window: &Window, plane: &[f32], first: usize, rows: usize, scratch: &mut [f32], out: &mut [f32], stride: usize) {
         let cols = window.cols;
@@ -177,8 +179,8 @@ fn sample(from: &[f32], start: isize, step: usize, to: &mut [f32]) {
     }
 }
 
-/// Copies `rows` rows of `cols` floats, `step` apart in `from` and packed in `to`, in pieces of `PIECE`: the
-/// last piece of a row may run over its end, where the next row or the slack follows.
+/// Copies `rows` rows of `cols` floats, with stride `step` in `from` and contiguous in `to`, in pieces of `PIECE`
+/// floats. The last piece of a row may extend past its end, into the next row or the slack.
 #[inline(always)]
 fn copy_rows<const PIECE: usize>(
     from: &[f32],
@@ -206,7 +208,7 @@ pub(crate) struct Segment {
     pub(crate) rows: usize,
 }
 
-/// Cuts rows `from..to`, counted through all images of `height` rows, at the image borders.
+/// Segments of rows `from..to`, counted through all images of `height` rows and split at the image borders.
 pub(crate) fn segments(from: usize, to: usize, height: usize) -> impl Iterator<Item = Segment> {
     let mut at = from;
     std::iter::from_fn(move || {
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn unroll_reads_what_its_definition_says() {
+    fn unroll_matches_its_definition() {
         let (height, width) = (7, 6);
         let plane: Vec<f32> = (1..=height * width).map(|v| v as f32).collect();
         for (grid, step, ty, tx) in [

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// Forward pass: `y = weight ⋆ x + bias`, shapes as in [`Conv2dShape`].
 ///
 /// # Errors
-/// A slice whose length is not the shape's.
+/// A slice whose length does not match the shape.
 pub fn conv2d(
     shape: &Conv2dShape,
     x: &[f32],
@@ -64,7 +64,7 @@ fn forward(
 /// Gradient with respect to the input. Overwrites `dx`.
 ///
 /// # Errors
-/// A slice whose length is not the shape's.
+/// A slice whose length does not match the shape.
 pub fn conv2d_backward_input(
     shape: &Conv2dShape,
     weight: &[f32],
@@ -82,8 +82,8 @@ fn backward_input(tiles: &Tiles, shape: &Conv2dShape, weight: &[f32], dy: &[f32]
     let size = [shape.height, shape.width];
     let [kernel_h, kernel_w] = shape.kernel;
     let target = Disjoint::new(dx);
-    // Input pixels with the same remainder modulo the stride see the same taps: each such grid is a
-    // correlation of `dy` with step 1, and nothing is multiplied with the zeros between strides.
+    // Input pixels with the same remainder modulo the stride belong to the same taps: each such grid is a correlation
+    // of `dy` with step 1, without multiplications by the zeros between strides.
     for origin_y in 0..shape.stride[0].min(size[0]) {
         for origin_x in 0..shape.stride[1].min(size[1]) {
             let (rows, taps_y) = phase(origin_y, kernel_h, shape.stride[0], shape.padding[0]);
@@ -92,14 +92,14 @@ fn backward_input(tiles: &Tiles, shape: &Conv2dShape, weight: &[f32], dy: &[f32]
                 (size[0] - origin_y).div_ceil(shape.stride[0]),
                 (size[1] - origin_x).div_ceil(shape.stride[1]),
             ];
-            let places: Vec<usize> = rows
+            let taps: Vec<usize> = rows
                 .iter()
                 .flat_map(|r| cols.iter().map(move |c| r * kernel_w + c))
                 .collect();
             for group in 0..shape.groups {
                 let (input, output) = shape.channels(group);
                 let weight = |c: usize, m: usize, t: usize| {
-                    weight[((output.first + m) * input.count + c) * kernel_h * kernel_w + places[t]]
+                    weight[((output.first + m) * input.count + c) * kernel_h * kernel_w + taps[t]]
                 };
                 Correlation {
                     batch: shape.batch,
@@ -124,7 +124,7 @@ fn backward_input(tiles: &Tiles, shape: &Conv2dShape, weight: &[f32], dy: &[f32]
 /// Gradient with respect to the weight. Overwrites `dw`.
 ///
 /// # Errors
-/// A slice whose length is not the shape's.
+/// A slice whose length does not match the shape.
 pub fn conv2d_backward_weight(
     shape: &Conv2dShape,
     x: &[f32],
@@ -157,7 +157,7 @@ fn backward_weight(tiles: &Tiles, shape: &Conv2dShape, x: &[f32], dy: &[f32], dw
 /// Gradient with respect to the bias: the sum of `dy` over images and pixels, in `f64`. Overwrites `db`.
 ///
 /// # Errors
-/// A slice whose length is not the shape's.
+/// A slice whose length does not match the shape.
 pub fn conv2d_backward_bias(
     shape: &Conv2dShape,
     dy: &[f32],
@@ -184,7 +184,7 @@ impl Conv2dShape {
         (of(self.in_channels), of(self.out_channels))
     }
 
-    /// What each output pixel reads of the input.
+    /// Input pixels of each output pixel.
     fn window(&self) -> Window {
         let taps = |kernel: usize, padding: usize| -> Vec<isize> {
             (0..kernel).map(|k| k as isize - padding as isize).collect()
@@ -202,8 +202,8 @@ impl Conv2dShape {
     }
 }
 
-/// Kernel places that touch input pixels `origin + stride · q` along one axis, and for each the output
-/// pixel, relative to `q`, it touches them from.
+/// Kernel taps that read the input pixels `origin + stride · q` along one axis, and for each the output pixel, relative
+/// to `q`, of its window.
 fn phase(origin: usize, kernel: usize, stride: usize, padding: usize) -> (Vec<usize>, Vec<isize>) {
     (0..kernel)
         .map(|k| (k, (origin + padding) as isize - k as isize))
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use crate::reference;
 
-    /// Small integers: sums are exact, so every instruction set must give the same.
+    /// Small integers, whose sums are exact, so that all instruction sets give the same result.
     fn integers(len: usize, seed: usize) -> Vec<f32> {
         (0..len)
             .map(|i| ((i * 7 + i / 3 * seed) % 7) as f32 - 3.0)

@@ -1,30 +1,28 @@
-//! The engine of the forward pass and of the input gradient: a product of a small weight matrix with the
-//! unrolled columns of all images.
+//! Forward pass and input gradient: the product of a small weight matrix and the unrolled columns of all images.
 //!
-//! Output pixels of the whole batch form one long row of columns, so that a 4×4 map fills tiles as well
-//! as a 112×112 one. They are cut into blocks of whole pixel rows; a block is one task. Within it, a few
-//! channels at a time are unrolled into panels that stay in the second-level cache and multiplied by the
-//! packed weights; partial sums stay in a block of their own until the epilogue adds the bias and
-//! writes them to their images.
+//! The output pixels of the whole batch form one long row of columns, so that a 4×4 map fills tiles as well as a
+//! 112×112 one. The columns are split into blocks of whole pixel rows; a block is one task. Within it, a few channels
+//! at a time are unrolled into panels that stay in the second-level cache and are multiplied by the packed weights.
+//! Partial sums stay in a buffer of the block until the epilogue adds the bias and writes them to their images.
 
 use crate::columns::{OVERRUN, Segment, Window, segments};
 use crate::disjoint::Disjoint;
 use crate::scratch;
-use crate::simd::widened;
+use crate::simd::multiversion;
 use crate::tile::Tiles;
 use rayon::prelude::*;
 
-/// Columns of a block, about: as many as keep its panels and sums in the second-level cache.
+/// Approximate number of columns of a block: as many as keep its panels and sums in the second-level cache.
 const BLOCK_COLUMNS: usize = 384;
-/// Matrix rows unrolled at a time, at most, unless one channel has more taps.
+/// Maximum number of matrix rows unrolled at a time, unless one channel has more taps.
 const BLOCK_DEPTH: usize = 144;
-/// Floats of unrolled panels, at most, for very wide images.
+/// Maximum number of floats of unrolled panels, for very wide images.
 const BLOCK_FLOATS: usize = BLOCK_COLUMNS * BLOCK_DEPTH;
 
-widened! {
-    /// Deals pieces of `width` floats out to `panels`, `step` apart.
+multiversion! {
+    /// Scatters pieces of `width` floats to `panels` with stride `step`.
     fn to_panels(row: &[f32], panels: &mut [f32], width: usize, step: usize) {
-        // Register-sized pieces: a copy of unknown length would be a call.
+        // Register-sized pieces: a copy of unknown length would be a function call.
         for (p, row) in row.chunks_exact(width).enumerate() {
             let panel = &mut panels[p * step..][..width];
             for (to, from) in panel.as_chunks_mut::<8>().0.iter_mut().zip(row.as_chunks::<8>().0) {
@@ -34,8 +32,8 @@ widened! {
     }
 }
 
-widened! {
-    /// Collects pieces of `width` floats from `panels`, `step` apart, and adds `bias`.
+multiversion! {
+    /// Gathers pieces of `width` floats from `panels` with stride `step`, and adds `bias`.
     fn from_panels(row: &mut [f32], panels: &[f32], width: usize, step: usize, bias: f32) {
         for (p, row) in row.chunks_exact_mut(width).enumerate() {
             let panel = &panels[p * step..][..width];
@@ -48,14 +46,14 @@ widened! {
     }
 }
 
-/// Some channels of an NCHW tensor.
+/// A range of channels of an NCHW tensor.
 #[derive(Clone, Copy)]
 pub(crate) struct Channels {
-    /// Channels of the tensor.
+    /// Number of channels of the tensor.
     pub(crate) total: usize,
-    /// First of those used.
+    /// First channel of the range.
     pub(crate) first: usize,
-    /// Number of those used.
+    /// Number of channels of the range.
     pub(crate) count: usize,
 }
 
@@ -67,14 +65,15 @@ pub(crate) struct Correlation {
     pub(crate) window: Window,
     /// Height and width of a target plane.
     pub(crate) target_size: [usize; 2],
-    /// Where the output grid lies in the target plane.
+    /// Step of the output grid in the target plane.
     pub(crate) target_step: [usize; 2],
+    /// First row and column of the output grid in the target plane.
     pub(crate) target_origin: [usize; 2],
 }
 
 impl Correlation {
-    /// `weight(m, c, t)` is read once per element. Only the grid's pixels of `target` are written, and
-    /// no other call may write them at the same time.
+    /// Computes the correlation. `weight(m, c, t)` is read once per element. Only the pixels of the grid are written to
+    /// `target`, and no other call may write them at the same time.
     pub(crate) fn run(
         &self,
         tiles: &Tiles,
@@ -103,7 +102,7 @@ impl Correlation {
         });
     }
 
-    /// Weights as `[m / rows][c, t][rows]`, the last panel filled up with zeros.
+    /// Weights as `[m / rows][c, t][rows]`, the last panel padded with zeros.
     fn pack(&self, tiles: &Tiles, weight: impl Fn(usize, usize, usize) -> f32 + Sync) -> Vec<f32> {
         let (taps, rows) = (self.window.taps(), tiles.rows);
         let depth = self.source.count * taps;
@@ -124,8 +123,8 @@ impl Correlation {
         packed
     }
 
-    /// Pixel rows of one block. The number of blocks is a multiple of four where there are enough columns,
-    /// so that two or four equal threads finish together.
+    /// Number of pixel rows of a block. The number of blocks is a multiple of four where there are enough columns, so
+    /// that two or four equal threads finish together.
     fn block_rows(&self, tiles: &Tiles) -> usize {
         let total = self.batch * self.window.rows;
         let rows = (BLOCK_COLUMNS / self.window.cols).max(1);
@@ -200,7 +199,7 @@ impl Correlation {
         });
     }
 
-    /// Unrolls channel `c` over the block's segments, one after the other in each row of `out`.
+    /// Unrolls channel `c` over the segments of the block, which follow each other in every row of `out`.
     #[allow(clippy::too_many_arguments)] // one private call site
     fn unroll(
         &self,
@@ -223,7 +222,7 @@ impl Correlation {
         }
     }
 
-    /// Writes one channel's block of sums to the images.
+    /// Writes the sums of one channel of a block to the images.
     fn write(&self, mut row: &[f32], m: usize, from: usize, to: usize, target: &Disjoint<'_, f32>) {
         let cols = self.window.cols;
         let [height, width] = self.target_size;
@@ -234,15 +233,15 @@ impl Correlation {
             let (now, rest) = row.split_at(rows * cols);
             row = rest;
             if contiguous {
-                // SAFETY: a block owns its pixel rows of every channel of the group; blocks do not overlap,
-                // and groups run one after the other.
+                // SAFETY: a block owns its pixel rows of every channel of the group; blocks do not overlap, and groups
+                // run one after the other.
                 unsafe { target.range(plane + first * width, rows * width) }.copy_from_slice(now);
                 continue;
             }
             for (r, now) in now.chunks_exact(cols).enumerate() {
                 let y = (first + r) * self.target_step[0] + self.target_origin[0];
-                // SAFETY: distinct grid rows are distinct target rows, owned as above; grids that
-                // interleave within a row run one after the other.
+                // SAFETY: distinct grid rows are distinct target rows, owned as above; grids that interleave within a
+                // row run one after the other.
                 let to = unsafe { target.range(plane + y * width, width) };
                 let to = to[self.target_origin[1]..]
                     .iter_mut()

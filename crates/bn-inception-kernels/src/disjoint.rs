@@ -1,19 +1,19 @@
-//! Parallel writes into separate places of one slice.
+//! Parallel writes to disjoint ranges of one slice.
 
 use std::marker::PhantomData;
 
-/// A mutable slice that several tasks write at once, each to its own ranges.
+/// A mutable slice for concurrent writes by several tasks, each to its own ranges.
 ///
-/// An NCHW tensor cut by channel or by pixel rows is not a set of contiguous chunks, so
-/// `par_chunks_mut` cannot express the cut; this hands out the ranges instead.
+/// An NCHW tensor split by channel or by pixel rows is not a set of contiguous chunks, so `par_chunks_mut` cannot
+/// express the split.
 pub(crate) struct Disjoint<'a, T> {
     start: *mut T,
     len: usize,
     borrow: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: the only way to the data is `range`, whose contract forbids overlapping live ranges, so sending or
-// sharing the handle gives no two threads access to one element.
+// SAFETY: the only access to the data is `range`, whose contract forbids overlapping live ranges, so sending or sharing
+// the handle gives no two threads access to the same element.
 unsafe impl<T: Send> Send for Disjoint<'_, T> {}
 // SAFETY: as for `Send`.
 unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
@@ -27,7 +27,10 @@ impl<'a, T> Disjoint<'a, T> {
         }
     }
 
-    /// The elements `at..at + len`. Panics if they are not inside the slice.
+    /// The elements `at..at + len`.
+    ///
+    /// # Panics
+    /// If they are not inside the slice.
     ///
     /// # Safety
     /// While the returned range lives, no other live range of this handle may overlap it.
@@ -38,7 +41,7 @@ impl<'a, T> Disjoint<'a, T> {
             "range {at}+{len} of {}",
             self.len
         );
-        // SAFETY: in bounds by the assertion, exclusive by the caller's promise, alive by the borrow.
+        // SAFETY: in bounds by the assertion, exclusive by the contract, alive by the borrow.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
     }
 }

@@ -1,31 +1,32 @@
-//! CPU kernels of BN-Inception: convolution, batch normalisation and pooling, forward and backward.
+//! CPU kernels for BN-Inception: convolution, batch normalisation and pooling, forward and backward, and an inference
+//! engine for the whole folded network.
 //!
-//! Plain contiguous `f32` slices in NCHW order go in, plain slices come out; the crate knows no tensor
-//! library. Every function takes a validated shape ([`Conv2dShape`], [`BatchNormShape`], [`Pool2dShape`])
-//! and checks the length of every slice against it before touching one, so a wrong extent is a
-//! [`ShapeError`] that names the buffer and never an out-of-bounds access.
+//! Inputs and outputs are plain contiguous `f32` slices in NCHW order; the crate depends on no tensor library. Every
+//! function takes a validated shape ([`Conv2dShape`], [`BatchNormShape`], [`Pool2dShape`]) and checks the length of
+//! every slice against it before touching one, so a wrong extent is a [`ShapeError`] that names the buffer and never an
+//! out-of-bounds access.
 //!
 //! # Where things are
 //!
-//! | module          | what it holds                                                                  |
-//! |-----------------|--------------------------------------------------------------------------------|
-//! | [`shape`]       | convolution and batch-norm extents, and the error for wrong ones               |
-//! | [`conv`]        | the four passes of a convolution: forward, input, weight and bias gradient     |
-//! | `correlation`   | the engine of forward and input gradient: weights × columns, output tile by tile |
-//! | `weight_grad`   | the engine of the weight gradient: dot products along the pixels               |
-//! | `columns`       | unrolls image rows into matrix rows (im2col), a few channels at a time         |
-//! | `tile`          | the register-tiled inner loops, written once over a vector type                |
-//! | `simd`          | that vector type for AVX-512, AVX2, NEON and anything else                    |
-//! | [`batch_norm`]  | batch normalisation with optional fused ReLU                                   |
-//! | [`infer`]       | the whole folded network as one planned call                                        |
-//! | [`pool`]        | max and average pooling with PyTorch's border rules                            |
-//! | [`mod@reference`] | the scalar twin of every kernel, accumulating in `f64`: slow, obvious, the oracle of the tests |
+//! | module            | contents                                                                               |
+//! |-------------------|----------------------------------------------------------------------------------------|
+//! | [`shape`]         | extents of convolutions and batch normalisations, and the error for wrong extents      |
+//! | [`conv`]          | the four passes of a convolution: forward, input, weight and bias gradient             |
+//! | `correlation`     | forward pass and input gradient: weights × columns, one output tile at a time          |
+//! | `weight_grad`     | weight gradient: dot products over the pixels                                          |
+//! | `columns`         | unrolling of image rows into matrix rows (im2col), a few channels at a time            |
+//! | `tile`            | register-tiled inner loops, generic over the vector type                               |
+//! | `simd`            | the vector types: AVX-512, AVX2, NEON and a portable one                               |
+//! | [`batch_norm`]    | batch normalisation with optional fused ReLU                                           |
+//! | [`pool`]          | max and average pooling with PyTorch's border rules                                    |
+//! | [`infer`]         | inference of the whole folded network in one planned call                              |
+//! | [`mod@reference`] | scalar reference implementation of every training kernel, in `f64`, for the tests      |
 //!
 //! # Determinism
 //!
-//! Work is cut into pieces by shape alone and run on rayon's global pool. A piece is computed
-//! sequentially and pieces are reduced in a fixed order, so results are bit-identical for any number of threads.
-//! They may differ in the last bits between instruction sets.
+//! Work is split by shape alone and runs on rayon's global pool. Each part is computed sequentially and partial results
+//! are reduced in a fixed order, so results are bit-identical for any number of threads. They may differ in the last
+//! bits between instruction sets.
 //!
 //! # Example
 //!
@@ -43,12 +44,12 @@
 //! # Ok::<(), bn_inception_kernels::ShapeError>(())
 //! ```
 
-// Vector intrinsics and disjoint parallel writes into one strided tensor need `unsafe`; this crate exists
-// so that nothing above it does. Every block carries its argument.
+// Vector intrinsics and disjoint parallel writes into one strided tensor need `unsafe`; this crate contains it, so that
+// the crates above it need none. Every block states why it is sound.
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
-// The unit tests share helpers with the integration tests, which know the crate by its name.
+// The unit tests share helpers with the integration tests, which refer to the crate by its name.
 #[cfg(test)]
 extern crate self as bn_inception_kernels;
 
@@ -73,8 +74,9 @@ pub use batch_norm::{
 pub use conv::{conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
 pub use pool::{Pool2dShape, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use shape::{BatchNormShape, Conv2dShape, ShapeError};
+pub use tile::instruction_set;
 
-/// The instruction set the training kernels use on this processor: `"avx512"`, `"avx2"`, `"neon"` or `"portable"`.
-pub fn instruction_set() -> &'static str {
-    tile::Tiles::best().name
-}
+// The example of the README is a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

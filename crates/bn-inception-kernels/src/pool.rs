@@ -1,16 +1,15 @@
 //! Max and average pooling over the planes of an NCHW tensor, with PyTorch's border rules.
 //!
 //! A window never starts beyond the input and its leading padding, also with `ceil_mode`. Padding counts as −∞ for the
-//! maximum. For the average it counts as zeros if `count_include_pad` — the divisor is then the part of
-//! the window inside the padded input — and not at all otherwise.
+//! maximum. For the average it counts as zeros if `count_include_pad` (the divisor is then the part of the window
+//! inside the padded input) and is excluded otherwise.
 
 use crate::shape::{ShapeError, check, elements, padded, positive};
-use crate::simd::widened;
+use crate::simd::multiversion;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Extents of a pooling: input `[batch, channels, height, width]`, output
-/// `[batch, channels, out_height, out_width]`.
+/// Extents of a pooling: input `[batch, channels, height, width]`, output `[batch, channels, out_height, out_width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool2dShape {
     pub(crate) planes: usize,
@@ -22,12 +21,13 @@ pub struct Pool2dShape {
 }
 
 impl Pool2dShape {
-    /// `input` is `[batch, channels, height, width]`, `padding` is `[top, left, bottom, right]`; `ceil_mode`
-    /// rounds the output extents up, as long as the last window still starts inside the input or its leading padding.
+    /// Shape for an `input` of `[batch, channels, height, width]` and a `padding` of `[top, left, bottom, right]`.
+    /// `ceil_mode` rounds the output extents up, provided the last window starts inside the input or its leading
+    /// padding.
     ///
     /// # Errors
-    /// A zero extent, a kernel larger than the padded input, padding not smaller than the kernel (a window
-    /// would hold no pixel), a plane with more than `u32::MAX` pixels, or a tensor too large to address.
+    /// A zero extent, a kernel larger than the padded input, padding not smaller than the kernel (a window would
+    /// contain no pixel), a plane with more than `u32::MAX` pixels, or a tensor too large to address.
     pub fn new(
         input: [usize; 4],
         kernel: [usize; 2],
@@ -83,22 +83,22 @@ impl Pool2dShape {
         })
     }
 
-    /// Rows of the output.
+    /// Height of the output.
     pub fn out_height(&self) -> usize {
         self.out[0]
     }
 
-    /// Columns of the output.
+    /// Width of the output.
     pub fn out_width(&self) -> usize {
         self.out[1]
     }
 
-    /// Elements of the input, and of its gradient.
+    /// Number of elements of the input and of its gradient.
     pub fn input_len(&self) -> usize {
         self.planes * self.in_plane()
     }
 
-    /// Elements of the output, of its gradient and of the maxima's indices.
+    /// Number of elements of the output, of its gradient and of the indices of the maxima.
     pub fn output_len(&self) -> usize {
         self.planes * self.out_plane()
     }
@@ -118,7 +118,7 @@ impl Pool2dShape {
         start.saturating_sub(self.padding[axis])..end.min(self.size[axis])
     }
 
-    /// Positions of window `o` along `axis` that count for the average.
+    /// Number of positions of window `o` along `axis` that count for the average.
     pub(crate) fn counted(&self, axis: usize, o: usize, include_pad: bool) -> usize {
         let start = o * self.stride[axis];
         let limit = self.size[axis] + self.padding[axis] + self.padding[axis + 2];
@@ -129,7 +129,7 @@ impl Pool2dShape {
         }
     }
 
-    /// Outputs along the columns whose window's `k`-th place is an input column.
+    /// Output columns whose window has an input column at its `k`-th position.
     fn outputs_at(&self, k: usize) -> Range<usize> {
         let (left, stride) = (self.padding[1], self.stride[1]);
         let from = left.saturating_sub(k).div_ceil(stride);
@@ -141,11 +141,11 @@ impl Pool2dShape {
     }
 }
 
-/// Maximum of each window, and in `indices` its place `row * width + column` in the input plane. Of equal
-/// maxima the first in row order wins; a NaN wins over everything, the last one if there are several.
+/// Maximum of each window, and in `indices` its position `row * width + column` in the input plane. Of equal maxima the
+/// first in row order is taken; a NaN takes precedence over everything, the last one if there are several.
 ///
 /// # Errors
-/// A slice whose length is not the shape's.
+/// A slice whose length does not match the shape.
 pub fn max_pool2d(
     shape: &Pool2dShape,
     x: &[f32],
@@ -164,10 +164,10 @@ pub fn max_pool2d(
     Ok(())
 }
 
-/// Gradient of [`max_pool2d`]: adds each output's gradient at its index. Overwrites `dx`.
+/// Gradient of [`max_pool2d`]: the gradient of each output is added at its index. Overwrites `dx`.
 ///
 /// # Errors
-/// A slice whose length is not the shape's, or an index outside the input plane.
+/// A slice whose length does not match the shape, or an index outside the input plane.
 pub fn max_pool2d_backward(
     shape: &Pool2dShape,
     dy: &[f32],
@@ -202,7 +202,7 @@ pub fn max_pool2d_backward(
 /// Average of each window.
 ///
 /// # Errors
-/// A slice whose length is not the shape's.
+/// A slice whose length does not match the shape.
 pub fn avg_pool2d(
     shape: &Pool2dShape,
     count_include_pad: bool,
@@ -215,8 +215,8 @@ pub fn avg_pool2d(
     let planes = y
         .par_chunks_mut(shape.out_plane())
         .zip(x.par_chunks(shape.in_plane()));
-    planes.for_each_init(Boxes::default, |boxes, (y, x)| {
-        avg_plane(shape, &areas, x, y, boxes)
+    planes.for_each_init(WindowSums::default, |window_sums, (y, x)| {
+        avg_plane(shape, &areas, x, y, window_sums)
     });
     Ok(())
 }
@@ -224,7 +224,7 @@ pub fn avg_pool2d(
 /// Gradient of [`avg_pool2d`]. Overwrites `dx`.
 ///
 /// # Errors
-/// A slice whose length is not the shape's.
+/// A slice whose length does not match the shape.
 pub fn avg_pool2d_backward(
     shape: &Pool2dShape,
     count_include_pad: bool,
@@ -237,13 +237,13 @@ pub fn avg_pool2d_backward(
     let planes = dx
         .par_chunks_mut(shape.in_plane())
         .zip(dy.par_chunks(shape.out_plane()));
-    planes.for_each_init(Boxes::default, |boxes, (dx, dy)| {
-        avg_plane_backward(shape, &areas, dy, dx, boxes)
+    planes.for_each_init(WindowSums::default, |window_sums, (dx, dy)| {
+        avg_plane_backward(shape, &areas, dy, dx, window_sums)
     });
     Ok(())
 }
 
-/// Divisor of every window of a plane.
+/// Divisor of each window of a plane.
 fn areas(shape: &Pool2dShape, include_pad: bool) -> Vec<f32> {
     let counted =
         |axis: usize| (0..shape.out[axis]).map(move |o| shape.counted(axis, o, include_pad));
@@ -252,7 +252,7 @@ fn areas(shape: &Pool2dShape, include_pad: bool) -> Vec<f32> {
         .collect()
 }
 
-widened! {
+multiversion! {
     fn max_plane(shape: &Pool2dShape, x: &[f32], y: &mut [f32], indices: &mut [u32]) {
         let [_, width] = shape.size;
         let (cols, step, left) = (shape.out[1], shape.stride[1], shape.padding[1]);
@@ -271,15 +271,15 @@ widened! {
                     }
                     let first = outputs.start * step + k - left;
                     let (row, at) = (&row[first..], (iy * width + first) as u32);
-                    let (best, places) = (&mut y[outputs.clone()], &mut indices[outputs]);
-                    // Steps known to the compiler become vector code.
+                    let (best, indices) = (&mut y[outputs.clone()], &mut indices[outputs]);
+                    // Strides known to the compiler become vector code.
                     let done = match step {
-                        1 => keep_maxima::<1>(row, at, best, places),
-                        2 => keep_maxima::<2>(row, at, best, places),
+                        1 => update_maxima::<1>(row, at, best, indices),
+                        2 => update_maxima::<2>(row, at, best, indices),
                         _ => 0,
                     };
                     for i in done..best.len() {
-                        keep_maximum(row[i * step], at + (i * step) as u32, &mut best[i], &mut places[i]);
+                        update_maximum(row[i * step], at + (i * step) as u32, &mut best[i], &mut indices[i]);
                     }
                 }
             }
@@ -288,47 +288,47 @@ widened! {
 }
 
 #[inline(always)]
-fn keep_maximum(v: f32, at: u32, best: &mut f32, place: &mut u32) {
+fn update_maximum(v: f32, at: u32, best: &mut f32, index: &mut u32) {
     let better = v > *best || v.is_nan();
     *best = if better { v } else { *best };
-    *place = if better { at } else { *place };
+    *index = if better { at } else { *index };
 }
 
-/// `keep_maximum` of every `STEP`-th value of `row`, while whole steps are left; returns how many that were.
+/// `update_maximum` for every `STEP`-th value of `row`, as long as whole steps are left; returns their number.
 #[inline(always)]
-fn keep_maxima<const STEP: usize>(
+fn update_maxima<const STEP: usize>(
     row: &[f32],
     at: u32,
     best: &mut [f32],
-    places: &mut [u32],
+    indices: &mut [u32],
 ) -> usize {
     let steps = row.as_chunks::<STEP>().0;
-    for (i, ((step, best), place)) in steps.iter().zip(&mut *best).zip(places).enumerate() {
-        keep_maximum(step[0], at.wrapping_add((i * STEP) as u32), best, place);
+    for (i, ((step, best), index)) in steps.iter().zip(&mut *best).zip(indices).enumerate() {
+        update_maximum(step[0], at.wrapping_add((i * STEP) as u32), best, index);
     }
     steps.len().min(best.len())
 }
 
-/// Working memory for the sums over all windows of a plane.
+/// Scratch memory for the sums over all windows of a plane.
 #[derive(Default)]
-struct Boxes {
+struct WindowSums {
     plane: Vec<f32>,
     rows: Vec<f32>,
 }
 
-impl Boxes {
-    /// Clears room for `size` windows, one per pixel, and gives the distance between its rows.
+impl WindowSums {
+    /// Clears the memory for `size` windows, one per pixel, and returns the stride between its rows.
     #[inline(always)]
     fn clear(&mut self, size: [usize; 2], kernel: [usize; 2]) -> usize {
         let pitch = size[1] + kernel[1] - 1;
         self.plane.clear();
-        // One row more, so that windows started behind the last column of the last row stay inside.
+        // One extra row, so that windows that start after the last column of the last row stay inside.
         self.plane.resize((size[0] + kernel[0]) * pitch, 0.0);
         pitch
     }
 
-    /// Replaces every pixel of the first `height` rows by the sum of the window that starts there. Rows are
-    /// added as one flat stretch, then columns: windows that run over a row's end are never read.
+    /// Replaces every pixel of the first `height` rows by the sum of the window that starts there. Rows are added as
+    /// one contiguous range, then columns; windows that extend past the end of a row are never read.
     #[inline(always)]
     fn sum(&mut self, height: usize, pitch: usize, kernel: [usize; 2]) {
         let len = height * pitch;
@@ -348,21 +348,21 @@ impl Boxes {
     }
 }
 
-widened! {
-    fn avg_plane(shape: &Pool2dShape, areas: &[f32], x: &[f32], y: &mut [f32], boxes: &mut Boxes) {
+multiversion! {
+    fn avg_plane(shape: &Pool2dShape, areas: &[f32], x: &[f32], y: &mut [f32], window_sums: &mut WindowSums) {
         let [stride_y, stride_x] = shape.stride;
         let cols = shape.out[1];
-        // Windows at every pixel from the first output to the last; a step picks some of them.
+        // Windows at every pixel from the first output to the last; the stride selects some of them.
         let size = [(shape.out[0] - 1) * stride_y + 1, (cols - 1) * stride_x + 1];
-        let pitch = boxes.clear(size, shape.kernel);
+        let pitch = window_sums.clear(size, shape.kernel);
         let [top, left, ..] = shape.padding;
         let used = shape.size[1].min(pitch - left);
         for (r, row) in x.chunks_exact(shape.size[1]).enumerate().take(size[0] + shape.kernel[0] - 1 - top) {
-            boxes.plane[(top + r) * pitch + left..][..used].copy_from_slice(&row[..used]);
+            window_sums.plane[(top + r) * pitch + left..][..used].copy_from_slice(&row[..used]);
         }
-        boxes.sum(size[0], pitch, shape.kernel);
+        window_sums.sum(size[0], pitch, shape.kernel);
         for (oy, (y, areas)) in y.chunks_exact_mut(cols).zip(areas.chunks_exact(cols)).enumerate() {
-            let sums = &boxes.plane[oy * stride_y * pitch..][..size[1]];
+            let sums = &window_sums.plane[oy * stride_y * pitch..][..size[1]];
             if stride_x == 1 {
                 for ((y, s), a) in y.iter_mut().zip(sums).zip(areas) {
                     *y = s / a;
@@ -376,15 +376,16 @@ widened! {
     }
 }
 
-widened! {
-    fn avg_plane_backward(shape: &Pool2dShape, areas: &[f32], dy: &[f32], dx: &mut [f32], boxes: &mut Boxes) {
+multiversion! {
+    fn avg_plane_backward(shape: &Pool2dShape, areas: &[f32], dy: &[f32], dx: &mut [f32], window_sums: &mut WindowSums) {
         let [stride_y, stride_x] = shape.stride;
         let (width, cols) = (shape.size[1], shape.out[1]);
-        // A pixel's gradient is the sum over the windows that hold it: those that start up to a kernel before.
-        let pitch = boxes.clear(shape.size, shape.kernel);
+        // The gradient of a pixel is the sum over the windows that contain it: those that start up to a kernel before
+        // it.
+        let pitch = window_sums.clear(shape.size, shape.kernel);
         let (top, left) = (shape.kernel[0] - 1 - shape.padding[0], shape.kernel[1] - 1 - shape.padding[1]);
         for (oy, (dy, areas)) in dy.chunks_exact(cols).zip(areas.chunks_exact(cols)).enumerate() {
-            let row = &mut boxes.plane[(top + oy * stride_y) * pitch + left..];
+            let row = &mut window_sums.plane[(top + oy * stride_y) * pitch + left..];
             if stride_x == 1 {
                 for ((s, g), a) in row.iter_mut().zip(dy).zip(areas) {
                     *s = g / a;
@@ -395,8 +396,8 @@ widened! {
                 }
             }
         }
-        boxes.sum(shape.size[0], pitch, shape.kernel);
-        for (dx, sums) in dx.chunks_exact_mut(width).zip(boxes.plane.chunks_exact(pitch)) {
+        window_sums.sum(shape.size[0], pitch, shape.kernel);
+        for (dx, sums) in dx.chunks_exact_mut(width).zip(window_sums.plane.chunks_exact(pitch)) {
             dx.copy_from_slice(&sums[..width]);
         }
     }

@@ -1,13 +1,13 @@
-//! The scalar twin of every kernel: plain loops over the definition, accumulating in `f64`.
+//! Scalar reference implementation of every training kernel: plain loops over the definition, accumulating in `f64`.
 //!
-//! Slow on purpose; the tests hold the fast kernels against these. Lengths are taken on trust: a slice
-//! shorter than its shape panics. Results are returned unrounded.
+//! The tests compare the fast kernels with these. Lengths are not checked: a slice shorter than its shape panics.
+//! Results are not rounded to `f32`.
 
 use crate::batch_norm::BatchNormParams;
 use crate::pool::Pool2dShape;
 use crate::shape::{BatchNormShape, Conv2dShape};
 
-/// Calls `visit(y, x, weight)` with the three element indices of every multiplication of the convolution.
+/// Calls `visit(y, x, weight)` with the element indices of every multiplication of the convolution.
 fn multiplications(s: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {
     let (oh, ow) = (s.out_height(), s.out_width());
     let (ic, oc) = (s.in_channels / s.groups, s.out_channels / s.groups);
@@ -36,7 +36,7 @@ fn pairs(rows: usize, cols: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows).flat_map(move |r| (0..cols).map(move |c| (r, c)))
 }
 
-/// Twin of [`crate::conv2d`].
+/// Reference for [`crate::conv2d`].
 pub fn conv2d(shape: &Conv2dShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f64> {
     let plane = shape.out_height() * shape.out_width();
     let mut y: Vec<f64> = (0..shape.output_len())
@@ -48,7 +48,7 @@ pub fn conv2d(shape: &Conv2dShape, x: &[f32], weight: &[f32], bias: Option<&[f32
     y
 }
 
-/// Twin of [`crate::conv2d_backward_input`].
+/// Reference for [`crate::conv2d_backward_input`].
 pub fn conv2d_backward_input(shape: &Conv2dShape, weight: &[f32], dy: &[f32]) -> Vec<f64> {
     let mut dx = vec![0.0; shape.input_len()];
     multiplications(shape, |iy, ix, iw| {
@@ -57,7 +57,7 @@ pub fn conv2d_backward_input(shape: &Conv2dShape, weight: &[f32], dy: &[f32]) ->
     dx
 }
 
-/// Twin of [`crate::conv2d_backward_weight`].
+/// Reference for [`crate::conv2d_backward_weight`].
 pub fn conv2d_backward_weight(shape: &Conv2dShape, x: &[f32], dy: &[f32]) -> Vec<f64> {
     let mut dw = vec![0.0; shape.weight_len()];
     multiplications(shape, |iy, ix, iw| {
@@ -66,7 +66,7 @@ pub fn conv2d_backward_weight(shape: &Conv2dShape, x: &[f32], dy: &[f32]) -> Vec
     dw
 }
 
-/// Twin of [`crate::conv2d_backward_bias`].
+/// Reference for [`crate::conv2d_backward_bias`].
 pub fn conv2d_backward_bias(shape: &Conv2dShape, dy: &[f32]) -> Vec<f64> {
     let plane = shape.out_height() * shape.out_width();
     let mut db = vec![0.0; shape.out_channels];
@@ -79,7 +79,7 @@ pub fn conv2d_backward_bias(shape: &Conv2dShape, dy: &[f32]) -> Vec<f64> {
 /// Results of [`batch_norm_train`].
 #[derive(Debug, Clone)]
 pub struct BatchNormOutput {
-    /// Normalised tensor.
+    /// The normalised tensor.
     pub y: Vec<f64>,
     /// Mean per channel.
     pub mean: Vec<f64>,
@@ -87,7 +87,7 @@ pub struct BatchNormOutput {
     pub var: Vec<f64>,
 }
 
-/// Twin of [`crate::batch_norm_train`], in two passes.
+/// Reference for [`crate::batch_norm_train`], in two passes.
 pub fn batch_norm_train(
     shape: &BatchNormShape,
     params: &BatchNormParams<'_>,
@@ -117,7 +117,7 @@ pub fn batch_norm_train(
 
 /// Results of [`batch_norm_train_backward`].
 #[derive(Debug, Clone)]
-pub struct BatchNormInputGradient {
+pub struct BatchNormBackwardOutput {
     /// Gradient of the input.
     pub dx: Vec<f64>,
     /// Gradient of γ.
@@ -126,13 +126,13 @@ pub struct BatchNormInputGradient {
     pub dbeta: Vec<f64>,
 }
 
-/// Twin of [`crate::batch_norm_train_backward`]; recomputes the statistics from `x`.
+/// Reference for [`crate::batch_norm_train_backward`]; the statistics are recomputed from `x`.
 pub fn batch_norm_train_backward(
     shape: &BatchNormShape,
     params: &BatchNormParams<'_>,
     x: &[f32],
     dy: &[f32],
-) -> BatchNormInputGradient {
+) -> BatchNormBackwardOutput {
     let BatchNormOutput { y, mean, var } = batch_norm_train(shape, params, x);
     let n = shape.values_per_channel() as f64;
     let channel = |i: usize| i / shape.spatial % shape.channels;
@@ -155,14 +155,14 @@ pub fn batch_norm_train_backward(
         let scale = f64::from(params.gamma[c]) / (var[c] + params.epsilon).sqrt();
         scale * (g(i) - dbeta[c] / n - standard(i) * dgamma[c] / n)
     });
-    BatchNormInputGradient {
+    BatchNormBackwardOutput {
         dx: dx.collect(),
         dgamma,
         dbeta,
     }
 }
 
-/// Twin of [`crate::batch_norm_eval`].
+/// Reference for [`crate::batch_norm_eval`].
 pub fn batch_norm_eval(
     shape: &BatchNormShape,
     x: &[f32],
@@ -206,7 +206,7 @@ fn windows(s: &Pool2dShape, include_pad: bool, mut visit: impl FnMut(usize, usiz
     }
 }
 
-/// Twin of [`crate::max_pool2d`]: the maxima and their indices in the plane.
+/// Reference for [`crate::max_pool2d`]: the maxima and their indices in the plane.
 pub fn max_pool2d(shape: &Pool2dShape, x: &[f32]) -> (Vec<f32>, Vec<u32>) {
     let plane = shape.size[0] * shape.size[1];
     let mut best: Vec<Option<usize>> = vec![None; shape.output_len()];
@@ -221,7 +221,7 @@ pub fn max_pool2d(shape: &Pool2dShape, x: &[f32]) -> (Vec<f32>, Vec<u32>) {
         .unzip()
 }
 
-/// Twin of [`crate::max_pool2d_backward`].
+/// Reference for [`crate::max_pool2d_backward`].
 pub fn max_pool2d_backward(shape: &Pool2dShape, dy: &[f32], indices: &[u32]) -> Vec<f64> {
     let (input, output) = (
         shape.size[0] * shape.size[1],
@@ -234,7 +234,7 @@ pub fn max_pool2d_backward(shape: &Pool2dShape, dy: &[f32], indices: &[u32]) -> 
     dx
 }
 
-/// Twin of [`crate::avg_pool2d`].
+/// Reference for [`crate::avg_pool2d`].
 pub fn avg_pool2d(shape: &Pool2dShape, count_include_pad: bool, x: &[f32]) -> Vec<f64> {
     let (mut sums, mut areas) = (vec![0.0; shape.output_len()], vec![1.0; shape.output_len()]);
     windows(shape, count_include_pad, |o, i, area| {
@@ -247,7 +247,7 @@ pub fn avg_pool2d(shape: &Pool2dShape, count_include_pad: bool, x: &[f32]) -> Ve
         .collect()
 }
 
-/// Twin of [`crate::avg_pool2d_backward`].
+/// Reference for [`crate::avg_pool2d_backward`].
 pub fn avg_pool2d_backward(shape: &Pool2dShape, count_include_pad: bool, dy: &[f32]) -> Vec<f64> {
     let mut dx = vec![0.0; shape.input_len()];
     windows(shape, count_include_pad, |o, i, area| {

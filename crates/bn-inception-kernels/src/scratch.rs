@@ -1,4 +1,4 @@
-//! Working memory that a thread keeps between tasks.
+//! Scratch memory that a thread keeps between tasks.
 
 use std::cell::RefCell;
 
@@ -6,10 +6,10 @@ thread_local! {
     static BUFFERS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `f` with `N` buffers of the given lengths, each starting on a 64-byte line. Contents are arbitrary.
+/// Runs `f` with `N` buffers of the given lengths, each aligned to 64 bytes. Their contents are arbitrary.
 ///
-/// The memory is the thread's: a fresh allocation per task would be returned to the system each time and
-/// faulted in page by page again, which costs more than the arithmetic of a small layer.
+/// The memory belongs to the thread: a new allocation per task would be returned to the system and faulted in again
+/// page by page each time, which costs more than the arithmetic of a small layer.
 pub(crate) fn with<const N: usize, R>(
     lengths: [usize; N],
     f: impl FnOnce([&mut [f32]; N]) -> R,
@@ -20,7 +20,7 @@ pub(crate) fn with<const N: usize, R>(
         .map(|n| n.next_multiple_of(LINE))
         .sum::<usize>()
         + LINE;
-    // Taken out, not borrowed, so that a nested call finds an empty vector instead of a panic.
+    // Taken rather than borrowed, so that a nested call finds an empty vector instead of panicking.
     let mut buffer = BUFFERS.with_borrow_mut(std::mem::take);
     if buffer.len() < total {
         buffer.resize(total, 0.0);

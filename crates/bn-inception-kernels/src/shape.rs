@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// A shape that cannot be, or a slice that does not have the length its shape gives it.
+/// An impossible shape, or a slice whose length does not match its shape.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ShapeError {
@@ -38,7 +38,7 @@ pub enum ShapeError {
         /// The group count.
         groups: usize,
     },
-    /// A pooling window can lie completely in the padding.
+    /// A pooling window can lie entirely in the padding.
     #[error("padding {padding} along {axis} is not smaller than the window {kernel}")]
     PaddingTooLarge {
         /// `"height"` or `"width"`.
@@ -53,9 +53,9 @@ pub enum ShapeError {
     Length {
         /// The argument's name.
         buffer: &'static str,
-        /// Elements the shape asks for.
+        /// Number of elements required by the shape.
         expected: usize,
-        /// Elements the slice has.
+        /// Number of elements of the slice.
         found: usize,
     },
     /// A pooling index does not point into its input plane.
@@ -63,9 +63,9 @@ pub enum ShapeError {
     Index {
         /// Position in the index buffer.
         position: usize,
-        /// The index found.
+        /// The index at that position.
         index: u32,
-        /// Pixels in one input plane.
+        /// Number of pixels of an input plane.
         plane: usize,
     },
 }
@@ -83,7 +83,7 @@ pub(crate) fn check(buffer: &'static str, expected: usize, found: usize) -> Resu
     }
 }
 
-/// The product of extents that must all be positive and whose product must fit `isize` bytes of `f32`.
+/// Product of `extents`, unless that many `f32` exceed the address space.
 pub(crate) fn elements(what: &'static str, extents: &[usize]) -> Result<usize, ShapeError> {
     extents
         .iter()
@@ -148,11 +148,11 @@ pub struct Conv2dShape {
 }
 
 impl Conv2dShape {
-    /// `input` is `[batch, channels, height, width]`, `padding` is `[top, left, bottom, right]`.
+    /// Shape for an `input` of `[batch, channels, height, width]` and a `padding` of `[top, left, bottom, right]`.
     ///
     /// # Errors
-    /// A zero extent, a kernel larger than the padded input, channels that do not divide into the groups,
-    /// or a tensor too large to address.
+    /// A zero extent, a kernel larger than the padded input, channels not divisible by the groups, or a tensor too
+    /// large to address.
     pub fn new(
         input: [usize; 4],
         out_channels: usize,
@@ -221,32 +221,32 @@ impl Conv2dShape {
         })
     }
 
-    /// Rows of the output.
+    /// Height of the output.
     pub fn out_height(&self) -> usize {
         self.out[0]
     }
 
-    /// Columns of the output.
+    /// Width of the output.
     pub fn out_width(&self) -> usize {
         self.out[1]
     }
 
-    /// Multiply-accumulate operations of one pass, padding counted as if it were data.
+    /// Number of multiply-accumulate operations of one pass; padding counts as data.
     pub fn macs(&self) -> u64 {
         self.macs
     }
 
-    /// Elements of the input, and of its gradient.
+    /// Number of elements of the input and of its gradient.
     pub fn input_len(&self) -> usize {
         self.batch * self.in_channels * self.height * self.width
     }
 
-    /// Elements of the weight, and of its gradient.
+    /// Number of elements of the weight and of its gradient.
     pub fn weight_len(&self) -> usize {
         self.out_channels * (self.in_channels / self.groups) * self.kernel[0] * self.kernel[1]
     }
 
-    /// Elements of the output, and of its gradient.
+    /// Number of elements of the output and of its gradient.
     pub fn output_len(&self) -> usize {
         self.batch * self.out_channels * self.out[0] * self.out[1]
     }
@@ -261,6 +261,8 @@ pub struct BatchNormShape {
 }
 
 impl BatchNormShape {
+    /// Shape of a `[batch, channels, spatial]` tensor.
+    ///
     /// # Errors
     /// A zero extent, or a tensor too large to address.
     pub fn new(batch: usize, channels: usize, spatial: usize) -> Result<Self, ShapeError> {
@@ -277,12 +279,12 @@ impl BatchNormShape {
         })
     }
 
-    /// Elements of the tensor.
+    /// Number of elements of the tensor.
     pub fn tensor_len(&self) -> usize {
         self.batch * self.channels * self.spatial
     }
 
-    /// Values one channel's statistics are taken over.
+    /// Number of values in the statistics of a channel.
     pub fn values_per_channel(&self) -> usize {
         self.batch * self.spatial
     }

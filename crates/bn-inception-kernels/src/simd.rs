@@ -1,10 +1,10 @@
 //! One vector type per instruction set, and plain loops compiled once for each.
 
-/// Defines a function whose body, ordinary safe code, is compiled for AVX-512, for AVX2 and for the baseline (NEON on ARM);
-/// a call picks the best the processor has. The body computes the same bits in all of them: the compiler
-/// neither reorders nor fuses floating-point operations. Write it with loops: a closure that is not
+/// Function multiversioning: the body, ordinary safe code, is compiled for AVX-512, for AVX2 and for the baseline (NEON
+/// on ARM), and a call runs the best version for the processor. All versions compute the same bits, because the
+/// compiler neither reorders nor fuses floating-point operations. The body should use loops: a closure that is not
 /// inlined is compiled for the baseline.
-macro_rules! widened {
+macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
         $vis fn $name($($arg: $ty),*) $(-> $ret)? {
@@ -32,12 +32,12 @@ macro_rules! widened {
         }
     };
 }
-pub(crate) use widened;
+pub(crate) use multiversion;
 
-/// Partial sums kept side by side, so that the order of additions is fixed and vectors can be used.
+/// Number of partial sums side by side, which fixes the order of additions and lets the compiler use vectors.
 pub(crate) const LANES: usize = 16;
 
-widened! {
+multiversion! {
     /// Sum in `f64`.
     pub(crate) fn sum(values: &[f32]) -> f64 {
         let mut lanes = [0.0f64; LANES];
@@ -51,11 +51,11 @@ widened! {
     }
 }
 
-/// Hints that the line at this address, which need not be readable, will be read soon.
+/// Prefetch hint: the cache line at this address will be read soon. The address need not be readable.
 #[inline(always)]
 pub(crate) fn prefetch(line: *const f32) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: every x86-64 processor has the instruction; it accesses nothing that the program could notice.
+    // SAFETY: every x86-64 processor has the instruction; it has no effect that the program can observe.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(line.cast());
@@ -67,16 +67,16 @@ pub(crate) fn prefetch(line: *const f32) {
 /// A register of `f32` lanes.
 ///
 /// # Safety
-/// Every method may use instructions of the implementing type's instruction set: call them only where
-/// the processor has it, from functions compiled for it.
+/// Every method may use instructions of the implementing type's instruction set: callers must run on a processor that
+/// has it, in functions compiled for it.
 pub(crate) trait Vector: Copy {
-    /// Lanes in one register.
+    /// Number of lanes of a register.
     const LANES: usize;
     unsafe fn zero() -> Self;
     unsafe fn splat(x: f32) -> Self;
-    /// Reads `LANES` floats, any alignment.
+    /// Reads `LANES` floats of any alignment.
     unsafe fn load(from: *const f32) -> Self;
-    /// Writes `LANES` floats, any alignment.
+    /// Writes `LANES` floats of any alignment.
     unsafe fn store(self, to: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
@@ -89,8 +89,8 @@ pub(crate) trait Vector: Copy {
     unsafe fn sums(of: [Self; 4]) -> [f32; 4];
 }
 
-/// Eight lanes of plain Rust, for processors without a hand-written type. Multiplies and adds
-/// separately: a fused operation without hardware for it is a library call.
+/// Eight lanes of plain Rust, for processors without a type of their own. Multiplication and addition are separate
+/// operations: a fused one is a library call where the hardware has none.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 8]);
 
@@ -106,12 +106,12 @@ impl Vector for Portable {
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller vouches for eight readable floats; arrays of f32 have no other requirement.
+        // SAFETY: the caller guarantees eight readable floats; arrays of f32 have no other requirement.
         Self(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller vouches for eight writable floats.
+        // SAFETY: the caller guarantees eight writable floats.
         unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
     }
     #[inline(always)]
@@ -155,15 +155,15 @@ impl Vector for Portable {
     }
 }
 
-/// A [`Vector`] over one register type, from the names of its instructions.
+/// Implementation of [`Vector`] for a register type, from the names of its intrinsics.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector {
     ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $max:ident, $fma:ident, $sums:ident) => {
         #[derive(Clone, Copy)]
         pub(crate) struct $name($reg);
 
-        // SAFETY (every block below): the trait's contract puts these calls on a processor with the
-        // instruction set, and the pointers' extents are the caller's promise.
+        // SAFETY (every block below): by the trait's contract these calls run on a processor with the instruction set,
+        // and the caller guarantees the extents of the pointers.
         impl Vector for $name {
             const LANES: usize = $lanes;
             #[inline(always)]
@@ -226,7 +226,7 @@ mod x86 {
     use super::Vector;
     use std::arch::x86_64::*;
 
-    // Two rounds of interleaved adds leave the four sums side by side in every 128-bit quarter.
+    // Two rounds of interleaved additions leave the four sums side by side in every 128-bit quarter.
 
     #[inline(always)]
     unsafe fn sums8(a: __m256, b: __m256, c: __m256, d: __m256) -> [f32; 4] {
@@ -270,7 +270,7 @@ mod x86 {
         }
     }
 
-    // The instruction returns its second operand when either is NaN; a NaN in the first has to be kept.
+    // The instruction returns its second operand if either is NaN; a NaN in the first must be kept.
 
     #[inline(always)]
     unsafe fn max8(a: __m256, b: __m256) -> __m256 {
@@ -330,7 +330,7 @@ mod arm {
         unsafe { vdupq_n_f32(0.0) }
     }
 
-    /// `a * b + c`; the instruction's own order puts the addend first.
+    /// `a * b + c`; the intrinsic takes the addend first.
     #[inline(always)]
     unsafe fn fma4(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
         // SAFETY: called from NEON code only.
@@ -350,7 +350,7 @@ mod arm {
         }
     }
 
-    // The maximum is NaN where either operand is: no correction as on x86.
+    // The instruction returns NaN where either operand is NaN: no correction as on x86.
     vector!(
         Neon,
         float32x4_t,

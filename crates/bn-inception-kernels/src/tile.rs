@@ -1,11 +1,11 @@
 //! The two register-tiled inner loops, for every instruction set.
 //!
-//! *Product*: `c[ROWS][width] += a[depth][ROWS]ᵀ · b[depth][width]`. One operand is broadcast, the other
-//! is read as vectors; the tile of `c` lives in registers for the whole depth.
+//! *Product*: `c[ROWS][width] += a[depth][ROWS]ᵀ · b[depth][width]`. One operand is broadcast, the other is read as
+//! vectors; the tile of `c` stays in registers for the whole depth.
 //!
-//! *Dot*: `c[j][i] += Σ a[i][p] · b[j][p]` with vectors along `p`, for the weight gradient, whose two
-//! operands both have the pixels — the summed index — contiguous. Nothing needs transposing; the lanes are
-//! added up once per tile, four rows at a time.
+//! *Dot*: `c[j][i] += Σ a[i][p] · b[j][p]` with vectors along `p`, for the weight gradient, both of whose operands are
+//! contiguous along the pixels, the summed index. Neither needs transposing; the lanes are summed once per tile, four
+//! rows at a time.
 
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
@@ -25,20 +25,27 @@ type Dot = unsafe fn(
     c: *mut f32,
 );
 
-/// Rows (`a`) of a dot tile.
+/// Number of rows (`a`) of a dot tile.
 pub(crate) const DOT_ROWS: usize = 4;
+
+/// Name of the instruction set of the training kernels on this processor: `"avx512"`, `"avx2"`, `"neon"` or
+/// `"portable"`.
+pub fn instruction_set() -> &'static str {
+    Tiles::best().name
+}
 
 /// The inner loops of one instruction set and the sizes of their tiles.
 pub(crate) struct Tiles {
-    /// Name for reports.
+    /// Name of the instruction set.
     pub(crate) name: &'static str,
-    /// Floats in a register.
+    /// Number of floats in a register.
     pub(crate) lanes: usize,
-    /// Rows of a product tile.
+    /// Number of rows of a product tile.
     pub(crate) rows: usize,
-    /// Floats in a row of a product tile; a multiple of `lanes`, and of the 8 that panels are copied by.
+    /// Number of floats in a row of a product tile: a multiple of `lanes`, and of the 8 floats that panels are copied
+    /// by.
     pub(crate) width: usize,
-    /// Columns (`b`) of a dot tile.
+    /// Number of columns (`b`) of a dot tile.
     pub(crate) dot_columns: usize,
     product: Product,
     dot: Dot,
@@ -51,13 +58,14 @@ impl Tiles {
         Self::available().next().unwrap_or(&PORTABLE)
     }
 
-    /// Every set of loops this processor can run, fastest first.
+    /// All loops this processor can run, fastest first.
     pub(crate) fn available() -> impl Iterator<Item = &'static Self> {
         ALL.iter().copied().filter(|t| (t.available)())
     }
 
-    /// One product tile. `a` is `[depth][rows]`, `b` is `[depth][width]`, `c` is `[rows][width]`; only the
-    /// first `vectors` registers of each row are computed and stored, over the old values unless `add`.
+    /// One product tile. `a` is `[depth][rows]`, `b` is `[depth][width]`, `c` is `[rows][width]`. Only the first
+    /// `vectors` registers of each row are computed; they are added to the old values if `add`, otherwise they replace
+    /// them.
     pub(crate) fn product(
         &self,
         vectors: usize,
@@ -73,13 +81,13 @@ impl Tiles {
                 && b.len() >= depth * self.width
                 && c.len() >= self.rows * self.width
         );
-        // SAFETY: a `Tiles` is only reachable through `best`/`available`, which check the instruction set;
-        // the extents are those asserted above.
+        // SAFETY: a `Tiles` is only reachable through `best`/`available`, which check the instruction set; the extents
+        // are those asserted above.
         unsafe { (self.product)(vectors, depth, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), add) }
     }
 
-    /// One dot tile: adds to `c`, `[columns][DOT_ROWS]`. Row `i` of `a` starts at `i * lda`, row `j` of `b`
-    /// at `j * ldb`; each is `length` floats, a multiple of `lanes`.
+    /// One dot tile, added to `c`, `[columns][DOT_ROWS]`. Row `i` of `a` starts at `i * lda`, row `j` of `b` at
+    /// `j * ldb`; each has `length` floats, a multiple of `lanes`.
     #[allow(clippy::too_many_arguments)] // the extents of three matrices
     pub(crate) fn dot(
         &self,
@@ -121,7 +129,7 @@ unsafe fn product<V: Vector, const ROWS: usize, const VECTORS: usize>(
     c: *mut f32,
     add: bool,
 ) {
-    // SAFETY: all offsets stay below the extents in the contract, VECTORS * LANES <= width.
+    // SAFETY: all offsets stay below the extents in the contract; VECTORS * LANES <= width.
     unsafe {
         let mut acc = [[V::zero(); VECTORS]; ROWS];
         for k in 0..depth {
@@ -147,8 +155,8 @@ unsafe fn product<V: Vector, const ROWS: usize, const VECTORS: usize>(
 }
 
 /// # Safety
-/// `V`'s instruction set; four rows of `a` and COLUMNS rows of `b`, each of `vectors * LANES` floats at
-/// steps `lda` and `ldb`, readable; `c[COLUMNS * 4]` writable.
+/// `V`'s instruction set; four rows of `a` and COLUMNS rows of `b`, each of `vectors * LANES` floats with strides `lda`
+/// and `ldb`, readable; `c[COLUMNS * 4]` writable.
 #[inline(always)]
 unsafe fn dot<V: Vector, const COLUMNS: usize>(
     vectors: usize,
@@ -181,7 +189,7 @@ unsafe fn dot<V: Vector, const COLUMNS: usize>(
     }
 }
 
-/// Instantiates both loops for one instruction set, with a branch for each partial tile.
+/// Instantiations of both loops for one instruction set, with a branch for each partial tile.
 macro_rules! tiles {
     ($name:ident, $module:ident, $vector:ty, rows $rows:literal x [$($v:literal)+] of $vmax:literal, dot 4 x [$($c:literal)+] of $cmax:literal, $available:expr $(, #[$feature:meta])?) => {
         mod $module {
@@ -190,7 +198,7 @@ macro_rules! tiles {
             $(#[$feature])?
             pub(super) unsafe fn product_entry(vectors: usize, depth: usize, a: *const f32, b: *const f32, c: *mut f32, add: bool) {
                 let width = <$vector>::LANES * $vmax;
-                // SAFETY: the caller's promise is that of the generic loop.
+                // SAFETY: the caller keeps the contract of the generic loop.
                 unsafe {
                     match vectors {
                         $($v => product::<$vector, $rows, $v>(width, depth, a, b, c, add),)+
@@ -201,7 +209,7 @@ macro_rules! tiles {
 
             $(#[$feature])?
             pub(super) unsafe fn dot_entry(columns: usize, vectors: usize, a: *const f32, lda: usize, b: *const f32, ldb: usize, c: *mut f32) {
-                // SAFETY: the caller's promise is that of the generic loop.
+                // SAFETY: the caller keeps the contract of the generic loop.
                 unsafe {
                     match columns {
                         $($c => dot::<$vector, $c>(vectors, a, lda, b, ldb, c),)+
@@ -259,7 +267,7 @@ static ALL: &[&Tiles] = &[
 mod tests {
     use super::*;
 
-    /// Small integers: every sum is exact, so the comparison is too.
+    /// Small integers, whose sums are exact, so that results can be compared for equality.
     fn integers(n: usize, seed: usize) -> Vec<f32> {
         (0..n)
             .map(|i| ((i * 7 + seed * 13 + i / 5) % 9) as f32 - 4.0)

@@ -1,7 +1,7 @@
-//! The engine of the weight gradient: every weight is one long dot product over the pixels of all images.
+//! Weight gradient: every weight's gradient is a dot product over the pixels of all images.
 //!
-//! A task owns a block of input channels and a run of pixel rows. It unrolls its input channels, copies the
-//! output gradient beside them and accumulates dot-product tiles; runs are summed in order at the end.
+//! A task has a block of input channels and a run of pixel rows. It unrolls its input channels, copies the output
+//! gradient and accumulates dot-product tiles; the runs are summed in order at the end.
 
 use crate::columns::{OVERRUN, Segment, Window, segments};
 use crate::correlation::Channels;
@@ -10,16 +10,16 @@ use crate::scratch;
 use crate::tile::{DOT_ROWS, Tiles};
 use rayon::prelude::*;
 
-/// Pixels multiplied at a time, about: the rows of one dot tile fit into the first-level cache together.
+/// Approximate number of pixels multiplied at a time: the rows of a dot tile fit into the first-level cache together.
 const CHUNK_PIXELS: usize = 640;
-/// Unrolled rows (input channel × tap) of a task, about.
+/// Approximate number of unrolled rows (input channel × tap) of a task.
 const BLOCK_ROWS: usize = 144;
-/// Output channels copied at a time, about.
+/// Approximate number of output channels copied at a time.
 const BLOCK_OUTPUTS: usize = 96;
-/// Tasks to aim for, and at most this many runs of pixel rows.
+/// Intended number of tasks, and maximum number of runs of pixel rows.
 const TASKS: usize = 16;
 
-/// `gradient[m, c, t] = Σ dy[n, m, o] · x[n, c, window(o, t)]`, the sum over images `n` and pixels `o`.
+/// `gradient[m, c, t] = Σ dy[n, m, o] · x[n, c, window(o, t)]`, summed over images `n` and pixels `o`.
 pub(crate) struct WeightGradient {
     pub(crate) batch: usize,
     pub(crate) x: Channels,
@@ -28,7 +28,7 @@ pub(crate) struct WeightGradient {
 }
 
 impl WeightGradient {
-    /// Overwrites `gradient`, `[dy.count, x.count, taps]`.
+    /// Computes the gradient; overwrites `gradient`, `[dy.count, x.count, taps]`.
     pub(crate) fn run(&self, tiles: &Tiles, x: &[f32], dy: &[f32], gradient: &mut [f32]) {
         let taps = self.window.taps();
         let total = self.batch * self.window.rows;
@@ -56,7 +56,7 @@ impl WeightGradient {
             let channels = b * block..((b + 1) * block).min(self.x.count);
             let rows = r * run..((r + 1) * run).min(total);
             self.task(tiles, x, dy, channels, rows, chunk, |m, at, sums| {
-                // SAFETY: a task writes only its channels' entries of its run's copy of the gradient.
+                // SAFETY: a task writes only the entries of its channels in its run's copy of the gradient.
                 unsafe { out.range(r * len + m * self.x.count * taps + at, sums.len()) }
                     .copy_from_slice(sums);
             });
@@ -79,8 +79,8 @@ impl WeightGradient {
         }
     }
 
-    /// Gradient of input channels `channels` over pixel rows `rows`; `write(m, at, sums)` receives, for each
-    /// output channel, the entries from `at` on.
+    /// Gradient of input channels `channels` over pixel rows `rows`; `write(m, at, sums)` receives, for each output
+    /// channel, the entries from `at` on.
     #[allow(clippy::too_many_arguments)] // one private call site
     fn task(
         &self,
@@ -106,7 +106,7 @@ impl WeightGradient {
             (outputs + 1) * unrolled,
         ];
         scratch::with(lengths, |[planes, right, left, sums]| {
-            // Four output channels side by side, as the dot tiles leave them.
+            // Four output channels side by side, as dot tiles store them.
             let (sums, row) = sums.split_at_mut(outputs * unrolled);
             sums.fill(0.0);
             for from in rows.clone().step_by(chunk) {
@@ -160,7 +160,7 @@ impl WeightGradient {
         });
     }
 
-    /// Output-gradient pixels of channel `m`, zeros for a channel past the last and past the last pixel.
+    /// Copies the output gradient of channel `m`; zeros for a channel past the last one and past the last pixel.
     fn copy_gradient(&self, dy: &[f32], m: usize, from: usize, to: usize, out: &mut [f32]) {
         if m >= self.dy.count {
             out.fill(0.0);

@@ -1,4 +1,4 @@
-//! Batch normalisation against its scalar twins and against finite differences.
+//! Tests of batch normalisation against the reference implementation and against finite differences.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -16,7 +16,7 @@ const SHAPES: &[[usize; 3]] = &[
     [2, 1, 5000],
 ];
 
-struct Case {
+struct Fixture {
     shape: BatchNormShape,
     x: Vec<f32>,
     dy: Vec<f32>,
@@ -24,7 +24,7 @@ struct Case {
     beta: Vec<f32>,
 }
 
-impl Case {
+impl Fixture {
     fn new([batch, channels, spatial]: [usize; 3]) -> Self {
         let shape = BatchNormShape::new(batch, channels, spatial).unwrap();
         let n = shape.tensor_len();
@@ -96,22 +96,23 @@ impl Case {
 #[test]
 fn training_passes_are_close() {
     for &extents in SHAPES {
-        let case = Case::new(extents);
+        let fixture = Fixture::new(extents);
         for relu in [false, true] {
-            let [y, mean, var] = case.forward(relu);
-            let expected = reference::batch_norm_train(&case.shape, &case.params(relu), &case.x);
+            let [y, mean, var] = fixture.forward(relu);
+            let expected =
+                reference::batch_norm_train(&fixture.shape, &fixture.params(relu), &fixture.x);
             assert_close(&format!("mean {extents:?}"), &mean, &expected.mean, 1e-7);
             assert_close(&format!("var {extents:?}"), &var, &expected.var, 1e-7);
-            if case.shape.values_per_channel() > 2 {
-                // Two nearly equal values: their mean, rounded to f32, is as far from them as they are apart.
+            if fixture.shape.values_per_channel() > 2 {
+                // With two nearly equal values the rounding of the mean to f32 is as large as their difference.
                 assert_close(&format!("y {extents:?} relu {relu}"), &y, &expected.y, 1e-6);
             }
-            let [dx, dgamma, dbeta] = case.backward(relu, &mean, &var);
+            let [dx, dgamma, dbeta] = fixture.backward(relu, &mean, &var);
             let expected = reference::batch_norm_train_backward(
-                &case.shape,
-                &case.params(relu),
-                &case.x,
-                &case.dy,
+                &fixture.shape,
+                &fixture.params(relu),
+                &fixture.x,
+                &fixture.dy,
             );
             assert_close(
                 &format!("dbeta {extents:?} relu {relu}"),
@@ -119,8 +120,8 @@ fn training_passes_are_close() {
                 &expected.dbeta,
                 1e-6,
             );
-            if case.shape.values_per_channel() > 2 {
-                // Over two values the gradient is a difference of nearly equal terms: rounding is all of it.
+            if fixture.shape.values_per_channel() > 2 {
+                // With two values the gradient is a difference of nearly equal terms, all of it rounding error.
                 assert_close(
                     &format!("dgamma {extents:?} relu {relu}"),
                     &dgamma,
@@ -140,27 +141,30 @@ fn training_passes_are_close() {
 
 #[test]
 fn statistics_survive_a_large_offset() {
-    let mut case = Case::new([8, 2, 500]);
-    case.x.iter_mut().for_each(|v| *v = *v * 0.01 + 1000.0);
-    let [_, mean, var] = case.forward(false);
-    let expected = reference::batch_norm_train(&case.shape, &case.params(false), &case.x);
+    let mut fixture = Fixture::new([8, 2, 500]);
+    fixture.x.iter_mut().for_each(|v| *v = *v * 0.01 + 1000.0);
+    let [_, mean, var] = fixture.forward(false);
+    let expected = reference::batch_norm_train(&fixture.shape, &fixture.params(false), &fixture.x);
     assert_close("mean", &mean, &expected.mean, 1e-7);
     assert_close("var", &var, &expected.var, 1e-7);
 }
 
 #[test]
 fn the_gradient_is_the_slope_of_the_loss() {
-    // Loss Σ dy · y in f64; central differences on the twin check twin and kernel alike.
-    let case = Case::new([3, 2, 5]);
+    // Loss Σ dy · y in f64; central differences of the reference check both reference and kernel.
+    let fixture = Fixture::new([3, 2, 5]);
     for relu in [false, true] {
-        let [_, mean, var] = case.forward(relu);
-        let [dx, ..] = case.backward(relu, &mean, &var);
+        let [_, mean, var] = fixture.forward(relu);
+        let [dx, ..] = fixture.backward(relu, &mean, &var);
         let loss = |x: &[f32]| -> f64 {
-            let y = reference::batch_norm_train(&case.shape, &case.params(relu), x).y;
-            y.iter().zip(&case.dy).map(|(y, &g)| y * f64::from(g)).sum()
+            let y = reference::batch_norm_train(&fixture.shape, &fixture.params(relu), x).y;
+            y.iter()
+                .zip(&fixture.dy)
+                .map(|(y, &g)| y * f64::from(g))
+                .sum()
         };
-        for i in 0..case.x.len() {
-            let (mut up, mut down) = (case.x.clone(), case.x.clone());
+        for i in 0..fixture.x.len() {
+            let (mut up, mut down) = (fixture.x.clone(), fixture.x.clone());
             up[i] += 1e-3;
             down[i] -= 1e-3;
             let slope = (loss(&up) - loss(&down)) / f64::from(up[i] - down[i]);
@@ -176,13 +180,26 @@ fn the_gradient_is_the_slope_of_the_loss() {
 #[test]
 fn evaluation_is_close_and_keeps_nan() {
     for &extents in SHAPES {
-        let mut case = Case::new(extents);
-        case.x[1] = f32::NAN;
+        let mut fixture = Fixture::new(extents);
+        fixture.x[1] = f32::NAN;
         for relu in [false, true] {
-            let mut y = vec![0.0; case.x.len()];
-            batch_norm_eval(&case.shape, &case.x, &case.gamma, &case.beta, relu, &mut y).unwrap();
-            let mut expected =
-                reference::batch_norm_eval(&case.shape, &case.x, &case.gamma, &case.beta, relu);
+            let mut y = vec![0.0; fixture.x.len()];
+            batch_norm_eval(
+                &fixture.shape,
+                &fixture.x,
+                &fixture.gamma,
+                &fixture.beta,
+                relu,
+                &mut y,
+            )
+            .unwrap();
+            let mut expected = reference::batch_norm_eval(
+                &fixture.shape,
+                &fixture.x,
+                &fixture.gamma,
+                &fixture.beta,
+                relu,
+            );
             assert!(y[1].is_nan() && expected[1].is_nan());
             (y[1], expected[1]) = (0.0, 0.0);
             assert_close(&format!("y {extents:?} relu {relu}"), &y, &expected, 1e-6);
@@ -192,19 +209,19 @@ fn evaluation_is_close_and_keeps_nan() {
 
 #[test]
 fn results_do_not_depend_on_the_thread_count() {
-    let case = Case::new([8, 33, 196]);
+    let fixture = Fixture::new([8, 33, 196]);
     assert_same_on_all_pools(|| {
-        let [y, mean, var] = case.forward(true);
-        let [dx, dgamma, dbeta] = case.backward(true, &mean, &var);
+        let [y, mean, var] = fixture.forward(true);
+        let [dx, dgamma, dbeta] = fixture.backward(true, &mean, &var);
         [y, mean, var, dx, dgamma, dbeta].map(|v| bits(&v))
     });
 }
 
 #[test]
 fn wrong_lengths_are_named() {
-    let case = Case::new([2, 3, 5]);
+    let fixture = Fixture::new([2, 3, 5]);
     let (x, c, short) = (vec![0.0; 30], vec![0.0; 3], vec![0.0; 7]);
-    let params = case.params(false);
+    let params = fixture.params(false);
     let expect = |result: Result<(), ShapeError>, buffer, expected| {
         assert_eq!(
             result,
@@ -217,7 +234,7 @@ fn wrong_lengths_are_named() {
     };
     let train = |params: &BatchNormParams<'_>, x: &[f32], y: &[f32], mean: &[f32], var: &[f32]| {
         batch_norm_train(
-            &case.shape,
+            &fixture.shape,
             params,
             x,
             &mut y.to_vec(),
@@ -270,18 +287,18 @@ fn wrong_lengths_are_named() {
             dbeta: &mut dbeta,
         };
         expect(
-            batch_norm_train_backward(&case.shape, &params, &x, &mean, &var, &dy, out),
+            batch_norm_train_backward(&fixture.shape, &params, &x, &mean, &var, &dy, out),
             name,
             expected,
         );
     }
     expect(
-        batch_norm_eval(&case.shape, &x, &short, &c, false, &mut x.clone()),
+        batch_norm_eval(&fixture.shape, &x, &short, &c, false, &mut x.clone()),
         "scale",
         3,
     );
     expect(
-        batch_norm_eval(&case.shape, &x, &c, &short, false, &mut x.clone()),
+        batch_norm_eval(&fixture.shape, &x, &c, &short, false, &mut x.clone()),
         "shift",
         3,
     );

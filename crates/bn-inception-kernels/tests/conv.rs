@@ -1,4 +1,4 @@
-//! Convolution passes against their scalar twins.
+//! Tests of the convolution passes against the reference implementation.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -22,18 +22,18 @@ const SHAPES: &[Row] = &[
     // The separable stem: depth multiplier 8.
     ([2, 3, 17, 16], 24, [7, 7], [2, 2], [3; 4], 3),
     ([2, 8, 6, 5], 12, [3, 3], [1, 1], [1; 4], 4),
-    // Pointwise, also strided and padded.
+    // Pointwise, also with stride and padding.
     ([9, 17, 7, 7], 19, [1, 1], [1, 1], [0; 4], 1),
     ([3, 6, 9, 8], 4, [1, 1], [2, 2], [0; 4], 1),
     ([2, 3, 4, 4], 4, [1, 1], [1, 1], [1; 4], 1),
     // Strides larger than the kernel leave input pixels without gradient.
     ([2, 3, 11, 10], 4, [2, 2], [3, 4], [0, 1, 2, 0], 1),
-    // Large padding, wide and tall kernels, windows that miss the input.
+    // Large padding, wide and tall kernels, windows outside of the input.
     ([2, 2, 3, 3], 3, [5, 5], [1, 1], [4, 4, 4, 4], 1),
     ([1, 2, 6, 30], 3, [1, 7], [1, 2], [0, 3, 0, 3], 1),
     ([1, 2, 30, 6], 3, [7, 1], [2, 1], [3, 0, 3, 0], 1),
     ([1, 2, 3, 500], 3, [3, 3], [1, 1], [1; 4], 1),
-    // More matrix rows than one unrolled block, more outputs than one copied block, several runs.
+    // More matrix rows than an unrolled block, more outputs than a copied block, several runs.
     ([5, 70, 4, 4], 66, [3, 3], [1, 1], [1; 4], 1),
     ([7, 100, 7, 7], 40, [3, 3], [2, 2], [1; 4], 1),
     ([8, 16, 28, 28], 24, [3, 3], [1, 1], [1; 4], 1),
@@ -44,7 +44,7 @@ fn shape(&(input, out_channels, kernel, stride, padding, groups): &Row) -> Conv2
     Conv2dShape::new(input, out_channels, kernel, stride, padding, groups).unwrap()
 }
 
-/// All four passes; outputs start as NaN to show what is not written.
+/// Results and expected results of all passes; outputs are initialised with NaN, which reveals elements not written.
 fn passes(
     s: &Conv2dShape,
     out_channels: usize,

@@ -1,4 +1,4 @@
-//! The inference engine against the `f64` network.
+//! Tests of the inference engine against the `f64` reference implementation.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/mod.rs"]
@@ -55,7 +55,7 @@ fn every_variant_on_every_instruction_set_with_every_algorithm() {
 
 #[test]
 fn any_size_and_any_batch() {
-    // Sizes of every residue against tiles and image tiles, batches around the engine's groups.
+    // Sizes with every remainder modulo tiles and image tiles, batches around the engine's groups.
     let extents = [
         [1, 32, 32],
         [3, 32, 41],
@@ -117,7 +117,7 @@ fn the_same_bits_for_any_number_of_threads() {
 }
 
 #[test]
-fn a_second_call_sees_nothing_of_the_first() {
+fn a_second_call_does_not_depend_on_the_first() {
     let network = network(&VARIANTS[0], 0.25, 10);
     let engine = Engine::new(network, &Options::default()).unwrap();
     let size = [2, 64, 64];
@@ -128,7 +128,7 @@ fn a_second_call_sees_nothing_of_the_first() {
         logits
     };
     let first = run(&images);
-    // NaN everywhere: what a later call reads without having written it would show.
+    // NaN everywhere, which reveals data that a later call reads without having written it.
     assert!(
         run(&vec![f32::NAN; images.len()])
             .iter()
@@ -165,7 +165,7 @@ fn calls_from_several_threads_and_from_inside_a_pool() {
     assert_eq!(pooled, alone);
 }
 
-/// Small integers everywhere and powers of two as divisors: direct sums are exact, so must the result be.
+/// With small integers, and powers of two as divisors, direct sums and the result are exact.
 #[test]
 fn direct_is_exact_on_small_integers() {
     let mut network = network(&VARIANTS[4], 0.1, 5);
@@ -196,7 +196,7 @@ fn direct_is_exact_on_small_integers() {
     }
     network.classifier.weight = common::integers(5 * channels, 9);
     integers(&mut network.classifier.bias, 1.0);
-    // 16 pixels each in front of the mean: its divisor is a power of two.
+    // 16 pixels for each mean: its divisor is a power of two.
     let size = [2, 8, 8];
     let images = common::integers(2 * 3 * 64, 8);
     let expected = reference::forward(&network, &images, size).unwrap();

@@ -1,4 +1,4 @@
-//! What the inference engine does at the edges: of its memory, of its plans' cache, of the floating-point numbers.
+//! Tests of the inference engine at the limits of its memory, of its plan cache and of floating-point numbers.
 #![allow(clippy::unwrap_used, unsafe_code)]
 
 #[path = "common/mod.rs"]
@@ -22,7 +22,7 @@ fn options(isa: &str, threads: usize) -> Options {
 }
 
 #[test]
-fn images_and_logits_between_pages_that_cannot_be_touched() {
+fn images_and_logits_between_guard_pages() {
     for (variant, size) in VARIANTS.iter().zip([[1, 32, 37], [2, 61, 50], [1, 45, 32]]) {
         let network = network(variant, 0.125, 11);
         let images = random(size.iter().product::<usize>() * 3, 1);
@@ -46,10 +46,10 @@ fn images_and_logits_between_pages_that_cannot_be_touched() {
     }
 }
 
-/// One pixel that is not finite makes the same logits not finite as in plain sums, whatever algorithm ran. A network whose
-/// weights are all negative would tell them apart: its first ReLU ends an infinity, and Winograd's sums have made it NaN before.
+/// One non-finite pixel makes the same logits non-finite as plain sums do, with every algorithm. They would differ with
+/// weights that are all negative: the first ReLU clamps an infinity, which Winograd sums have turned into NaN before.
 #[test]
-fn one_pixel_that_is_not_finite_spoils_the_same_logits_as_in_the_oracle() {
+fn one_non_finite_pixel_affects_the_same_logits_as_in_the_reference() {
     let [height, width] = [41, 38];
     for variant in &VARIANTS {
         let network = network(variant, 0.125, 5);
@@ -69,7 +69,7 @@ fn one_pixel_that_is_not_finite_spoils_the_same_logits_as_in_the_oracle() {
                 let size = [2, height, width];
                 let expected = reference::forward(&network, &images, size).unwrap();
                 for (i, v) in expected.iter().enumerate() {
-                    assert_eq!(v.is_finite(), i / 5 != n, "the oracle itself");
+                    assert_eq!(v.is_finite(), i / 5 != n, "the reference itself");
                 }
                 for isa in Engine::instruction_sets() {
                     for algorithm in [None, Some(Algorithm::Direct), Some(Algorithm::F4)] {
@@ -107,7 +107,8 @@ fn first_calls_of_many_sizes_at_once() {
     for isa in Engine::instruction_sets() {
         let engine = Engine::new(network.clone(), &options(isa, 1)).unwrap();
         let alone: Vec<_> = sizes.iter().map(|&size| call(&engine, size)).collect();
-        // Nothing is planned or packed yet when the threads start; the cache holds fewer plans than there are sizes.
+        // Nothing is planned or packed when the threads start, and the cache has room for fewer plans than there are
+        // sizes.
         let engine = Engine::new(network.clone(), &options(isa, 2)).unwrap();
         let together: Vec<_> = std::thread::scope(|scope| {
             let start = |&size| {

@@ -1,4 +1,4 @@
-//! Pooling against its scalar twins, and its border rules by hand.
+//! Tests of pooling against the reference implementation, and of its border rules.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -11,9 +11,9 @@ fn check_all(s: &Pool2dShape, x: &[f32]) {
     let n = s.output_len();
     let (mut y, mut indices) = (vec![0.0; n], vec![u32::MAX; n]);
     max_pool2d(s, x, &mut y, &mut indices).unwrap();
-    let (expected, places) = reference::max_pool2d(s, x);
+    let (expected, expected_indices) = reference::max_pool2d(s, x);
     assert_eq!(bits(&y), bits(&expected), "max of {s:?}");
-    assert_eq!(indices, places, "indices of {s:?}");
+    assert_eq!(indices, expected_indices, "indices of {s:?}");
     let dy = random(n, 9);
     let mut dx = vec![f32::NAN; s.input_len()];
     max_pool2d_backward(s, &dy, &indices, &mut dx).unwrap();
@@ -46,7 +46,7 @@ fn check_all(s: &Pool2dShape, x: &[f32]) {
 }
 
 #[test]
-fn the_network_s_pools_match_their_twins() {
+fn the_pools_of_the_network_match_the_reference() {
     for size in [1, 2, 4, 7, 8, 14, 28, 33] {
         for (kernel, stride, padding) in [
             (3, 2, [0; 4]),
@@ -214,7 +214,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_shape_matches_its_twin(
+    fn any_shape_matches_the_reference(
         planes in 1usize..4, size in [1usize..20, 1usize..40], kernel in [1usize..6, 1usize..6], stride in [1usize..5, 1usize..5],
         padding in [0usize..5, 0usize..5, 0usize..5, 0usize..5], ceil in any::<bool>(), seed in any::<u64>(),
     ) {

@@ -1,13 +1,11 @@
-//! Why a run could not start, or stopped.
+//! Errors that keep a run from starting, or end it.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
-use bn_inception::device::DeviceError;
+use bn_inception::DeviceError;
 use bn_inception::weights::WeightsError;
 use burn::tensor::TensorReadError;
-use burn::train::TrainingError;
 
 use crate::checkpoint::CheckpointError;
 use crate::dataset::FolderError;
@@ -15,10 +13,10 @@ use crate::drawn::DrawnError;
 use crate::loader::LoaderError;
 use crate::settings::SettingsError;
 
-/// Why a run could not start, or stopped. Every message is one line.
+/// An error that keeps a run from starting, or ends it. Every message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// A choice that is none.
+    /// A choice that is refused.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// A folder of images that cannot be trained on.
@@ -39,7 +37,7 @@ pub enum TrainError {
         |older| format!("; remove it to go on from {}", older.display()),
     ))]
     Load {
-        /// What is wrong with it.
+        /// The error in it.
         error: CheckpointError,
         /// The newest checkpoint before it.
         older: Option<PathBuf>,
@@ -49,7 +47,7 @@ pub enum TrainError {
     Misfit {
         /// The checkpoint.
         path: PathBuf,
-        /// What differs.
+        /// The difference.
         what: String,
     },
     /// The output folder or a file in it cannot be written.
@@ -57,7 +55,7 @@ pub enum TrainError {
     Output {
         /// Folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's reason.
         source: io::Error,
     },
     /// The output folder holds a run, and resuming was not asked for.
@@ -66,7 +64,7 @@ pub enum TrainError {
     OutputTaken {
         /// The folder.
         path: PathBuf,
-        /// Whether that run is finished.
+        /// True if that run is finished.
         finished: bool,
     },
     /// The output folder holds weights of another run, which would be overwritten.
@@ -78,7 +76,7 @@ pub enum TrainError {
     /// There is no run to resume.
     #[error("nothing to resume: {} holds no checkpoint", path.display())]
     NothingToResume {
-        /// Where one was looked for.
+        /// The run's folder.
         path: PathBuf,
     },
     /// The run to resume has all its steps behind it.
@@ -94,7 +92,7 @@ pub enum TrainError {
             |path| format!("the last good checkpoint is {}", path.display()),
         ))]
     NotFinite {
-        /// `the loss`, or what else is not finite.
+        /// `the loss`, or another quantity.
         what: String,
         /// NaN or an infinity.
         value: f64,
@@ -124,12 +122,6 @@ pub enum TrainError {
     /// The device failed to hand numbers over.
     #[error("the device failed: {0}")]
     Readback(#[from] TensorReadError),
-    /// burn-train returned without running the step loop.
-    #[error("burn-train did not run the training loop")]
-    NotRun,
-    /// burn-train stopped the run.
-    #[error("{0}")]
-    Burn(Arc<TrainingError>),
 }
 
 impl TrainError {
@@ -137,5 +129,11 @@ impl TrainError {
     pub(crate) fn output(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Output { path, source }
+    }
+
+    /// [`TrainError::Misfit`] of the checkpoint `path`.
+    pub(crate) fn misfit(path: &Path) -> impl FnOnce(String) -> Self {
+        let path = path.to_owned();
+        move |what| Self::Misfit { path, what }
     }
 }

@@ -1,29 +1,23 @@
 //! Accuracy of finished weights over a folder of images.
 
-use std::path::Path;
 use std::time::Instant;
 
-use bn_inception::decode::decode_file;
-use bn_inception::{Ensemble, Views, labels};
+use bn_inception::{Ensemble, labels};
+use bn_inception_data::{BrokenImage, ImageFolder, LoaderError, LoaderOptions, PreparedImages};
 use serde::{Serialize, Serializer};
 
-use crate::broken::{BrokenImage, BrokenImages};
-use crate::dataset::ImageFolder;
-use crate::epoch::decode_or_replace;
-use crate::loader::{LoaderError, LoaderOptions, note_broken};
-use crate::prefetch::{Prefetch, Work};
 use crate::rank::rank;
 
-/// What [`evaluate`] measured.
+/// Result of [`evaluate`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// Fraction of images whose most probable class is theirs.
+    /// Fraction of images whose class is the most probable.
     pub top1: f64,
     /// Fraction of images whose class is among the five most probable.
     pub top5: f64,
     /// Images evaluated.
     pub images: usize,
-    /// Crops looked at of each.
+    /// Crops of each image.
     pub crops: u32,
     /// Models whose probabilities were averaged.
     pub models: usize,
@@ -34,22 +28,22 @@ pub struct Evaluation {
     pub broken: Vec<BrokenImage>,
 }
 
-/// How many there are; a program's warnings say which.
+/// Only their number: which they are is told by a program's warnings.
 fn as_number<S: Serializer>(images: &[BrokenImage], serializer: S) -> Result<S::Ok, S::Error> {
     images.len().serialize(serializer)
 }
 
-/// Why an evaluation could not be made.
+/// An evaluation that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
-    /// The weights know no such class.
+    /// A class folder is none of the weights' classes.
     #[error(
         "class folder `{folder}` is not among the {classes} classes of the weights ({examples}, …)"
     )]
     UnknownClass {
         /// The folder's name.
         folder: String,
-        /// How many classes the weights have.
+        /// Number of classes of the weights.
         classes: usize,
         /// The first of them.
         examples: String,
@@ -59,8 +53,8 @@ pub enum EvaluateError {
     Loader(#[from] LoaderError),
 }
 
-/// Index in the weights of each of the folder's classes. All 1000 ImageNet classes are told by their WordNet id,
-/// because some names occur twice; otherwise the folder's name or the ImageNet name it stands for counts.
+/// Index in the weights of each of the folder's classes. All 1000 ImageNet classes are recognised by their WordNet id,
+/// because some names occur twice; others by the folder's name or the ImageNet name that it stands for.
 fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, EvaluateError> {
     let imagenet = labels::imagenet();
     let index = |folder: &String| {
@@ -85,10 +79,10 @@ fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, Eva
     indices.collect()
 }
 
-/// Runs every image of `folder` through `ensemble` and calls `progress` with the number done after each batch.
+/// Evaluates `ensemble` on every image of `folder` and calls `progress` with the number of images done after each batch.
 ///
-/// `options.batch_size` views at a time go through a network, whatever image they are of; images are read a few ahead
-/// of that and dropped after it. The seed is not used.
+/// `options.batch_size` views at a time go through a network, of whatever images; a few images are read ahead, and each
+/// is dropped after its batch. The seed is not used.
 ///
 /// # Errors
 /// [`EvaluateError`] if a class folder is not among the weights' classes, or images cannot be loaded.
@@ -103,27 +97,20 @@ pub fn evaluate(
     }
     let classes = class_indices(ensemble.labels(), folder.classes())?;
     let crops = ensemble.crops().count();
-    let total = folder.len();
-    let at_once = (options.batch_size / crops as usize).max(1);
-    let work = ViewWork {
-        folder,
-        ensemble: ensemble.clone(),
-        at_once,
-        strict: options.strict,
+    let options_of_images = LoaderOptions {
+        batch_size: (options.batch_size / crops as usize).max(1),
+        ..options
     };
     let start = Instant::now();
-    let batches = Prefetch::new(work, 0, total.div_ceil(at_once), options.workers)
-        .map_err(LoaderError::Threads)?;
-    let broken = BrokenImages::default();
+    let members = ensemble.clone();
+    let mut batches =
+        PreparedImages::new(folder, options_of_images, move |image| members.views(image))?;
     let (mut images, mut top1, mut top5) = (0, 0, 0);
-    for batch in batches {
-        let (mut views, mut targets) = (Vec::new(), Vec::new());
-        for seen in batch.map_err(LoaderError::Panicked)? {
-            let seen = seen?;
-            note_broken(&broken, seen.broken, total)?;
-            views.push(seen.views);
-            targets.push(seen.class);
-        }
+    for batch in &mut batches {
+        let (views, targets): (Vec<_>, Vec<_>) = batch?
+            .into_iter()
+            .map(|image| (image.value, image.class))
+            .unzip();
         let probabilities = ensemble
             .probabilities(&views, options.batch_size)
             .map_err(LoaderError::Preprocess)?;
@@ -143,47 +130,8 @@ pub fn evaluate(
         crops,
         models: ensemble.members().len(),
         images_per_second: images as f64 / start.elapsed().as_secs_f64(),
-        broken: broken.list(),
+        broken: batches.broken().list(),
     })
-}
-
-/// Decodes a folder's images, in order and a few at a time, and makes their views.
-struct ViewWork {
-    folder: ImageFolder,
-    ensemble: Ensemble,
-    at_once: usize,
-    strict: bool,
-}
-
-/// What the networks see of an image.
-struct Seen {
-    views: Views,
-    class: usize,
-    broken: Vec<(usize, BrokenImage)>,
-}
-
-impl Work for ViewWork {
-    type Item = Result<Seen, LoaderError>;
-    type Batch = Vec<Self::Item>;
-
-    fn items(&self, batch: usize) -> usize {
-        self.at_once.min(self.folder.len() - batch * self.at_once)
-    }
-
-    fn item(&self, batch: usize, place: usize) -> Self::Item {
-        let index = batch * self.at_once + place;
-        let decode = |path: &Path| decode_file(path);
-        let (image, broken) = decode_or_replace(&self.folder, index, self.strict, decode)?;
-        Ok(Seen {
-            views: self.ensemble.views(&image)?,
-            class: self.folder.class(index),
-            broken,
-        })
-    }
-
-    fn assemble(&self, _: usize, items: Vec<Self::Item>) -> Self::Batch {
-        items
-    }
 }
 
 #[cfg(test)]

@@ -7,35 +7,34 @@ use std::sync::{Arc, OnceLock};
 pub struct StopSignal(Arc<OnceLock<&'static str>>);
 
 impl StopSignal {
-    /// A signal that nobody has given yet.
+    /// A signal that has not been given.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks the run to finish its step, save and stop. `reason` goes into the run's log; the first one
-    /// counts.
+    /// Asks the run to finish its step, save and stop. `reason` goes into the run's log; the first one counts.
     pub fn stop(&self, reason: &'static str) {
         self.0.get_or_init(|| reason);
     }
 
-    /// Whether the run was asked to stop.
+    /// True once the run was asked to stop.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.reason().is_some()
     }
 
-    /// Why it was asked to stop, if it was.
+    /// The reason given, once the run was asked to stop.
     #[must_use]
     pub fn reason(&self) -> Option<&'static str> {
         self.0.get().copied()
     }
 
-    /// A signal given by the first Ctrl-C (or SIGTERM, or the terminal going away). The second one
-    /// ends the process at once with exit code 130.
+    /// A signal given by the first Ctrl-C (or SIGTERM, or the terminal going away). The second one ends the process at
+    /// once with exit code 130.
     ///
     /// # Errors
-    /// When the system refuses, or the process has such a handler already.
+    /// [`ctrlc::Error`] if the system refuses, or the process has such a handler already.
     pub fn on_ctrl_c() -> Result<Self, ctrlc::Error> {
         let signal = Self::new();
         let seen = signal.clone();

@@ -1,14 +1,9 @@
 //! Training of BN-Inception: from folders of image files to a weight file.
 //!
-//! [`Trainer`] is the whole way, as the program `train-imagenet` goes it. Its parts, in the order of the data:
+//! # A whole run
 //!
-//! - [`dataset`]: a folder for each class; [`drawn`]: the images the project draws itself.
-//! - [`augment`] and [`loader`]: decoded, distorted and batched, the same for any number of workers.
-//! - [`recipe`], [`schedule`], [`sgd`], [`ema`], [`clip`]: how weights change.
-//! - [`mod@fine_tune`]: a run that starts from trained weights.
-//! - [`checkpoint`]: runs that are killed go on where they were, to the same bits.
-//! - [`run_log`], [`summary`], [`console`]: what happened, for programs and for people.
-//! - [`evaluate`](mod@evaluate): the accuracy of finished weights.
+//! [`Trainer`] does what the program `train-imagenet` does. A [`TrainConfig`] says what to train on, where and how; the
+//! numbers of the run depend on its [`Choices`] alone:
 //!
 //! ```no_run
 //! use bn_inception_train::{Choices, Outcome, StopSignal, TrainConfig, Trainer};
@@ -24,41 +19,37 @@
 //! }
 //! # Ok::<(), bn_inception_train::TrainError>(())
 //! ```
+//!
+//! A run that was stopped or killed goes on with `resume: true` and ends with the same bits: everything is in its
+//! [checkpoints](checkpoint), and the order of images, their augmentation and dropout depend on the seed and the step
+//! alone. A [`Recipe`] is one way of training, a row of the table [`RECIPES`]; [`Choices::weights`] makes the run fine-tune
+//! trained weights. The result is a weight file, a [`RunSummary`] and a [run log](run_log).
+//!
+//! # Parts
+//!
+//! In the order of the data: [`dataset`] and [`drawn`] find or draw the images, [`loader`] and [`augment`] make batches of
+//! them, the same for any number of workers. [`cross_entropy`] is the loss and [`optim`] changes the weights; the page of
+//! the latter shows a training loop of one's own. [`evaluate`](fn@evaluate) measures finished weights, and [`rank`](fn@rank)
+//! is the one rule for who is right.
 
-pub mod augment;
-pub mod broken;
 pub mod checkpoint;
-pub mod checkpoint_folder;
-pub mod clip;
-pub mod console;
-pub mod dataset;
-pub mod drawn;
-pub mod ema;
-mod epoch;
-pub mod error;
-pub mod evaluate;
-pub mod fine_tune;
-pub mod interrupt;
-pub mod loader;
-pub mod meter;
-mod metric_log;
+mod config;
+mod display;
+mod error;
+mod evaluate;
+mod events;
+mod interrupt;
 mod observe;
+pub mod optim;
 mod output;
-pub mod parameters;
-mod prefetch;
-pub mod progress;
+mod progress;
 mod rank;
-pub mod recipe;
-mod restore;
 mod run;
-pub mod schedule;
-pub mod settings;
-pub mod sgd;
-pub mod step;
-mod strategy;
-pub mod summary;
-mod terminal;
-pub mod trainer;
+mod settings;
+mod step;
+mod summary;
+mod train_loop;
+mod trainer;
 
 pub use bn_inception_dashboard as dashboard;
 /// The run log, see [`bn_inception_dashboard::run_log`].
@@ -66,11 +57,20 @@ pub mod run_log {
     pub use bn_inception_dashboard::TensorBoard;
     pub use bn_inception_dashboard::run_log::*;
 }
+pub use bn_inception_data::{
+    self as augment, self as broken, self as dataset, self as loader, drawn,
+};
+pub use config::{CheckpointEvery, TrainConfig};
+pub use display::Display;
 pub use error::TrainError;
+pub use evaluate::{EvaluateError, Evaluation, evaluate};
 pub use interrupt::StopSignal;
 pub use observe::{TELEMETRY_EVERY, percentile};
+pub use progress::{Progress, Validation};
 pub use rank::rank;
-pub use run::CheckpointEvery;
-pub use settings::{Choices, Settings};
-pub use summary::Summary;
-pub use trainer::{Display, Outcome, TrainConfig, Trainer};
+pub use settings::{
+    Choices, FineTune, RECIPES, Recipe, Schedule, Settings, SettingsError, UnknownRecipe,
+};
+pub use step::cross_entropy;
+pub use summary::RunSummary;
+pub use trainer::{Outcome, Trainer};

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use bn_inception_dashboard::run_log::LOG_FILE;
 
-use crate::checkpoint::Checkpoint;
-use crate::checkpoint_folder::CheckpointFolder;
+use crate::checkpoint::{Checkpoint, CheckpointFolder};
 use crate::error::TrainError;
 
 /// Folder of the images drawn when there is no other data.

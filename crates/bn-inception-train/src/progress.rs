@@ -1,4 +1,4 @@
-//! How far a run is and what it has found so far.
+//! Steps taken and results so far.
 
 use std::collections::BTreeMap;
 
@@ -16,20 +16,19 @@ pub struct Progress {
     pub batch: usize,
     /// Images trained on, those of repeated epochs counted each time.
     pub images: u64,
-    /// Seconds spent in training steps, waiting for data included; validation and checkpoints are
-    /// not.
+    /// Seconds spent in training steps, waiting for data included; validation and checkpoints are not.
     pub train_seconds: f64,
     /// Seconds of those in which the step loop waited for the loader.
     pub wait_seconds: f64,
     /// The validation after each epoch, oldest first.
     pub validations: Vec<Validation>,
-    /// Training images that could not be decoded, by index, with what the decoder says.
+    /// Training images that could not be decoded, by index, with the decoder's reason.
     #[serde(default)]
     pub broken_train: BTreeMap<usize, String>,
     /// Validation images that could not be decoded, likewise.
     #[serde(default)]
     pub broken_val: BTreeMap<usize, String>,
-    /// Whether all steps are done.
+    /// True once all steps are done.
     pub finished: bool,
 }
 

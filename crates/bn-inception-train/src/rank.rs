@@ -1,8 +1,7 @@
-//! Whether a network is right.
+//! The one rule for who is right.
 
-/// How many classes are ahead of `class` in a row of logits or probabilities; 0 means that the network is right. Equal
-/// ones are ranked by class index, and NaN is ahead of everything, so that a broken network is not taken for a perfect
-/// one.
+/// Number of classes ahead of `class` in a row of logits or probabilities; 0 means that the network is right. Equal ones
+/// are ranked by class index, and NaN is ahead of everything, so that a broken network is not taken for a perfect one.
 ///
 /// # Panics
 /// If `scores` has no such class.
@@ -17,6 +16,20 @@ pub fn rank<T: PartialOrd>(scores: &[T], class: usize) -> usize {
         .enumerate()
         .filter(|pair| !behind(*pair))
         .count()
+}
+
+/// The class of [`rank`] 0: the first of the largest scores, or none if one of them is NaN.
+#[must_use]
+pub fn predicted<T: PartialOrd>(scores: &[T]) -> Option<usize> {
+    let ahead = |best: usize, next: usize| {
+        if scores[next] > scores[best] {
+            next
+        } else {
+            best
+        }
+    };
+    let best = (0..scores.len()).reduce(ahead)?;
+    (rank(scores, best) == 0).then_some(best)
 }
 
 #[cfg(test)]
@@ -36,6 +49,23 @@ mod tests {
         ];
         for (row, class, expected) in cases {
             assert_eq!(rank(row, class), expected, "{row:?} {class}");
+        }
+    }
+
+    #[test]
+    fn the_predicted_class_is_the_one_of_rank_0() {
+        let nan = f32::NAN;
+        let rows: [&[f32]; 6] = [
+            &[0.1, 0.9, 0.3],
+            &[0.5, 0.5, 0.5],
+            &[nan, nan, nan],
+            &[nan, 0.5, 0.1],
+            &[0.1, 0.5, nan],
+            &[],
+        ];
+        for row in rows {
+            let first = (0..row.len()).find(|class| rank(row, *class) == 0);
+            assert_eq!(predicted(row), first, "{row:?}");
         }
     }
 }

@@ -1,54 +1,36 @@
-//! The state of a run and what happens to it: updates, checkpoints, log lines.
+//! The state of a run, and everything that changes it but the steps themselves: beginning, saving, going on.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bn_inception::state::{self, TensorRole};
 use bn_inception::{Model, labels};
-use burn::data::dataloader::DataLoader;
-use burn::module::Module;
+use burn::data::dataloader::DataLoader as _;
+use burn::module::Module as _;
 use burn::tensor::{Device, Tensor, TensorReadError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::broken::BrokenImage;
-use crate::checkpoint::{Arrays, Checkpoint, DataFacts};
-use crate::checkpoint_folder::CheckpointFolder;
-use crate::ema::Ema;
+use crate::checkpoint::{Arrays, Checkpoint, CheckpointFolder, DataFacts};
+use crate::config::{CheckpointEvery, TrainConfig};
+use crate::display::Plan;
 use crate::error::TrainError;
-use crate::fine_tune::split_head;
+use crate::events::Events;
 use crate::interrupt::StopSignal;
 use crate::loader::ImageLoader;
-use crate::meter::Meter;
 use crate::observe::Observer;
-use crate::parameters::{self, NamedTensors};
+use crate::optim::{self, Ema, NamedTensors, Sgd};
 use crate::progress::Progress;
-use crate::recipe::Recipe;
-use crate::run_log::{Event, Journal, Start, StepFacts, ValidationReport};
-use crate::settings::Settings;
-use crate::sgd::Sgd;
-use crate::step::Classifier;
-use crate::summary::Summary;
+use crate::run_log::{Event, Start, StepFacts, ValidationReport};
+use crate::settings::{Recipe, Settings};
 
-/// When to save within an epoch. The end of each epoch is saved in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckpointEvery {
-    /// After this many optimizer steps.
-    Steps(u64),
-    /// After this much time.
-    Time(Duration),
-}
+/// Beginning of the names of the classifier's tensors, which fine-tuning gives a learning rate of their own.
+const HEAD: &str = "classifier.";
 
-impl Default for CheckpointEvery {
-    /// Two minutes: what a crash may cost at most.
-    fn default() -> Self {
-        Self::Time(Duration::from_secs(120))
-    }
-}
-
+/// A run between two steps.
 pub(crate) struct Run {
+    pub config: TrainConfig,
     pub settings: Settings,
     pub recipe: Recipe,
     pub total_steps: u64,
@@ -56,30 +38,28 @@ pub(crate) struct Run {
     pub batches_per_epoch: usize,
     pub data: DataFacts,
     pub progress: Progress,
-    pub train_loader: Arc<ImageLoader>,
-    pub valid_loader: Arc<ImageLoader>,
-    /// Where the network trains; an autodiff device.
+    pub train_loader: ImageLoader,
+    pub valid_loader: ImageLoader,
+    /// The network in training.
+    pub model: Model,
+    /// Its device, an autodiff one.
     pub device: Device,
-    pub meter: Meter,
-    pub stop: StopSignal,
     pub sgd: Sgd,
     pub ema: Option<Ema>,
-    pub journal: Journal,
+    pub events: Events,
     pub observer: Observer,
     pub checkpoints: CheckpointFolder,
-    pub checkpoint_every: CheckpointEvery,
-    pub keep_checkpoints: usize,
+    pub stop: StopSignal,
     pub last_save: Instant,
     pub last_good: Option<PathBuf>,
     pub logged_broken: BTreeSet<PathBuf>,
 }
 
 impl Run {
-    /// Begins the run's log, with what `origin` says of where the run comes from, and saves it before
-    /// its first step: it can be resumed from its first moment on, and its output folder is taken from
-    /// here on.
-    pub fn begin(&mut self, classifier: &Classifier, origin: Start) -> Result<(), TrainError> {
-        self.log(Event::Start(Box::new(Start {
+    /// Begins the run's log, with what `origin` says of where the run comes from, and saves it before its first step: it
+    /// can be resumed from its first moment on, and its output folder is taken from here on.
+    pub fn begin(&mut self, origin: Start) -> Result<(), TrainError> {
+        self.events.send(Event::Start(Box::new(Start {
             settings: map(&self.settings),
             recipe: map(&self.recipe),
             seed: self.settings.seed,
@@ -88,46 +68,61 @@ impl Run {
             train_images: self.train_loader.num_items(),
             val_images: self.valid_loader.num_items(),
             labels: self.labels(),
-            parameters: parameter_count(&classifier.model),
+            parameters: self.model.config().parameters(),
             ..origin
         })))?;
-        self.save(classifier)
+        self.save()
     }
 
-    /// Names of the classes in the order of the logits: ImageNet's for its folders, the folders'
-    /// own otherwise.
+    /// Puts the run where the checkpoint of the file `path` was taken, to go on there on the plain `device`.
+    pub fn resume(
+        &mut self,
+        checkpoint: Checkpoint,
+        path: PathBuf,
+        device: &Device,
+        device_name: String,
+    ) -> Result<(), TrainError> {
+        let values = optim::values(&self.model);
+        let fits = checkpoint.check_network(&values, self.recipe.ema.is_some());
+        fits.map_err(TrainError::misfit(&path))?;
+        self.model = optim::replace(self.model.clone(), &to_device(checkpoint.model, device));
+        let velocity = to_device(checkpoint.velocity, device);
+        self.sgd = Sgd::with_velocity(self.recipe.optimizer, velocity);
+        let average = to_device(checkpoint.average, device);
+        self.ema = self.recipe.ema.map(|decay| Ema::new(decay, average));
+        self.progress = checkpoint.progress;
+        self.last_good = Some(path);
+        let progress = &self.progress;
+        self.train_loader
+            .restore_broken(progress.broken_train.clone());
+        self.valid_loader
+            .restore_broken(progress.broken_val.clone());
+        self.logged_broken = self.broken().into_iter().map(|image| image.path).collect();
+        self.events.send(Event::Resume {
+            step: self.progress.step,
+            device: device_name,
+        })
+    }
+
+    /// The extent of the run, for those who show it.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            total_steps: self.total_steps,
+            total_epochs: self.total_epochs,
+            train_images: self.train_loader.num_items(),
+            val_images: self.valid_loader.num_items(),
+            classes: self.data.classes.len(),
+            epoch: self.progress.epoch,
+            images: self.progress.batch * self.settings.batch_size,
+        }
+    }
+
+    /// Names of the classes in the order of the logits: ImageNet's for its folders, the folders' own otherwise.
     pub fn labels(&self) -> Vec<String> {
         let folders = self.data.classes.iter();
         folders
             .map(|folder| labels::of_folder(folder).to_owned())
             .collect()
-    }
-
-    /// What came out, once all is done.
-    pub fn summary(&self, device: String, parameters: usize, weights: PathBuf) -> Summary {
-        let progress = &self.progress;
-        let last = progress.validations.last();
-        let best = progress.best();
-        Summary {
-            val_top1: last.map_or(0.0, |last| last.top1),
-            val_top5: last.map_or(0.0, |last| last.top5),
-            val_loss: last.map_or(0.0, |last| last.loss),
-            val_images: last.map_or(0, |last| last.images),
-            best_top1: best.map_or(0.0, |best| best.top1),
-            best_step: best.map_or(0, |best| best.step),
-            steps: progress.step,
-            images: progress.images,
-            images_per_second: progress.images_per_second(),
-            train_seconds: progress.train_seconds,
-            data_wait_fraction: progress.wait_fraction(),
-            device,
-            broken_images: self.broken().len(),
-            train_images: self.data.train_images,
-            classes: self.data.classes.len(),
-            parameters,
-            weights,
-            settings: self.settings.clone(),
-        }
     }
 
     /// Images that could not be decoded since the run began, training images first.
@@ -141,7 +136,7 @@ impl Run {
         self.progress.step >= self.total_steps
     }
 
-    /// At the end of an epoch and of the run, unless the validation there was already made.
+    /// True at the end of an epoch and of the run, unless the validation there was already made.
     pub fn validation_is_due(&self) -> bool {
         let progress = &self.progress;
         let at_end = (progress.batch == 0 && progress.step > 0) || self.is_done();
@@ -149,52 +144,63 @@ impl Run {
     }
 
     pub fn checkpoint_is_due(&self) -> bool {
-        match self.checkpoint_every {
+        match self.config.checkpoint_every {
             CheckpointEvery::Steps(steps) => self.progress.step.is_multiple_of(steps.max(1)),
             CheckpointEvery::Time(time) => self.last_save.elapsed() >= time,
         }
     }
 
-    /// The seed of the device's random stream for batch `part` of optimizer step `step`.
-    pub fn step_seed(&self, step: u64, part: usize) -> u64 {
-        mix(mix(mix(self.settings.seed) ^ step) ^ part as u64)
+    /// True once somebody has asked for the end of the run.
+    pub fn should_stop(&self) -> bool {
+        self.stop.is_stopped() || self.events.wants_stop()
     }
 
-    /// Takes one optimizer step.
-    pub fn update(&mut self, classifier: &mut Classifier, lr: f64, gradients: NamedTensors) {
-        let values = parameters::values(&classifier.model);
-        let mut new = match &self.settings.fine_tune {
-            None => self.sgd.step(lr, values, gradients),
-            Some(fine_tune) => {
-                let factor = self
-                    .recipe
-                    .schedule
-                    .factor(self.progress.step, self.total_steps);
-                let (head, rest) = split_head(gradients);
-                let mut new = self.sgd.step(lr, values.clone(), rest);
-                new.extend(self.sgd.step(fine_tune.head_lr * factor, values, head));
-                new
-            }
+    /// Takes one optimizer step with learning rate `lr`, in one walk over the network. Returns all values before and
+    /// after it if `observed`.
+    pub fn update(
+        &mut self,
+        lr: f64,
+        mut gradients: NamedTensors,
+        observed: bool,
+    ) -> Option<[NamedTensors; 2]> {
+        let step = self.progress.step;
+        let head_lr = match &self.settings.fine_tune {
+            Some(tune) => tune.head_lr * self.recipe.schedule.factor(step, self.total_steps),
+            None => lr,
         };
-        classifier.model = parameters::replace(classifier.model.clone(), &mut new);
-        if let Some(ema) = &mut self.ema {
-            let mut values = parameters::values(&classifier.model);
+        let mut change = observed.then(<[NamedTensors; 2]>::default);
+        self.model = optim::update(self.model.clone(), |name, value| {
+            let rate = if name.starts_with(HEAD) { head_lr } else { lr };
+            let new = gradients.remove(name).map(|gradient| {
+                let value = value.clone();
+                self.sgd.update(name, rate, value, gradient)
+            });
+            let now = new.as_ref().unwrap_or(&value);
             // Averaging equal numbers would round them.
-            values.retain(|name, _| !classifier.model.is_frozen(name));
-            ema.update(self.progress.step, values);
-        }
+            if let Some(ema) = &mut self.ema
+                && !self.model.is_frozen(name)
+            {
+                ema.update(step, name, now.clone());
+            }
+            if let Some([before, after]) = &mut change {
+                before.insert(name.to_owned(), value.clone());
+                after.insert(name.to_owned(), now.clone());
+            }
+            new
+        });
+        change
     }
 
-    /// The classifier to validate and to ship, apart from the one in training: with the averaged
-    /// weights and statistics if the recipe averages.
-    pub fn shipped(&self, classifier: &Classifier) -> Classifier {
-        // `valid` copies the running statistics; a clone would share them with the network in
-        // training, and replacing them here would change them there.
-        let mut shipped = classifier.valid();
-        if let Some(ema) = &self.ema {
-            shipped.model = parameters::replace(shipped.model, &mut ema.average().clone());
+    /// The network to validate and to ship, apart from the one in training: an inference copy, with the averaged weights
+    /// and statistics if the recipe averages.
+    pub fn shipped(&self) -> Model {
+        // `valid` copies the running statistics; a clone would share them with the network in training, and replacing
+        // them here would change them there.
+        let shipped = self.model.valid();
+        match &self.ema {
+            Some(ema) => optim::replace(shipped, ema.average()),
+            None => shipped,
         }
-        shipped
     }
 
     /// Counts a step on `batches` batches and logs it.
@@ -205,26 +211,15 @@ impl Run {
         progress.images += facts.images as u64;
         progress.train_seconds += facts.seconds;
         progress.wait_seconds += facts.wait_seconds;
-        self.meter.update(|reading| {
-            reading.step = facts.step;
-            reading.steps_here += 1;
-            reading.lr = facts.lr;
-            reading.images += facts.images as u64;
-            reading.train_seconds += facts.seconds;
-            reading.wait_seconds += facts.wait_seconds;
-        });
-        self.log(Event::Step(*facts))?;
+        self.events.send(Event::Step(*facts))?;
         self.log_broken()
     }
 
-    /// Takes up the count of broken images where a checkpoint left it.
-    pub fn restore_broken(&mut self) {
-        let progress = &self.progress;
-        self.train_loader
-            .restore_broken(progress.broken_train.clone());
-        self.valid_loader
-            .restore_broken(progress.broken_val.clone());
-        self.logged_broken = self.broken().into_iter().map(|image| image.path).collect();
+    /// Takes in a validation's result.
+    pub fn validated(&mut self, report: ValidationReport) -> Result<(), TrainError> {
+        self.progress.validations.push(report.result.clone());
+        self.events.send(Event::Validation(Box::new(report)))?;
+        self.log_broken()
     }
 
     fn log_broken(&mut self) -> Result<(), TrainError> {
@@ -232,29 +227,16 @@ impl Run {
         if count == self.logged_broken.len() {
             return Ok(());
         }
-        for image in self.broken() {
-            if self.logged_broken.insert(image.path.clone()) {
-                self.log(Event::BrokenImage {
-                    path: image.path,
-                    reason: image.reason,
-                })?;
+        for BrokenImage { path, reason } in self.broken() {
+            if self.logged_broken.insert(path.clone()) {
+                self.events.send(Event::BrokenImage { path, reason })?;
             }
         }
         Ok(())
     }
 
-    /// Takes in a validation's result.
-    pub fn validated(&mut self, report: ValidationReport) -> Result<(), TrainError> {
-        let result = report.result.clone();
-        self.log(Event::Validation(Box::new(report)))?;
-        self.meter
-            .update(|reading| reading.validation = Some(result.clone()));
-        self.progress.validations.push(result);
-        self.log_broken()
-    }
-
     /// Saves the run as it stands, and removes checkpoints that are no longer to be kept.
-    pub fn save(&mut self, classifier: &Classifier) -> Result<(), TrainError> {
+    pub fn save(&mut self) -> Result<(), TrainError> {
         self.progress.finished = self.is_done() && !self.validation_is_due();
         self.progress.broken_train = self.train_loader.broken().reasons();
         self.progress.broken_val = self.valid_loader.broken().reasons();
@@ -262,7 +244,7 @@ impl Run {
             settings: self.settings.clone(),
             data: self.data.clone(),
             progress: self.progress.clone(),
-            model: to_host(&parameters::values(&classifier.model))?,
+            model: to_host(&optim::values(&self.model))?,
             velocity: to_host(self.sgd.velocity())?,
             average: match &self.ema {
                 Some(ema) => to_host(ema.average())?,
@@ -270,22 +252,20 @@ impl Run {
             },
         };
         self.check_finite(&checkpoint)?;
-        let path = self.checkpoints.file(self.progress.step);
+        let step = self.progress.step;
+        let path = self.checkpoints.file(step);
         checkpoint.save(&path).map_err(TrainError::Save)?;
         self.last_good = Some(path.clone());
         self.last_save = Instant::now();
         let best = self.progress.best().map(|best| best.step);
-        self.checkpoints
-            .prune(self.keep_checkpoints, best)
-            .map_err(TrainError::Save)?;
-        self.log(Event::Checkpoint {
-            step: self.progress.step,
-            path,
-        })
+        let keep = self.config.keep_checkpoints.max(1);
+        let pruned = self.checkpoints.prune(keep, best);
+        pruned.map_err(TrainError::Save)?;
+        self.events.send(Event::Checkpoint { step, path })
     }
 
-    /// The loss is finite when a step begins; the step may still have ruined the weights. Such a
-    /// checkpoint must not push out the last good one.
+    /// The loss is finite when a step begins; the step may still have ruined the weights. Such a checkpoint must not push
+    /// out the last good one.
     fn check_finite(&self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         let groups = [
             ("weight", &checkpoint.model),
@@ -296,34 +276,24 @@ impl Run {
             for (name, values) in arrays {
                 if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                     let step = self.progress.step.saturating_sub(1);
-                    let lr = self.recipe.rate(step, self.total_steps);
                     let what = format!("a {kind} of {name}");
-                    return Err(self.diverged(what, f64::from(*value), step, lr));
+                    return Err(self.not_finite(what, f64::from(*value), step));
                 }
             }
         }
         Ok(())
     }
 
-    /// The error for a number of the step under way that is not finite.
-    pub fn not_finite(&self, what: String, value: f64, lr: f64) -> TrainError {
-        self.diverged(what, value, self.progress.step, lr)
-    }
-
-    fn diverged(&self, what: String, value: f64, step: u64, lr: f64) -> TrainError {
+    /// The error for a number of step `step` (counted from 0) that is not finite.
+    pub fn not_finite(&self, what: String, value: f64, step: u64) -> TrainError {
         TrainError::NotFinite {
             what,
             value,
             step: step + 1,
             epoch: self.progress.epoch + 1,
-            lr,
+            lr: self.recipe.rate(step, self.total_steps),
             last_good: self.last_good.clone(),
         }
-    }
-
-    pub fn log(&mut self, event: Event) -> Result<(), TrainError> {
-        let written = self.journal.record(event);
-        written.map_err(TrainError::output(self.journal.path()))
     }
 }
 
@@ -335,23 +305,6 @@ fn map(fields: &impl Serialize) -> Map<String, Value> {
     }
 }
 
-/// How many values of `model` are learned.
-pub(crate) fn parameter_count(model: &Model) -> usize {
-    let shapes = state::shapes(model);
-    let learned = shapes
-        .iter()
-        .filter(|(name, _)| TensorRole::of(name) != TensorRole::Statistic);
-    learned.map(|(_, shape)| shape.num_elements()).sum()
-}
-
-/// SplitMix64's finaliser: neighbouring numbers become unrelated ones.
-fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
-
 /// Copies tensors to the host.
 fn to_host(tensors: &NamedTensors) -> Result<Arrays, TensorReadError> {
     tensors
@@ -361,7 +314,7 @@ fn to_host(tensors: &NamedTensors) -> Result<Arrays, TensorReadError> {
 }
 
 /// Copies arrays to `device`.
-pub(crate) fn to_device(arrays: Arrays, device: &Device) -> NamedTensors {
+fn to_device(arrays: Arrays, device: &Device) -> NamedTensors {
     arrays
         .into_iter()
         .map(|(name, values)| (name, Tensor::<1>::from_data(values.as_slice(), device)))

@@ -1,36 +1,82 @@
-//! One training step and one inference step, as burn-train wants them.
+//! One pass over a batch: forward, loss, backward, and who is right.
 
 use bn_inception::Model;
-use burn::module::Module;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Int, Tensor};
-use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
+use burn::tensor::{Int, Tensor, TensorReadError};
 
 use crate::loader::ImageBatch;
+use crate::optim::{self, NamedTensors};
+use crate::rank::rank;
 
-/// The network together with the loss it is trained on.
-#[derive(Module, Debug)]
-pub struct Classifier {
-    /// The network.
-    pub model: Model,
-    /// Probability mass that the training loss spreads over all classes, in `[0, 1)`.
-    pub label_smoothing: f64,
+/// The result of a batch, read from the device once for all who want to know it.
+pub(crate) struct Scores {
+    /// Sum of the images' losses.
+    pub loss: f64,
+    /// Rank of each image's class.
+    pub ranks: Vec<usize>,
+    logits: Vec<f32>,
+    classes: Vec<i64>,
 }
 
-impl Classifier {
-    /// `model` with a loss smoothed by `label_smoothing`.
-    #[must_use]
-    pub fn new(model: Model, label_smoothing: f64) -> Self {
-        Self {
-            model,
-            label_smoothing,
-        }
+impl Scores {
+    fn read(
+        losses: Tensor<1>,
+        logits: Tensor<2>,
+        classes: Tensor<1, Int>,
+    ) -> Result<Self, TensorReadError> {
+        let mut scores = Self {
+            loss: losses.sum().try_into_scalar::<f64>()?,
+            ranks: Vec::new(),
+            logits: logits.try_into_vec_as::<f32>()?,
+            classes: classes.try_into_vec_as::<i64>()?,
+        };
+        scores.ranks = scores.rows().map(|(row, class)| rank(row, class)).collect();
+        Ok(scores)
+    }
+
+    /// Logits and class of each image.
+    pub fn rows(&self) -> impl Iterator<Item = (&[f32], usize)> {
+        let width = self.logits.len() / self.classes.len().max(1);
+        let rows = self.logits.chunks_exact(width.max(1)).zip(&self.classes);
+        rows.map(|(row, class)| (row, *class as usize))
+    }
+
+    /// Number of images.
+    pub fn images(&self) -> usize {
+        self.ranks.len()
+    }
+
+    /// Number of images whose class is among the first `guesses`.
+    pub fn right(&self, guesses: usize) -> usize {
+        self.ranks.iter().filter(|rank| **rank < guesses).count()
     }
 }
 
-/// The loss of each image, `[N, K]` logits against `[N]` classes: cross-entropy with targets that
-/// give each of the `K` classes `smoothing / K` and the right one `1 - smoothing` more, as
-/// PyTorch's `CrossEntropyLoss(label_smoothing=…)` has it.
+/// Gradients of the mean loss over `batch`. `model` is on an autodiff device, `batch` on the plain one.
+pub(crate) fn train(
+    model: &Model,
+    batch: ImageBatch,
+    smoothing: f64,
+) -> Result<(NamedTensors, Scores), TensorReadError> {
+    let logits = model.forward(batch.images.autodiff());
+    let losses = cross_entropy(logits.clone(), batch.targets.clone(), smoothing);
+    let gradients = optim::gradients(model, losses.clone().mean().backward());
+    let (losses, logits) = (losses.without_autodiff(), logits.without_autodiff());
+    Ok((gradients, Scores::read(losses, logits, batch.targets)?))
+}
+
+/// Scores of an inference copy of the network, without label smoothing.
+pub(crate) fn validate(model: &Model, batch: ImageBatch) -> Result<Scores, TensorReadError> {
+    let logits = model.forward(batch.images);
+    let losses = cross_entropy(logits.clone(), batch.targets.clone(), 0.0);
+    Scores::read(losses, logits, batch.targets)
+}
+
+/// Loss of each image: cross-entropy with targets that give each of the `K` classes `smoothing / K` and the right one
+/// `1 - smoothing` more, as PyTorch's `CrossEntropyLoss(label_smoothing=…)` has it.
+///
+/// # Shapes
+/// Logits `[N, K]`, classes `[N]` → `[N]`
 #[must_use]
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
     let [images, _] = logits.dims();
@@ -44,34 +90,6 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, smoothing: f64)
     }
     let all = logs.mean_dim(1).reshape([images]);
     (right.mul_scalar(1.0 - smoothing) + all.mul_scalar(smoothing)).neg()
-}
-
-impl TrainStep for Classifier {
-    type Input = ImageBatch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: ImageBatch) -> TrainOutput<ClassificationOutput> {
-        // The network trains where its input is differentiated; the loader's tensors are plain.
-        let images = batch.images.autodiff();
-        let logits = self.model.forward(images);
-        let targets = batch.targets;
-        let loss = cross_entropy(logits.clone(), targets.clone(), self.label_smoothing);
-        let gradients = loss.clone().mean().backward();
-        let output =
-            ClassificationOutput::new(loss.without_autodiff(), logits.without_autodiff(), targets);
-        TrainOutput::new(self, gradients, output)
-    }
-}
-
-impl InferenceStep for Classifier {
-    type Input = ImageBatch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: ImageBatch) -> ClassificationOutput {
-        let logits = self.model.forward(batch.images);
-        let loss = cross_entropy(logits.clone(), batch.targets.clone(), 0.0);
-        ClassificationOutput::new(loss, logits, batch.targets)
-    }
 }
 
 #[cfg(test)]

@@ -1,19 +1,17 @@
-//! `summary.json`: what came out of a run, for programs to read.
+//! `summary.json`: the results of a run, for programs to read.
 
-use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use atomic_write_file::AtomicWriteFile;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::fine_tune::FineTune;
-use crate::settings::Settings;
-use bn_inception::atomic;
+use crate::settings::{FineTune, Settings};
 
 /// The outcome of a finished run. Accuracies are fractions, of the weights that were written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct RunSummary {
     /// Validation images whose first guess is right.
     pub val_top1: f64,
     /// Validation images with the right class among the first five guesses.
@@ -48,25 +46,25 @@ pub struct Summary {
     pub parameters: usize,
     /// The weights' file.
     pub weights: PathBuf,
-    /// What the run was started with.
+    /// Everything that determines the run's numbers.
     pub settings: Settings,
 }
 
-impl Summary {
+impl RunSummary {
     /// Writes the summary as JSON to `path`, all or nothing.
     ///
     /// # Errors
-    /// What the file system says.
+    /// [`io::Error`] if the file cannot be written.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let mut bytes = serde_json::to_vec_pretty(self)?;
-        bytes.push(b'\n');
-        atomic::write(path, &bytes)
+        let mut file = AtomicWriteFile::open(path)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.write_all(b"\n")?;
+        file.commit()
     }
 
-    /// What the weights' file says about how they came to be.
-    #[must_use]
-    pub fn facts(&self) -> Map<String, Value> {
-        // Weights travel; where the data lay on this machine is nobody's business.
+    /// Origin of the weights, for their file.
+    pub(crate) fn facts(&self) -> Map<String, Value> {
+        // Weights travel; the place of the data on this machine is nobody's business.
         let mut settings = self.settings.clone();
         settings.data = settings
             .data
@@ -87,13 +85,5 @@ impl Summary {
             Value::Object(facts) => facts,
             _ => Map::new(),
         }
-    }
-
-    /// Reads a summary.
-    ///
-    /// # Errors
-    /// What the file system says, or that the file is no summary.
-    pub fn load(path: &Path) -> io::Result<Self> {
-        Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::ops;
 
-/// Which statistics a forward pass normalises with.
+/// Statistics that a forward pass normalises with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Statistics {
     /// Those kept in the layer (inference).
@@ -21,6 +21,17 @@ pub(crate) enum Statistics {
         /// Weight of the newest batch.
         weight: f64,
     },
+}
+
+impl Statistics {
+    /// The batch's where `x` lives on an autodiff device, the running ones elsewhere.
+    pub(crate) fn of(x: &Tensor<4>) -> Self {
+        if x.device().is_autodiff() {
+            Self::Batch
+        } else {
+            Self::Running
+        }
+    }
 }
 
 /// Batch normalisation over `[N, C, H, W]` (paper, Algorithm 1 and section 3.2): one mean, variance, γ and β per
@@ -70,12 +81,7 @@ impl BatchNorm {
     /// # Panics
     /// If the second axis of `x` is not the layer's number of channels.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let training = x.device().is_autodiff();
-        let statistics = if training {
-            Statistics::Batch
-        } else {
-            Statistics::Running
-        };
+        let statistics = Statistics::of(&x);
         self.apply(x, None, statistics, false)
     }
 

@@ -8,7 +8,7 @@ use crate::pool;
 
 /// Global average pool → dropout → linear.
 #[derive(Module, Debug)]
-pub struct Classifier {
+pub struct ClassifierHead {
     /// Weight, `[classes, channels]`.
     pub weight: Param<Tensor<2>>,
     /// Bias, `[classes]`.
@@ -17,7 +17,7 @@ pub struct Classifier {
     pub dropout: Dropout,
 }
 
-impl Classifier {
+impl ClassifierHead {
     pub(crate) fn init(channels: usize, classes: usize, dropout: f64, device: &Device) -> Self {
         Self {
             weight: Initializer::Zeros.init([classes, channels], device),

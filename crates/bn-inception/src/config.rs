@@ -3,11 +3,11 @@
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{BlockPlan, Plan, StemPlan};
+use crate::plan::{BlockPlan, ChannelPlan, StemPlan};
 
-/// How the first 7x7/2 convolution is made.
+/// Kind of the first 7x7/2 convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stem {
+pub enum StemKind {
     /// An ordinary 7x7 convolution.
     Plain,
     /// A depthwise 7x7 convolution with depth multiplier 8 and a 1x1 convolution to 64 channels,
@@ -17,7 +17,7 @@ pub enum Stem {
     SeparableUnnormalized,
 }
 
-/// What follows each convolution.
+/// Normalisation of each convolution's output.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Normalization {
     /// Batch normalisation of every convolution's output (paper, section 3).
@@ -44,7 +44,7 @@ pub enum Activation {
     Sigmoid,
 }
 
-/// Where the windows of a 3x3/2 max pool lie.
+/// Position of the windows of a 3x3/2 max pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MaxPooling {
     /// No padding, the last window may hang over the edge (Caffe, PyTorch `ceil_mode`, ONNX pads 0,0,1,1).
@@ -57,7 +57,7 @@ pub enum MaxPooling {
     Same,
 }
 
-/// How 7x7/2 and 3x3/2 convolutions are padded.
+/// Padding of 7x7/2 and 3x3/2 convolutions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StridedPadding {
     /// Half the kernel on every side (Caffe, PyTorch, MXNet).
@@ -73,17 +73,17 @@ pub enum StridedPadding {
 /// use bn_inception::{BnInceptionConfig, Preset};
 ///
 /// let config = Preset::Caffe.config().with_classes(10).with_width(0.5);
-/// assert_eq!(config.blocks()[0].out_channels(96), 128);
+/// assert_eq!(config.blocks()[0].conv_1x1, 32);
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct BnInceptionConfig {
     /// Channel plan of the blocks.
-    #[config(default = "Plan::Literal608")]
-    pub plan: Plan,
+    #[config(default = "ChannelPlan::Literal608")]
+    pub plan: ChannelPlan,
     /// First convolution.
-    #[config(default = "Stem::Plain")]
-    pub stem: Stem,
+    #[config(default = "StemKind::Plain")]
+    pub stem: StemKind,
     /// Whether convolutions have a bias (it cancels in batch normalisation; paper, section 3.2).
     #[config(default = true)]
     pub conv_bias: bool,
@@ -119,92 +119,45 @@ pub struct BnInceptionConfig {
     pub width: f64,
 }
 
-/// Why a [`BnInceptionConfig`] describes no network.
+/// A value of a [`BnInceptionConfig`] outside its range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum ConfigError {
-    /// A value outside its range.
-    #[error("{field} is {found}, expected {expected}")]
-    Range {
-        /// Name of the field.
-        field: &'static str,
-        /// The value found.
-        found: String,
-        /// What would be accepted.
-        expected: &'static str,
-    },
+#[error("{field} is {found}, expected {expected}")]
+pub struct ConfigError {
+    /// Name of the field.
+    pub field: &'static str,
+    /// Value found.
+    pub found: String,
+    /// Accepted values.
+    pub expected: &'static str,
 }
 
 impl BnInceptionConfig {
     /// Checks that the configuration describes a network.
     ///
     /// # Errors
-    /// [`ConfigError::Range`] names the first field out of range, its value and the accepted range.
+    /// [`ConfigError`] names the first field out of range, its value and the accepted range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let check = |ok: bool, field, found: String, expected| match ok {
-            true => Ok(()),
-            false => Err(ConfigError::Range {
-                field,
-                found,
-                expected,
-            }),
-        };
-        let width = self.width;
-        check(
-            (0.05..=8.0).contains(&width),
-            "width",
-            width.to_string(),
-            "0.05 to 8",
-        )?;
-        let classes = self.classes;
-        check(
-            (2..=1_000_000).contains(&classes),
-            "classes",
-            classes.to_string(),
-            "2 to 1000000",
-        )?;
-        let dropout = self.dropout;
-        check(
-            (0.0..1.0).contains(&dropout),
-            "dropout",
-            dropout.to_string(),
-            "0 up to, not including, 1",
-        )?;
-        let size = self.input_size;
+        let (width, classes, dropout, size) = (self.width, self.classes, self.dropout, self.input_size);
         let smallest = self.smallest_input();
-        check(
-            (smallest..=4096).contains(&size),
-            "input_size",
-            size.to_string(),
-            if smallest == 32 {
-                "32 to 4096"
-            } else {
-                "8 to 4096"
-            },
-        )?;
-        check(
-            self.block_pooling != MaxPooling::Floor,
-            "block_pooling",
-            "Floor".to_owned(),
-            "Ceil, FloorPadded or Same, which fit the convolutions beside the pool",
-        )?;
-        if let Normalization::Batch {
-            epsilon, momentum, ..
-        } = self.normalization
-        {
-            check(
-                epsilon.is_finite() && epsilon > 0.0,
-                "epsilon",
-                epsilon.to_string(),
-                "a positive number",
-            )?;
-            check(
-                (0.0..=1.0).contains(&momentum),
-                "momentum",
-                momentum.to_string(),
-                "0 to 1",
-            )?;
+        let sizes = if smallest == 32 { "32 to 4096" } else { "8 to 4096" };
+        let (epsilon, momentum) = match self.normalization {
+            Normalization::Batch { epsilon, momentum, .. } => (epsilon, momentum),
+            Normalization::LocalResponse | Normalization::Folded => (1.0, 0.0),
+        };
+        let pools = "Ceil, FloorPadded or Same, which fit the convolutions beside the pool";
+        let checks = [
+            ("width", (0.05..=8.0).contains(&width), width.to_string(), "0.05 to 8"),
+            ("classes", (2..=1_000_000).contains(&classes), classes.to_string(), "2 to 1000000"),
+            ("dropout", (0.0..1.0).contains(&dropout), dropout.to_string(), "0 up to, not including, 1"),
+            ("input_size", (smallest..=4096).contains(&size), size.to_string(), sizes),
+            ("block_pooling", self.block_pooling != MaxPooling::Floor, "Floor".to_owned(), pools),
+            ("epsilon", epsilon.is_finite() && epsilon > 0.0, epsilon.to_string(), "a positive number"),
+            ("momentum", (0.0..=1.0).contains(&momentum), momentum.to_string(), "0 to 1"),
+        ];
+        match checks.into_iter().find(|(_, valid, ..)| !valid) {
+            Some((field, _, found, expected)) => Err(ConfigError { field, found, expected }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The smallest height or width, in pixels, that leaves at least one pixel in front of the classifier.

@@ -1,4 +1,4 @@
-//! Devices by name. The one place that knows which backends there are.
+//! Devices by name. [`BACKENDS`] is the one list of backends; a new one is a row there and a cargo feature.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,63 +7,74 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
+#[cfg(feature = "wgpu")]
+use burn::tensor::wgpu::{WgpuBackend, wgpu::DeviceType};
 
-/// Opens the device with this index, or says why it does not come up. The name describes the hardware.
+/// Opens the device with this index. An error says why it does not come up.
 type Open = fn(index: usize) -> Result<OpenDevice, String>;
 
 struct Backend {
-    /// Its name on the command line, which is also the cargo feature that compiles it in.
+    /// Name on the command line and of the cargo feature that compiles the backend in.
     name: &'static str,
+    /// `None` where the feature is off.
     open: Option<Open>,
-    /// Whether there may be several, as in `cuda:1`.
+    /// Whether there may be several devices, as in `cuda:1`.
     indexed: bool,
+    /// Whether the backend is made for the CPU. A GPU's may end up there too, with a driver that renders in software.
+    cpu: bool,
 }
 
-/// In the order in which `auto` tries them.
-const BACKENDS: [Backend; 8] = [
+/// A row of the table of backends; the name is a feature's.
+macro_rules! backend {
+    ($name:literal, $open:expr) => {
+        Backend {
+            name: $name,
+            open: {
+                #[cfg(feature = $name)]
+                {
+                    Some($open)
+                }
+                #[cfg(not(feature = $name))]
+                {
+                    None
+                }
+            },
+            indexed: false,
+            cpu: false,
+        }
+    };
+}
+
+/// All backends, in the order in which `auto` tries them.
+static BACKENDS: [Backend; 8] = [
     Backend {
-        name: "cuda",
-        open: CUDA,
         indexed: true,
+        ..backend!("cuda", |index| probe("cuda", index, Device::cuda(index)))
     },
     Backend {
-        name: "rocm",
-        open: ROCM,
         indexed: true,
+        ..backend!("rocm", |index| probe("rocm", index, Device::rocm(index)))
+    },
+    backend!("metal", |_| graphics("metal", WgpuBackend::Metal)),
+    backend!("vulkan", |_| graphics("vulkan", WgpuBackend::Vulkan)),
+    backend!("wgpu", |_| graphics("wgpu", WgpuBackend::Auto)),
+    backend!("webgpu", |_| graphics("webgpu", WgpuBackend::WebGpu)),
+    Backend {
+        cpu: true,
+        ..backend!("flex", |_| Ok(OpenDevice::cpu("flex", Device::flex())))
     },
     Backend {
-        name: "metal",
-        open: METAL,
-        indexed: false,
-    },
-    Backend {
-        name: "vulkan",
-        open: VULKAN,
-        indexed: false,
-    },
-    Backend {
-        name: "wgpu",
-        open: WGPU,
-        indexed: false,
-    },
-    Backend {
-        name: "webgpu",
-        open: WEBGPU,
-        indexed: false,
-    },
-    Backend {
-        name: "flex",
-        open: FLEX,
-        indexed: false,
-    },
-    Backend {
-        name: "ndarray",
-        open: NDARRAY,
-        indexed: false,
+        cpu: true,
+        ..backend!("ndarray", |_| {
+            // Deprecated upstream in favour of Flex, and still a feature here.
+            #[allow(deprecated)]
+            let device = Device::ndarray();
+            Ok(OpenDevice::cpu("ndarray", device))
+        })
     },
 ];
 
-/// Which device to use, as written on a command line: `auto`, `flex`, `ndarray`, `wgpu`, `vulkan`, `metal`,
+/// A device as written on a command line: `auto`, `flex`, `ndarray`, `wgpu`, `vulkan`, `metal`,
 /// `webgpu`, `cuda`, `cuda:1`, `rocm`, …
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceSpec {
@@ -74,7 +85,7 @@ pub enum DeviceSpec {
     Named {
         /// The backend's name.
         backend: &'static str,
-        /// Which of its devices.
+        /// Index among its devices.
         index: usize,
     },
 }
@@ -84,19 +95,19 @@ pub enum DeviceSpec {
 pub struct OpenDevice {
     /// The device; `.autodiff()` makes it a training device.
     pub device: Device,
-    /// What it is, to show to a person: the backend's name and, where known, the hardware's.
+    /// Name to show to a person: the backend's and, where known, the hardware's.
     pub name: String,
     /// Whether it computes on the CPU.
     pub on_cpu: bool,
 }
 
-/// Why there is no device.
+/// Failure to open a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
     /// No backend has this name.
     #[error("unknown device `{found}`, expected auto, {expected}")]
     Unknown {
-        /// What was asked for.
+        /// Text that was given.
         found: String,
         /// Every known name.
         expected: String,
@@ -112,7 +123,7 @@ pub enum DeviceError {
     Unavailable {
         /// The backend's name.
         name: &'static str,
-        /// The backend's own words.
+        /// The backend's own message.
         reason: String,
     },
     /// No backend is in this build.
@@ -146,9 +157,9 @@ impl FromStr for DeviceSpec {
 }
 
 fn names() -> String {
-    let names = BACKENDS.iter().map(|backend| match backend.indexed {
-        true => format!("{}[:INDEX]", backend.name),
-        false => backend.name.to_owned(),
+    let names = BACKENDS.iter().map(|backend| {
+        let index = if backend.indexed { "[:INDEX]" } else { "" };
+        format!("{}{index}", backend.name)
     });
     names.collect::<Vec<_>>().join(", ")
 }
@@ -170,11 +181,13 @@ impl DeviceSpec {
     /// [`DeviceError`] if it is not compiled in or does not come up; nothing panics on a missing adapter.
     pub fn open(&self) -> Result<OpenDevice, DeviceError> {
         match *self {
-            Self::Auto => BACKENDS
-                .iter()
-                .filter_map(|backend| open(backend, 0).ok())
-                .find(|found| !found.on_cpu || !found.is_gpu_backend())
-                .ok_or(DeviceError::None),
+            Self::Auto => {
+                let opened = BACKENDS
+                    .iter()
+                    .filter_map(|backend| Some((backend, open(backend, 0).ok()?)));
+                let mut usable = opened.filter(|(backend, found)| backend.cpu || !found.on_cpu);
+                usable.next().map(|(_, found)| found).ok_or(DeviceError::None)
+            }
             Self::Named { backend, index } => {
                 let backend = BACKENDS.iter().find(|known| known.name == backend);
                 open(backend.ok_or(DeviceError::None)?, index)
@@ -184,8 +197,13 @@ impl DeviceSpec {
 }
 
 impl OpenDevice {
-    fn is_gpu_backend(&self) -> bool {
-        !["flex", "ndarray"].contains(&self.name.as_str())
+    #[cfg(any(feature = "flex", feature = "ndarray"))]
+    fn cpu(name: &str, device: Device) -> Self {
+        Self {
+            device,
+            name: name.to_owned(),
+            on_cpu: true,
+        }
     }
 }
 
@@ -200,8 +218,7 @@ fn open(backend: &'static Backend, index: usize) -> Result<OpenDevice, DeviceErr
     let opened = OPENED.get_or_init(Mutex::default);
     let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
     let entry = opened.entry((name, index));
-    let result = entry
-        .or_insert_with(|| open(index).map_err(|reason| DeviceError::Unavailable { name, reason }));
+    let result = entry.or_insert_with(|| open(index).map_err(|reason| DeviceError::Unavailable { name, reason }));
     result.clone()
 }
 
@@ -216,74 +233,17 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
     }
 }
 
-#[cfg(feature = "flex")]
-const FLEX: Option<Open> = Some(|_| {
-    Ok(OpenDevice {
-        device: Device::flex(),
-        name: "flex".to_owned(),
-        on_cpu: true,
-    })
-});
-#[cfg(not(feature = "flex"))]
-const FLEX: Option<Open> = None;
-
-#[cfg(feature = "ndarray")]
-const NDARRAY: Option<Open> = Some(|_| {
-    Ok(OpenDevice {
-        // Deprecated upstream in favour of Flex, and still a feature here.
-        #[allow(deprecated)]
-        device: Device::ndarray(),
-        name: "ndarray".to_owned(),
-        on_cpu: true,
-    })
-});
-#[cfg(not(feature = "ndarray"))]
-const NDARRAY: Option<Open> = None;
-
 #[cfg(feature = "wgpu")]
-mod graphics {
-    use burn::tensor::Device;
-    use burn::tensor::wgpu::WgpuBackend;
-    use burn::tensor::wgpu::wgpu::DeviceType;
-
-    use super::OpenDevice;
-
-    pub(super) fn open(label: &str, api: WgpuBackend) -> Result<OpenDevice, String> {
-        let options = Device::wgpu_options().graphics_api(api);
-        let (device, setup) = options
-            .init_with_setup()
-            .map_err(|error| error.to_string())?;
-        let info = setup.adapter.get_info();
-        Ok(OpenDevice {
-            device,
-            name: format!("{label} ({}, {:?})", info.name, info.backend),
-            on_cpu: info.device_type == DeviceType::Cpu,
-        })
-    }
+fn graphics(label: &str, api: WgpuBackend) -> Result<OpenDevice, String> {
+    let options = Device::wgpu_options().graphics_api(api);
+    let (device, setup) = options.init_with_setup().map_err(|error| error.to_string())?;
+    let info = setup.adapter.get_info();
+    Ok(OpenDevice {
+        device,
+        name: format!("{label} ({}, {:?})", info.name, info.backend),
+        on_cpu: info.device_type == DeviceType::Cpu,
+    })
 }
-
-#[cfg(feature = "wgpu")]
-const WGPU: Option<Open> = Some(|_| graphics::open("wgpu", burn::tensor::wgpu::WgpuBackend::Auto));
-#[cfg(not(feature = "wgpu"))]
-const WGPU: Option<Open> = None;
-
-#[cfg(feature = "vulkan")]
-const VULKAN: Option<Open> =
-    Some(|_| graphics::open("vulkan", burn::tensor::wgpu::WgpuBackend::Vulkan));
-#[cfg(not(feature = "vulkan"))]
-const VULKAN: Option<Open> = None;
-
-#[cfg(feature = "metal")]
-const METAL: Option<Open> =
-    Some(|_| graphics::open("metal", burn::tensor::wgpu::WgpuBackend::Metal));
-#[cfg(not(feature = "metal"))]
-const METAL: Option<Open> = None;
-
-#[cfg(feature = "webgpu")]
-const WEBGPU: Option<Open> =
-    Some(|_| graphics::open("webgpu", burn::tensor::wgpu::WgpuBackend::WebGpu));
-#[cfg(not(feature = "webgpu"))]
-const WEBGPU: Option<Open> = None;
 
 /// The CUDA and ROCm runtimes panic at first use where no driver is installed; the first use is made here.
 #[cfg(any(feature = "cuda", feature = "rocm"))]
@@ -303,16 +263,6 @@ fn probe(label: &str, index: usize, device: Device) -> Result<OpenDevice, String
     })
 }
 
-#[cfg(feature = "cuda")]
-const CUDA: Option<Open> = Some(|index| probe("cuda", index, Device::cuda(index)));
-#[cfg(not(feature = "cuda"))]
-const CUDA: Option<Open> = None;
-
-#[cfg(feature = "rocm")]
-const ROCM: Option<Open> = Some(|index| probe("rocm", index, Device::rocm(index)));
-#[cfg(not(feature = "rocm"))]
-const ROCM: Option<Open> = None;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,20 +273,14 @@ mod tests {
         assert_eq!(parse("auto"), Ok(DeviceSpec::Auto));
         assert_eq!(parse("cuda:1").unwrap().to_string(), "cuda:1");
         for wrong in ["gpu", "flex:1", "cuda:x", "", "flex:"] {
-            assert!(
-                matches!(parse(wrong), Err(DeviceError::Unknown { .. })),
-                "{wrong}"
-            );
+            assert!(matches!(parse(wrong), Err(DeviceError::Unknown { .. })), "{wrong}");
         }
     }
 
     #[test]
     #[cfg(feature = "flex")]
     fn flex_opens_and_what_is_not_compiled_says_so() {
-        assert_eq!(
-            "flex".parse::<DeviceSpec>().unwrap().open().unwrap().name,
-            "flex"
-        );
+        assert_eq!("flex".parse::<DeviceSpec>().unwrap().open().unwrap().name, "flex");
         if cfg!(not(feature = "rocm")) {
             let error = "rocm".parse::<DeviceSpec>().unwrap().open().unwrap_err();
             assert!(error.to_string().contains("--features rocm"), "{error}");

@@ -4,7 +4,7 @@
 use bn_inception_kernels::infer::Conv;
 use burn::tensor::TensorData;
 
-use crate::config::{BnInceptionConfig, Normalization, Stem};
+use crate::config::{BnInceptionConfig, Normalization, StemKind};
 use crate::state::State;
 
 /// The state of the folded network and its configuration.
@@ -21,40 +21,32 @@ pub(crate) fn fold(config: &BnInceptionConfig, mut state: State) -> (BnInception
     };
     if let Normalization::Batch { epsilon, .. } = config.normalization {
         folded.normalization = Normalization::Folded;
-        for unit in normalized_units(&state) {
-            merge_norm(&mut state, &unit, epsilon);
+        for layer in config.layers() {
+            merge_norm(&mut state, &layer.name, epsilon);
         }
     }
     if let Some(depthwise) = state.remove("stem.depthwise.weight") {
-        folded.stem = Stem::Plain;
+        folded.stem = StemKind::Plain;
         merge_stem(&mut state, depthwise);
     }
     (folded, state)
 }
 
-/// Names of the convolutions that a batch normalisation follows.
-fn normalized_units(state: &State) -> Vec<String> {
-    let betas = state
-        .keys()
-        .filter_map(|name| name.strip_suffix(".norm.beta"));
-    betas.map(str::to_owned).collect()
-}
-
+/// Merges the batch normalisation behind the layer called `unit`, if it has one, into its filters and bias.
 fn merge_norm(state: &mut State, unit: &str, epsilon: f64) {
-    let mut take = |part: &str| {
-        let data = state.remove(&format!("{unit}.{part}"))?;
-        Some((data.shape().to_vec(), values(data)))
-    };
-    let (Some((shape, mut weight)), Some((_, mean)), Some((_, variance)), Some((_, beta))) = (
-        take("weight"),
-        take("norm.running_mean"),
-        take("norm.running_var"),
-        take("norm.beta"),
-    ) else {
+    let mut take = |part: &str| state.remove(&format!("{unit}.{part}"));
+    let Some(beta) = take("norm.beta").map(values) else {
         return;
     };
-    let gamma = take("norm.gamma").map(|(_, gamma)| gamma);
-    let bias = take("bias").map(|(_, bias)| bias);
+    let (Some(weight), Some(mean), Some(variance)) =
+        (take("weight"), take("norm.running_mean"), take("norm.running_var"))
+    else {
+        return;
+    };
+    let shape = weight.shape().to_vec();
+    let (mut weight, mean, variance) = (values(weight), values(mean), values(variance));
+    let gamma = take("norm.gamma").map(values);
+    let bias = take("bias").map(values);
     let taps = weight.len() / beta.len();
     let mut shift = Vec::with_capacity(beta.len());
     for (channel, filter) in weight.chunks_exact_mut(taps).enumerate() {

@@ -52,7 +52,7 @@ impl Model {
         let device = self.classifier.bias.val().device().inner();
         let folded = FoldedModel::new(
             self.config(),
-            state::state(self),
+            self.state(),
             &device,
             &EngineOptions::default(),
         );
@@ -60,7 +60,7 @@ impl Model {
     }
 }
 
-/// Why a [`FoldedModel`] could not be made.
+/// Error of making a [`FoldedModel`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FoldError {
     /// The tensors are not those of the configuration.
@@ -84,8 +84,18 @@ impl FoldedModel {
         device: &Device,
         options: &EngineOptions,
     ) -> Result<Self, FoldError> {
+        state::check(&config.tensors(), &state)?;
+        Ok(Self::of_checked(config, state, device, options)?)
+    }
+
+    /// [`Self::new`] of a state that [`state::check`] has accepted.
+    pub(crate) fn of_checked(
+        config: &BnInceptionConfig,
+        state: State,
+        device: &Device,
+        options: &EngineOptions,
+    ) -> Result<Self, NetworkError> {
         let device = device.clone().inner();
-        state::check(&state::shapes(&config.blank(&device)), &state)?;
         let (config, state) = fold(config, state);
         let described =
             config.activation == Activation::Relu && config.normalization == Normalization::Folded;
@@ -93,7 +103,7 @@ impl FoldedModel {
             let network = to_network(&config, state);
             Runner::Engine(Arc::new(Engine::new(network, options)?))
         } else {
-            let model = state::load_state(config.blank(&device), state)?;
+            let model = state::fill(config.blank(&device), state);
             Runner::Burn(Box::new(model))
         };
         Ok(Self { config, runner })
@@ -109,7 +119,7 @@ impl FoldedModel {
     pub fn state(&self) -> State {
         match &self.runner {
             Runner::Engine(engine) => to_state(engine.network()),
-            Runner::Burn(model) => state::state(model),
+            Runner::Burn(model) => model.state(),
         }
     }
 

@@ -5,10 +5,10 @@ use burn::tensor::{Device, Tensor};
 
 use crate::batch_norm::Statistics;
 use crate::config::{BnInceptionConfig, MaxPooling};
-use crate::conv::{ConvUnit, UnitPlan};
+use crate::conv::ConvUnit;
+use crate::layers::Layer;
 use crate::plan::{BlockPlan, PoolBranch};
 use crate::pool;
-use crate::summary::Extent;
 
 /// Up to four branches over one input, concatenated in the order 1x1, 3x3, double 3x3, pool.
 #[derive(Module, Debug)]
@@ -35,53 +35,54 @@ pub struct InceptionBlock {
 }
 
 impl InceptionBlock {
-    /// A block reading `in_channels`; returns it with its number of output channels.
+    /// The block of `plan` in the network that `layers` describe, with zero weights.
     pub(crate) fn init(
         plan: BlockPlan,
-        in_channels: usize,
+        layers: &[Layer],
         config: &BnInceptionConfig,
         device: &Device,
-    ) -> (Self, usize) {
-        let unit = |from, to, kernel, stride| {
-            (to > 0).then(|| {
-                let plan = UnitPlan::new(from, to, kernel).with_stride(stride);
-                plan.init(config, device)
-            })
-        };
-        let reduced = |reduce| if reduce > 0 { reduce } else { in_channels };
-        let conv_3x3 = UnitPlan::new(reduced(plan.reduce_3x3), plan.conv_3x3, 3);
-        let double = plan.conv_double;
-        let projection = match plan.pool {
-            PoolBranch::Average(channels) | PoolBranch::Max(channels) => channels,
-            PoolBranch::MaxPassThrough | PoolBranch::Absent => 0,
-        };
-        let block = Self {
-            conv_1x1: unit(in_channels, plan.conv_1x1, 1, 1),
-            reduce_3x3: unit(in_channels, plan.reduce_3x3, 1, 1),
-            conv_3x3: conv_3x3.with_stride(plan.stride).init(config, device),
-            reduce_double: unit(in_channels, plan.reduce_double, 1, 1),
-            conv_double_1: unit(reduced(plan.reduce_double), double, 3, 1),
-            conv_double_2: unit(double, double, 3, plan.stride),
-            pool_projection: unit(in_channels, projection, 1, 1),
+    ) -> Self {
+        let unit =
+            |part: &str| ConvUnit::find(layers, &format!("{}.{part}", plan.name), config, device);
+        Self {
+            conv_1x1: unit("conv_1x1"),
+            reduce_3x3: unit("reduce_3x3"),
+            conv_3x3: unit("conv_3x3").expect("every block has a 3x3 convolution"),
+            reduce_double: unit("reduce_double"),
+            conv_double_1: unit("conv_double_1"),
+            conv_double_2: unit("conv_double_2"),
+            pool_projection: unit("pool_projection"),
             plan,
             max_pooling: config.block_pooling,
             average_includes_padding: config.average_includes_padding,
-        };
-        (block, plan.out_channels(in_channels))
+        }
     }
 
-    /// `[N, in_channels, H, W]` → `[N, out_channels, H / stride, W / stride]`.
-    pub(crate) fn forward(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
+    /// Concatenated output of the branches, normalising with the batch's statistics on an autodiff device and with the
+    /// running ones elsewhere.
+    ///
+    /// # Shapes
+    /// `[N, in_channels, H, W]` → `[N, out_channels, H / stride, W / stride]`, rounded up
+    ///
+    /// # Panics
+    /// If `x` has another number of channels.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let statistics = Statistics::of(&x);
+        self.apply(x, statistics)
+    }
+
+    /// [`Self::forward`] with the statistics given.
+    pub(crate) fn apply(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
         let chain = |units: &[&Option<ConvUnit>], x: Tensor<4>| {
             let present = units.iter().filter_map(|unit| unit.as_ref());
-            present.fold(x, |x, unit| unit.forward(x, statistics))
+            present.fold(x, |x, unit| unit.apply(x, statistics))
         };
         let mut branches = Vec::with_capacity(4);
         if self.conv_1x1.is_some() {
             branches.push(chain(&[&self.conv_1x1], x.clone()));
         }
         let reduced = chain(&[&self.reduce_3x3], x.clone());
-        branches.push(self.conv_3x3.forward(reduced, statistics));
+        branches.push(self.conv_3x3.apply(reduced, statistics));
         if self.conv_double_1.is_some() {
             let double = [
                 &self.reduce_double,
@@ -106,7 +107,7 @@ impl InceptionBlock {
         Tensor::cat(branches, 1)
     }
 
-    /// What the non-linearity of the block's first convolution gets, with the layer's name. The first is the
+    /// Input of the non-linearity of the block's first convolution, with the layer's name. The first is the
     /// first of `conv_1x1`, `reduce_3x3` and `conv_3x3` that the block has; it reads the block's input.
     pub(crate) fn pre_activation(
         &self,
@@ -125,37 +126,5 @@ impl InceptionBlock {
     /// The paper's name of the block.
     pub fn name(&self) -> &'static str {
         self.plan.name
-    }
-
-    /// Follows `extent` through the block, counting multiply-adds.
-    pub(crate) fn trace(&self, extent: &mut Extent) {
-        let input = *extent;
-        let branches: [&[&Option<ConvUnit>]; 3] = [
-            &[&self.conv_1x1],
-            &[
-                &self.reduce_double,
-                &self.conv_double_1,
-                &self.conv_double_2,
-            ],
-            &[&self.pool_projection],
-        ];
-        let mut multiply_adds = extent.multiply_adds;
-        for units in branches {
-            let mut branch = Extent {
-                multiply_adds: 0,
-                ..input
-            };
-            for unit in units.iter().filter_map(|unit| unit.as_ref()) {
-                branch.convolve(unit);
-            }
-            multiply_adds += branch.multiply_adds;
-        }
-        if let Some(reduce) = &self.reduce_3x3 {
-            extent.convolve(reduce);
-        }
-        extent.convolve(&self.conv_3x3);
-        let own = extent.multiply_adds - input.multiply_adds;
-        extent.multiply_adds = multiply_adds + own;
-        extent.channels = self.plan.out_channels(input.channels);
     }
 }

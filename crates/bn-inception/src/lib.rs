@@ -5,58 +5,55 @@
 //! - [`Preset`] and [`BnInceptionConfig`]: the published networks, and every choice in which they differ.
 //! - [`Model`]: the network, a Burn module for training and inference on any device; [`FoldedModel`]: the same
 //!   without batch normalisation, for inference as fast as the device can.
-//! - [`import`]: files of other projects, from PyTorch to Caffe.
-//! - [`weights`]: files that carry their configuration, preprocessing and labels.
-//! - [`export`]: files for other programs: ONNX graphs, tensors with the names of PyTorch models.
-//! - [`device`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
+//! - [`weights`]: files that carry their configuration, preprocessing and labels; files of other projects, from PyTorch
+//!   to Caffe; files for other programs.
+//! - [`DeviceSpec`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
 
+pub use bn_inception_data::{self as crops, self as decode, self as preprocess};
+pub use bn_inception_data::{Crops, Preprocess};
 pub use burn;
 pub use image;
 
 pub use batch_norm::BatchNorm;
-pub use classifier::Classifier;
-pub use classify::{ImageClassifier, ImageSource, PredictError, Prediction};
+pub use classifier::ClassifierHead;
 pub use config::{
-    Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, Stem, StridedPadding,
+    Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, StemKind, StridedPadding,
 };
 pub use conv::ConvUnit;
-pub use crops::Crops;
 pub use device::{DeviceError, DeviceSpec, OpenDevice};
-pub use ensemble::{Ensemble, EnsembleError, Views};
 pub use folded::{Algorithm, EngineError, EngineOptions, FoldError, FoldedModel, LayerTime};
 pub use inception::InceptionBlock;
+pub use layers::{Convolution, Layer, Operation, TensorRole};
 pub use model::{Features, Model, UnknownEndPoint};
-pub use plan::{BlockPlan, Plan, PoolBranch, StemPlan};
-pub use preprocess::Preprocess;
+pub use plan::{BlockPlan, ChannelPlan, PoolBranch, StemPlan};
+pub use predict::{
+    Ensemble, EnsembleError, ImageClassifier, ImageSource, PredictError, Prediction, Views,
+};
 pub use preset::{Preset, UnknownPreset};
-pub use stem::Stem as StemLayers;
-pub use summary::{Summary, SummaryRow};
+pub use state::{State, StateError, TensorPath};
+pub use stem::Stem;
+pub use summary::{ModelSummary, SummaryRow};
+pub use weights::labels;
 
 pub mod atomic;
 mod batch_norm;
 mod classifier;
-mod classify;
 mod config;
 mod conv;
-pub mod crops;
-pub mod decode;
-pub mod device;
-mod ensemble;
-pub mod export;
+mod device;
 mod fold;
 mod folded;
-pub mod import;
 mod inception;
-pub mod labels;
+mod layers;
 mod model;
 mod network;
 mod ops;
 mod padding;
 mod plan;
 mod pool;
-pub mod preprocess;
+mod predict;
 mod preset;
-pub mod state;
+mod state;
 mod stem;
 mod summary;
 pub mod weights;

@@ -4,14 +4,16 @@ use burn::module::{Content, Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
 use crate::batch_norm::Statistics;
-use crate::classifier::Classifier;
+use crate::classifier::ClassifierHead;
 use crate::config::{BnInceptionConfig, ConfigError};
 use crate::inception::InceptionBlock;
-use crate::state;
+use crate::layers::Operation;
+use crate::plan::BLOCK_NAMES;
+use crate::state::{self, State, StateError};
 use crate::stem::Stem;
-use crate::summary::{Extent, Summary, SummaryRow};
+use crate::summary::ModelSummary;
 
-/// BN-Inception. Made by [`BnInceptionConfig::init`] or [`weights::load`](crate::weights::load).
+/// BN-Inception. Made by [`BnInceptionConfig::init`] or [`Weights::open`](crate::weights::Weights::open).
 ///
 /// Like every Burn module it trains on an autodiff device (`device.autodiff()`), where batch normalisation uses
 /// the batch's statistics, and infers on a plain one, where it uses the running statistics.
@@ -33,15 +35,15 @@ pub struct Model {
     /// The ten inception blocks, 3a to 5b.
     pub blocks: Vec<InceptionBlock>,
     /// The layers behind block 5b.
-    pub classifier: Classifier,
+    pub classifier: ClassifierHead,
     #[module(skip)]
     config: BnInceptionConfig,
-    /// How many end points, counted from `stem`, are frozen.
+    /// Number of end points, counted from `stem`, that are frozen.
     #[module(skip)]
     frozen: usize,
 }
 
-/// There is no such end point to freeze a network up to.
+/// Unknown name of an end point to freeze a network up to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown end point `{name}`, expected one of: {}", known.join(", "))]
 pub struct UnknownEndPoint {
@@ -74,19 +76,29 @@ impl BnInceptionConfig {
         Ok(state::draw(blank, self.activation, seed, |_| true))
     }
 
-    /// A network with zero weights, for loading into.
+    /// The network with the tensors of `state`, on `device` (autodiff or not).
+    ///
+    /// # Errors
+    /// [`StateError`] if the tensors are not exactly those of [`Self::tensors`].
+    pub fn load(&self, state: State, device: &Device) -> Result<Model, StateError> {
+        state::check(&self.tensors(), &state)?;
+        Ok(state::fill(self.blank(device), state))
+    }
+
+    /// A network with zero weights.
     pub(crate) fn blank(&self, device: &Device) -> Model {
-        let (stem, mut channels) = Stem::init(self, device);
-        let mut blocks = Vec::with_capacity(10);
-        for plan in self.blocks() {
-            let (block, out) = InceptionBlock::init(plan, channels, self, device);
-            blocks.push(block);
-            channels = out;
-        }
+        let layers = self.layers();
+        let blocks = self.blocks().into_iter();
+        let channels = layers.last().map_or(0, |layer| match layer.operation {
+            Operation::Linear { in_channels } => in_channels,
+            _ => 0,
+        });
         Model {
-            stem,
-            blocks,
-            classifier: Classifier::init(channels, self.classes, self.dropout, device),
+            stem: Stem::init(&layers, self, device),
+            blocks: blocks
+                .map(|plan| InceptionBlock::init(plan, &layers, self, device))
+                .collect(),
+            classifier: ClassifierHead::init(channels, self.classes, self.dropout, device),
             config: self.clone(),
             frozen: 0,
         }
@@ -94,11 +106,10 @@ impl BnInceptionConfig {
 
     /// The end points that every network has and can be frozen up to, in forward order: `stem`, `3a` … `5b`.
     pub fn end_points(&self) -> Vec<&'static str> {
-        let blocks = self.plan.blocks().iter().map(|block| block.name);
-        std::iter::once("stem").chain(blocks).collect()
+        std::iter::once("stem").chain(BLOCK_NAMES).collect()
     }
 
-    /// How many of [`Self::end_points`] there are up to and including `name`.
+    /// Number of [`Self::end_points`] up to and including `name`.
     ///
     /// # Errors
     /// [`UnknownEndPoint`] lists the names.
@@ -167,7 +178,7 @@ impl Model {
         let device = self.classifier.weight.lazy_device();
         let activation = config.activation;
         let model = Self {
-            classifier: Classifier::init(channels, classes, config.dropout, &device),
+            classifier: ClassifierHead::init(channels, classes, config.dropout, &device),
             config,
             ..self
         };
@@ -188,15 +199,18 @@ impl Model {
         self.stem = self.stem.freeze();
         let blocks = self.blocks.into_iter().enumerate();
         self.blocks = blocks
-            .map(|(index, block)| match index + 1 < self.frozen {
-                true => block.freeze(),
-                false => block,
+            .map(|(index, block)| {
+                if index + 1 < self.frozen {
+                    block.freeze()
+                } else {
+                    block
+                }
             })
             .collect();
         Ok(self)
     }
 
-    /// Whether the tensor called `name` (see [`state`]) belongs to the frozen part.
+    /// Whether the tensor called `name` (see [`BnInceptionConfig::tensors`]) belongs to the frozen part.
     pub fn is_frozen(&self, name: &str) -> bool {
         let block = name.split('.').next().unwrap_or_default();
         let end_points = self.config.end_points();
@@ -214,7 +228,7 @@ impl Model {
     /// # Panics
     /// If the images have another number of channels or are smaller than that.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let statistics = statistics_for(&images);
+        let statistics = Statistics::of(&images);
         self.classifier
             .forward(self.trunk(images, statistics, |_, _| ()))
     }
@@ -227,7 +241,7 @@ impl Model {
     /// # Panics
     /// As [`Self::forward`].
     pub fn features(&self, images: Tensor<4>) -> Features {
-        let statistics = statistics_for(&images);
+        let statistics = Statistics::of(&images);
         let mut end_points = Vec::with_capacity(12);
         self.trunk(images, statistics, |name, x| {
             end_points.push((name, x.clone()))
@@ -235,7 +249,7 @@ impl Model {
         Features(end_points)
     }
 
-    /// What the non-linearities of some layers get: the first convolution and the first of each block, with
+    /// Inputs of the non-linearities of some layers: the first convolution and the first of each block, with
     /// the layers' names (`stem.conv1`, `3a.conv_1x1`, `3c.reduce_3x3` …) in forward order. Batch normalisation
     /// uses the running statistics on any device, and leaves them as they are.
     ///
@@ -264,17 +278,17 @@ impl Model {
         statistics: Statistics,
         mut visit: impl FnMut(&'static str, &Tensor<4>),
     ) -> Tensor<4> {
-        // What is frozen needs no graph: it runs as in inference, and the rest of the network starts a new one.
+        // The frozen part needs no graph: it runs as in inference, and the rest of the network starts a new one.
         let frozen = match statistics {
             Statistics::Batch => self.frozen,
             Statistics::Running | Statistics::Population { .. } => 0,
         };
         let (pool1, mut x) = if frozen > 0 {
             let images = images.without_autodiff();
-            let (pool1, x) = self.stem.valid().forward(images, Statistics::Running);
+            let (pool1, x) = self.stem.valid().apply(images, Statistics::Running);
             (pool1.map(Tensor::autodiff), x.autodiff())
         } else {
-            self.stem.forward(images, statistics)
+            self.stem.apply(images, statistics)
         };
         if let Some(pool1) = pool1 {
             visit("pool1", &pool1);
@@ -283,9 +297,9 @@ impl Model {
         for (index, block) in self.blocks.iter().enumerate() {
             x = if index + 1 < frozen {
                 let x = x.without_autodiff();
-                block.valid().forward(x, Statistics::Running).autodiff()
+                block.valid().apply(x, Statistics::Running).autodiff()
             } else {
-                block.forward(x, statistics)
+                block.apply(x, statistics)
             };
             visit(block.name(), &x);
         }
@@ -307,45 +321,25 @@ impl Model {
         model
     }
 
-    /// Shapes, parameters and multiply-adds of every block for square inputs of `input_size` pixels.
-    pub fn summary(&self, input_size: usize) -> Summary {
-        let mut parameters = state::parameters_by_block(self);
-        let mut rows = Vec::with_capacity(12);
-        let mut extent = Extent {
-            channels: 3,
-            size: [input_size; 2],
-            multiply_adds: 0,
-        };
-        let mut row = |name: &str, extent: &mut Extent, trace: &dyn Fn(&mut Extent)| {
-            extent.multiply_adds = 0;
-            trace(extent);
-            let [height, width] = extent.size;
-            rows.push(SummaryRow {
-                name: name.to_owned(),
-                output: [extent.channels, height, width],
-                parameters: parameters.remove(name).unwrap_or(0),
-                multiply_adds: extent.multiply_adds,
-            });
-        };
-        row("stem", &mut extent, &|extent| self.stem.trace(extent));
-        for block in &self.blocks {
-            row(block.name(), &mut extent, &|extent| block.trace(extent));
-        }
-        row("classifier", &mut extent, &|extent| {
-            let classes = self.config.classes;
-            extent.multiply_adds = (classes * extent.channels) as u64;
-            extent.channels = classes;
-            extent.size = [1, 1];
-        });
-        Summary { input_size, rows }
+    /// Every parameter and running statistic, copied to the host.
+    pub fn state(&self) -> State {
+        state::collect(self)
     }
-}
 
-fn statistics_for(images: &Tensor<4>) -> Statistics {
-    if images.device().is_autodiff() {
-        Statistics::Batch
-    } else {
-        Statistics::Running
+    /// This network with every tensor replaced by the one of the same name in `state`; frozen parts stay frozen.
+    /// Running statistics are shared between clones of a model, so clones see the new ones too; [`Module::valid`]
+    /// makes an independent copy.
+    ///
+    /// # Errors
+    /// [`StateError`] if names, shapes or element types do not match exactly; the model is then dropped unchanged.
+    pub fn load_state(self, state: State) -> Result<Self, StateError> {
+        state::check(&self.config.tensors(), &state)?;
+        Ok(state::fill(self, state))
+    }
+
+    /// Shapes, parameters and multiply-adds of every block for square inputs of `input_size` pixels.
+    pub fn summary(&self, input_size: usize) -> ModelSummary {
+        self.config.summary(input_size)
     }
 }
 

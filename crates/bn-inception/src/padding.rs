@@ -1,4 +1,4 @@
-//! Where convolution and pooling windows lie, as `(before, after)` padding in pixels.
+//! Padding of convolutions and pools, as `(before, after)` in pixels.
 
 use crate::config::{MaxPooling, StridedPadding};
 

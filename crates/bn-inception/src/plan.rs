@@ -1,4 +1,4 @@
-//! Channel plans: how many filters every branch of every block has.
+//! Channel plans: the number of filters in every branch of every block.
 //!
 //! Figure 5 of the paper is data here. Changing one width means changing one cell of one table.
 
@@ -48,9 +48,9 @@ pub enum StemPlan {
     Small(usize),
 }
 
-/// A channel plan, by the name of where it comes from.
+/// A channel plan, named after its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Plan {
+pub enum ChannelPlan {
     /// Branch widths of the paper's Figure 5 taken literally: blocks 4c and 4d put out 608 channels.
     Literal608,
     /// Projections of 4c and 4d are 96 wide, so that every printed output depth (576) is met.
@@ -60,6 +60,10 @@ pub enum Plan {
 }
 
 use PoolBranch::{Absent, Average, Max, MaxPassThrough};
+
+/// Names of the inception blocks in every channel plan, in forward order.
+pub(crate) const BLOCK_NAMES: [&str; 10] =
+    ["3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b"];
 
 const fn row(
     name: &'static str,
@@ -96,19 +100,13 @@ const LITERAL_608: [BlockPlan; 10] = [
     row("5b", 1, 352, [192, 320], [192, 224], Max(128)),
 ];
 
-#[rustfmt::skip]
-const CONSISTENT_576: [BlockPlan; 10] = [
-    row("3a", 1,  64, [ 64,  64], [ 64,  96], Average(32)),
-    row("3b", 1,  64, [ 64,  96], [ 64,  96], Average(64)),
-    row("3c", 2,   0, [128, 160], [ 64,  96], MaxPassThrough),
-    row("4a", 1, 224, [ 64,  96], [ 96, 128], Average(128)),
-    row("4b", 1, 192, [ 96, 128], [ 96, 128], Average(128)),
-    row("4c", 1, 160, [128, 160], [128, 160], Average(96)),
-    row("4d", 1,  96, [128, 192], [160, 192], Average(96)),
-    row("4e", 2,   0, [128, 192], [192, 256], MaxPassThrough),
-    row("5a", 1, 352, [192, 320], [160, 224], Average(128)),
-    row("5b", 1, 352, [192, 320], [192, 224], Max(128)),
-];
+/// The same but for the projections of 4c and 4d.
+const CONSISTENT_576: [BlockPlan; 10] = {
+    let mut blocks = LITERAL_608;
+    blocks[5].pool = Average(96);
+    blocks[6].pool = Average(96);
+    blocks
+};
 
 #[rustfmt::skip]
 const SMALL: [BlockPlan; 10] = [
@@ -124,21 +122,21 @@ const SMALL: [BlockPlan; 10] = [
     row("5b", 1, 176, [0, 160], [0, 0], Absent),
 ];
 
-impl Plan {
+impl ChannelPlan {
     /// The ten inception blocks, 3a to 5b, in order.
     pub fn blocks(self) -> &'static [BlockPlan; 10] {
         match self {
-            Plan::Literal608 => &LITERAL_608,
-            Plan::Consistent576 => &CONSISTENT_576,
-            Plan::Small => &SMALL,
+            ChannelPlan::Literal608 => &LITERAL_608,
+            ChannelPlan::Consistent576 => &CONSISTENT_576,
+            ChannelPlan::Small => &SMALL,
         }
     }
 
     /// The layers in front of block 3a.
     pub fn stem(self) -> StemPlan {
         match self {
-            Plan::Literal608 | Plan::Consistent576 => StemPlan::ImageNet([64, 64, 192]),
-            Plan::Small => StemPlan::Small(96),
+            ChannelPlan::Literal608 | ChannelPlan::Consistent576 => StemPlan::ImageNet([64, 64, 192]),
+            ChannelPlan::Small => StemPlan::Small(96),
         }
     }
 }
@@ -160,15 +158,5 @@ impl BlockPlan {
             },
             ..self
         }
-    }
-
-    /// Channels of the concatenated output for an input of `in_channels`.
-    pub fn out_channels(&self, in_channels: usize) -> usize {
-        let pooled = match self.pool {
-            Average(projection) | Max(projection) => projection,
-            MaxPassThrough => in_channels,
-            Absent => 0,
-        };
-        self.conv_1x1 + self.conv_3x3 + self.conv_double + pooled
     }
 }

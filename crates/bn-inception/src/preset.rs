@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::config::{
-    Activation, BnInceptionConfig, MaxPooling, Normalization, Stem, StridedPadding,
+    Activation, BnInceptionConfig, MaxPooling, Normalization, StemKind, StridedPadding,
 };
-use crate::plan::Plan;
+use crate::plan::ChannelPlan;
 
 /// A published network. [`Preset::config`] gives its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,73 +28,67 @@ pub enum Preset {
 
 /// A preset's name is none of [`Preset::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown preset `{0}`, expected one of: paper, caffe, onnx, mxnet, tf_slim, small")]
-pub struct UnknownPreset(
+#[error("unknown preset `{name}`, expected one of: {}", Preset::ALL.map(Preset::name).join(", "))]
+pub struct UnknownPreset {
     /// The name given.
-    pub String,
-);
-
-struct Row {
-    name: &'static str,
-    plan: Plan,
-    stem: Stem,
-    conv_bias: bool,
-    /// ε, momentum (weight of the newest batch), whether γ exists.
-    norm: (f64, f64, bool),
-    stem_pooling: MaxPooling,
-    block_pooling: MaxPooling,
-    average_includes_padding: bool,
-    strided_padding: StridedPadding,
-    classes: usize,
-    input_size: usize,
-    dropout: f64,
+    pub name: String,
 }
 
-const CAFFE: Row = Row {
-    name: "caffe",
-    plan: Plan::Literal608,
-    stem: Stem::Plain,
+/// Figure 5 in its Caffe implementation; the other rows say where they differ.
+const CAFFE: BnInceptionConfig = BnInceptionConfig {
+    plan: ChannelPlan::Literal608,
+    stem: StemKind::Plain,
     conv_bias: true,
-    norm: (1e-5, 0.1, true),
+    normalization: Normalization::Batch {
+        epsilon: 1e-5,
+        momentum: 0.1,
+        scale: true,
+    },
     stem_pooling: MaxPooling::Ceil,
     block_pooling: MaxPooling::Ceil,
     average_includes_padding: true,
     strided_padding: StridedPadding::Symmetric,
     classes: 1000,
     input_size: 224,
+    activation: Activation::Relu,
     dropout: 0.0,
+    width: 1.0,
 };
 
-const PAPER: Row = Row {
-    name: "paper",
-    stem: Stem::Separable,
+const PAPER: BnInceptionConfig = BnInceptionConfig {
+    stem: StemKind::Separable,
     conv_bias: false,
     ..CAFFE
 };
 
-const ONNX: Row = Row {
-    name: "onnx",
-    plan: Plan::Consistent576,
+const ONNX: BnInceptionConfig = BnInceptionConfig {
+    plan: ChannelPlan::Consistent576,
     conv_bias: false,
     // The ONNX graph leaves `count_include_pad` at its default, 0.
     average_includes_padding: false,
     ..CAFFE
 };
 
-const MXNET: Row = Row {
-    name: "mxnet",
-    norm: (1.00001e-5, 0.1, true),
+const MXNET: BnInceptionConfig = BnInceptionConfig {
+    normalization: Normalization::Batch {
+        epsilon: 1.00001e-5,
+        momentum: 0.1,
+        scale: true,
+    },
     stem_pooling: MaxPooling::Floor,
     block_pooling: MaxPooling::FloorPadded,
     ..CAFFE
 };
 
-const TF_SLIM: Row = Row {
-    name: "tf_slim",
-    plan: Plan::Consistent576,
-    stem: Stem::SeparableUnnormalized,
+const TF_SLIM: BnInceptionConfig = BnInceptionConfig {
+    plan: ChannelPlan::Consistent576,
+    stem: StemKind::SeparableUnnormalized,
     conv_bias: false,
-    norm: (1e-3, 0.0003, false),
+    normalization: Normalization::Batch {
+        epsilon: 1e-3,
+        momentum: 0.0003,
+        scale: false,
+    },
     stem_pooling: MaxPooling::Same,
     block_pooling: MaxPooling::Same,
     average_includes_padding: false,
@@ -104,9 +98,8 @@ const TF_SLIM: Row = Row {
     ..CAFFE
 };
 
-const SMALL: Row = Row {
-    name: "small",
-    plan: Plan::Small,
+const SMALL: BnInceptionConfig = BnInceptionConfig {
+    plan: ChannelPlan::Small,
     block_pooling: MaxPooling::FloorPadded,
     classes: 10,
     input_size: 28,
@@ -124,20 +117,25 @@ impl Preset {
         Preset::Small,
     ];
 
-    fn row(self) -> &'static Row {
+    fn row(self) -> (&'static str, BnInceptionConfig) {
         match self {
-            Preset::Paper => &PAPER,
-            Preset::Caffe => &CAFFE,
-            Preset::Onnx => &ONNX,
-            Preset::MxNet => &MXNET,
-            Preset::TfSlim => &TF_SLIM,
-            Preset::Small => &SMALL,
+            Preset::Paper => ("paper", PAPER),
+            Preset::Caffe => ("caffe", CAFFE),
+            Preset::Onnx => ("onnx", ONNX),
+            Preset::MxNet => ("mxnet", MXNET),
+            Preset::TfSlim => ("tf_slim", TF_SLIM),
+            Preset::Small => ("small", SMALL),
         }
     }
 
     /// The name used on command lines and in files.
     pub fn name(self) -> &'static str {
-        self.row().name
+        self.row().0
+    }
+
+    /// The preset's configuration, with its published number of classes and input size.
+    pub fn config(self) -> BnInceptionConfig {
+        self.row().1
     }
 
     /// The preset that `config` was made from, whatever its width, classes, input size, dropout, activation and
@@ -158,32 +156,6 @@ impl Preset {
             fitted == *config
         })
     }
-
-    /// The preset's configuration, with its published number of classes and input size.
-    pub fn config(self) -> BnInceptionConfig {
-        let row = self.row();
-        let (epsilon, momentum, scale) = row.norm;
-        let normalization = Normalization::Batch {
-            epsilon,
-            momentum,
-            scale,
-        };
-        BnInceptionConfig {
-            plan: row.plan,
-            stem: row.stem,
-            conv_bias: row.conv_bias,
-            normalization,
-            stem_pooling: row.stem_pooling,
-            block_pooling: row.block_pooling,
-            average_includes_padding: row.average_includes_padding,
-            strided_padding: row.strided_padding,
-            classes: row.classes,
-            input_size: row.input_size,
-            activation: Activation::Relu,
-            dropout: row.dropout,
-            width: 1.0,
-        }
-    }
 }
 
 impl fmt::Display for Preset {
@@ -199,6 +171,8 @@ impl FromStr for Preset {
         Preset::ALL
             .into_iter()
             .find(|preset| preset.name() == name)
-            .ok_or_else(|| UnknownPreset(name.to_owned()))
+            .ok_or_else(|| UnknownPreset {
+                name: name.to_owned(),
+            })
     }
 }

@@ -5,82 +5,46 @@
 //! parameter ids, and every file this project writes uses them.
 
 use std::collections::BTreeMap;
+use std::hash::Hasher as _;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Shape, Tensor, TensorData};
+use fnv::FnvHasher;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::config::Activation;
-use crate::model::Model;
-use crate::plan::Plan;
+use crate::layers::TensorRole;
+use crate::plan::BLOCK_NAMES;
 
 /// A model's parameters and running statistics by name, `f32`.
 pub type State = BTreeMap<String, TensorData>;
 
-/// What a tensor of a model is, told by the last part of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TensorRole {
-    /// A filter or the classifier's matrix.
-    Weight,
-    /// A bias.
-    Bias,
-    /// γ or β of a batch normalisation.
-    Norm,
-    /// A running mean or variance: kept, not learned.
-    Statistic,
-}
-
-impl TensorRole {
-    /// The role of the tensor called `name`.
-    pub fn of(name: &str) -> Self {
-        match name.rsplit('.').next() {
-            Some("running_mean" | "running_var") => TensorRole::Statistic,
-            Some("gamma" | "beta") => TensorRole::Norm,
-            Some("bias") => TensorRole::Bias,
-            _ => TensorRole::Weight,
-        }
-    }
-}
-
-/// Follows a module traversal and knows the name of the tensor it is at. For implementations of
-/// [`ModuleVisitor`] and [`ModuleMapper`] over a [`Model`]: call [`enter`](Self::enter) and [`exit`](Self::exit)
-/// from `enter_module` and `exit_module`.
-#[derive(Debug, Clone)]
-pub struct TensorPath {
-    plan: Plan,
-    path: Vec<String>,
-}
+/// Position of a traversal of a [`Model`](crate::Model), as the name of the tensor it is at. For implementations of
+/// [`ModuleVisitor`] and [`ModuleMapper`]: call [`enter`](Self::enter) and [`exit`](Self::exit) from `enter_module` and
+/// `exit_module`.
+#[derive(Debug, Clone, Default)]
+pub struct TensorPath(Vec<String>);
 
 impl TensorPath {
-    /// A traversal about to start at the root of `model`.
-    pub fn new(model: &Model) -> Self {
-        Self {
-            plan: model.config().plan,
-            path: Vec::new(),
-        }
-    }
-
     /// Goes down into the module called `name`.
     pub fn enter(&mut self, name: &str) {
-        self.path.push(name.to_owned());
+        self.0.push(name.to_owned());
     }
 
     /// Comes back up.
     pub fn exit(&mut self) {
-        self.path.pop();
+        self.0.pop();
     }
 
-    /// The name of the tensor the traversal is at.
+    /// Name of the tensor the traversal is at.
     pub fn name(&self) -> String {
-        match self.path.as_slice() {
+        match self.0.as_slice() {
             [blocks, index, rest @ ..] if blocks == "blocks" => {
-                let block = index
-                    .parse()
-                    .ok()
-                    .and_then(|i: usize| self.plan.blocks().get(i));
-                let name = block.map_or(index.as_str(), |block| block.name);
+                let position = index.parse::<usize>().ok();
+                let block = position.and_then(|position| BLOCK_NAMES.get(position));
+                let name = block.copied().unwrap_or(index.as_str());
                 format!("{name}.{}", rest.join("."))
             }
             path => path.join("."),
@@ -88,7 +52,7 @@ impl TensorPath {
     }
 }
 
-/// Why a [`State`] does not fit a model. Names are sorted.
+/// Mismatch of a [`State`] and a model. Names are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     /// The model has tensors that the state lacks, or the other way round.
@@ -141,6 +105,7 @@ pub(crate) fn sentence<const N: usize>(parts: [String; N]) -> String {
     said.collect::<Vec<_>>().join("; ")
 }
 
+#[derive(Default)]
 struct Collect {
     path: TensorPath,
     state: State,
@@ -162,61 +127,17 @@ impl ModuleVisitor for Collect {
 }
 
 /// Every parameter and running statistic of `model`, copied to the host.
-pub fn state(model: &Model) -> State {
-    let mut collect = Collect {
-        path: TensorPath::new(model),
-        state: State::new(),
-    };
+pub(crate) fn collect(model: &impl Module) -> State {
+    let mut collect = Collect::default();
     model.visit(&mut collect);
     collect.state
 }
 
-struct Shapes {
-    path: TensorPath,
-    shapes: BTreeMap<String, Shape>,
-}
-
-impl ModuleVisitor for Shapes {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.shapes.insert(self.path.name(), param.lazy_shape());
-    }
-}
-
-/// Name and shape of every parameter and running statistic of `model`.
-pub fn shapes(model: &Model) -> BTreeMap<String, Shape> {
-    let mut visitor = Shapes {
-        path: TensorPath::new(model),
-        shapes: BTreeMap::new(),
-    };
-    model.visit(&mut visitor);
-    visitor.shapes
-}
-
-/// Number of learned values by block (`stem`, `3a` … `5b`, `classifier`).
-pub(crate) fn parameters_by_block(model: &Model) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for (name, shape) in shapes(model) {
-        if TensorRole::of(&name) != TensorRole::Statistic {
-            let block = name.split('.').next().unwrap_or_default();
-            *counts.entry(block.to_owned()).or_default() += shape.num_elements();
-        }
-    }
-    counts
-}
-
-/// Replaces every tensor of a model by what `draw` makes of its name and shape. What trains, trains on; what is
-/// frozen stays frozen.
+/// Replacement of a model's tensors by the data that a function returns for their names and shapes. Trained tensors stay
+/// trained, frozen ones frozen.
 struct Replace<F> {
     path: TensorPath,
-    draw: F,
+    data: F,
 }
 
 impl<F: FnMut(&str, Shape) -> Option<TensorData>> ModuleMapper for Replace<F> {
@@ -229,7 +150,7 @@ impl<F: FnMut(&str, Shape) -> Option<TensorData>> ModuleMapper for Replace<F> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(data) = (self.draw)(&self.path.name(), param.lazy_shape()) else {
+        let Some(data) = (self.data)(&self.path.name(), param.lazy_shape()) else {
             return param;
         };
         let id = param.id;
@@ -238,20 +159,20 @@ impl<F: FnMut(&str, Shape) -> Option<TensorData>> ModuleMapper for Replace<F> {
     }
 }
 
-/// `model` with every tensor replaced by the one of the same name in `state`. Running statistics are shared
-/// between clones of a model, so clones see the new ones too; [`Module::valid`] makes an independent copy.
-///
-/// # Errors
-/// [`StateError`] if names, shapes or element types do not match exactly; the model is then dropped unchanged.
-pub fn load_state(model: Model, mut state: State) -> Result<Model, StateError> {
-    let shapes = shapes(&model);
-    check(&shapes, &state)?;
-    let path = TensorPath::new(&model);
-    let draw = |name: &str, _: Shape| state.remove(name);
-    Ok(model.map(&mut Replace { path, draw }))
+/// `model` with every tensor replaced by the one of the same name in `state`, which [`check`] has accepted.
+pub(crate) fn fill<M: Module>(model: M, mut state: State) -> M {
+    model.map(&mut Replace {
+        path: TensorPath::default(),
+        data: |name: &str, _: Shape| state.remove(name),
+    })
 }
 
-pub(crate) fn check(shapes: &BTreeMap<String, Shape>, state: &State) -> Result<(), StateError> {
+/// Checks that `state` has exactly the tensors of `shapes`
+/// ([`BnInceptionConfig::tensors`](crate::BnInceptionConfig::tensors)), as `f32`.
+///
+/// # Errors
+/// [`StateError`] with every name that is missing or unexpected, or the first tensor of another shape or element type.
+pub(crate) fn check(shapes: &BTreeMap<String, Vec<usize>>, state: &State) -> Result<(), StateError> {
     let missing: Vec<_> = shapes
         .keys()
         .filter(|name| !state.contains_key(*name))
@@ -269,7 +190,7 @@ pub(crate) fn check(shapes: &BTreeMap<String, Shape>, state: &State) -> Result<(
         });
     }
     for ((name, expected), data) in shapes.iter().zip(state.values()) {
-        let (name, expected) = (name.clone(), expected.to_vec());
+        let (name, expected) = (name.clone(), expected.clone());
         if data.dtype() != DType::F32 {
             let found = data.dtype();
             return Err(StateError::Kind { name, found });
@@ -286,38 +207,37 @@ pub(crate) fn check(shapes: &BTreeMap<String, Shape>, state: &State) -> Result<(
     Ok(())
 }
 
-/// Draws those weights of a model whose names are `wanted`: He et al. (2015) in front of a ReLU, variance 1/fan-in
-/// otherwise. Each tensor has a random stream of its own, so that adding a layer changes no other layer's start.
-pub(crate) fn draw(
-    model: Model,
+/// Draws those weights of a model whose names are `wanted`, as [`drawn`] does.
+pub(crate) fn draw<M: Module>(
+    model: M,
     activation: Activation,
     seed: u64,
     wanted: impl Fn(&str) -> bool,
-) -> Model {
-    let path = TensorPath::new(&model);
-    let draw = |name: &str, shape: Shape| {
-        if TensorRole::of(name) != TensorRole::Weight || !wanted(name) {
-            return None;
-        }
-        let dims = shape.to_vec();
-        let fan_in: usize = dims.iter().skip(1).product();
-        let gain = match activation {
-            Activation::Relu if name != "classifier.weight" => 2.0,
-            _ => 1.0,
-        };
-        let deviation = (gain / fan_in as f64).sqrt() as f32;
-        let mut random = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(name));
-        let values: Vec<f32> = (0..shape.num_elements())
-            .map(|_| deviation * Distribution::<f32>::sample(&StandardNormal, &mut random))
-            .collect();
-        Some(TensorData::new(values, dims))
+) -> M {
+    let data = |name: &str, shape: Shape| {
+        let is_drawn = TensorRole::of(name) == TensorRole::Weight && wanted(name);
+        is_drawn.then(|| drawn(name, &shape, activation, seed))
     };
-    model.map(&mut Replace { path, draw })
+    model.map(&mut Replace {
+        path: TensorPath::default(),
+        data,
+    })
 }
 
-/// 64-bit FNV-1a, to turn a name into a random stream.
-fn fnv1a(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+/// A freshly drawn weight: He et al. (2015) in front of a ReLU, variance 1/fan-in otherwise. Each tensor has a random
+/// stream of its own, so that adding a layer changes no other layer's start.
+pub(crate) fn drawn(name: &str, dims: &[usize], activation: Activation, seed: u64) -> TensorData {
+    let fan_in: usize = dims.iter().skip(1).product();
+    let gain = match activation {
+        Activation::Relu if name != "classifier.weight" => 2.0,
+        _ => 1.0,
+    };
+    let deviation = (gain / fan_in as f64).sqrt() as f32;
+    let mut stream = FnvHasher::default();
+    stream.write(name.as_bytes());
+    let mut random = ChaCha8Rng::seed_from_u64(seed ^ stream.finish());
+    let values: Vec<f32> = (0..dims.iter().product())
+        .map(|_| deviation * Distribution::<f32>::sample(&StandardNormal, &mut random))
+        .collect();
+    TensorData::new(values, dims.to_vec())
 }

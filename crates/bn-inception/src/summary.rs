@@ -1,29 +1,14 @@
-//! A readable summary of a model: output shape, parameters and multiply-adds of every block.
+//! A readable summary of a network: output shape, parameters and multiply-adds of every block.
 
 use std::fmt;
 
-use crate::conv::ConvUnit;
+use crate::config::BnInceptionConfig;
+use crate::layers;
 
-/// The extent of an activation on its way through the network, and the work done so far.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Extent {
-    pub(crate) channels: usize,
-    pub(crate) size: [usize; 2],
-    pub(crate) multiply_adds: u64,
-}
-
-impl Extent {
-    pub(crate) fn convolve(&mut self, unit: &ConvUnit) {
-        self.multiply_adds += unit.multiply_adds(self.size);
-        self.size = self.size.map(|size| unit.out_size(size));
-        self.channels = unit.weight.lazy_shape()[0];
-    }
-}
-
-/// One row of a [`Summary`].
+/// One row of a [`ModelSummary`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryRow {
-    /// `stem`, `3a` … `5b`, `classifier`.
+    /// Name of the block: `stem`, `3a` … `5b`, `classifier`.
     pub name: String,
     /// Channels, height and width of the block's output for one image.
     pub output: [usize; 3],
@@ -33,16 +18,42 @@ pub struct SummaryRow {
     pub multiply_adds: u64,
 }
 
-/// Shapes, parameters and multiply-adds of a model; [`fmt::Display`] prints them as a table.
+/// Shapes, parameters and multiply-adds of a network; [`fmt::Display`] prints them as a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
+pub struct ModelSummary {
     /// Height and width of the input in pixels.
     pub input_size: usize,
     /// One row per block, in forward order.
     pub rows: Vec<SummaryRow>,
 }
 
-impl Summary {
+impl BnInceptionConfig {
+    /// Shapes, parameters and multiply-adds of every block for square images of `input_size` pixels.
+    pub fn summary(&self, input_size: usize) -> ModelSummary {
+        let layers = self.layers();
+        let sizes = layers::sizes(&layers, input_size);
+        let mut rows: Vec<SummaryRow> = Vec::with_capacity(12);
+        for (layer, size) in layers.iter().zip(&sizes) {
+            if rows.last().is_none_or(|row| row.name != layer.block) {
+                rows.push(SummaryRow {
+                    name: layer.block.to_owned(),
+                    output: [0; 3],
+                    parameters: 0,
+                    multiply_adds: 0,
+                });
+            }
+            if let Some(row) = rows.last_mut() {
+                row.output = [layer.channels, *size, *size];
+                row.multiply_adds +=
+                    layer.multiply_adds(layers::input_size(layer, &sizes, input_size));
+                row.parameters += layers::learned(layer.tensors(self.normalization));
+            }
+        }
+        ModelSummary { input_size, rows }
+    }
+}
+
+impl ModelSummary {
     /// Learned parameters of the whole network.
     pub fn parameters(&self) -> usize {
         self.rows.iter().map(|row| row.parameters).sum()
@@ -54,7 +65,7 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for ModelSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = self.input_size;
         writeln!(f, "BN-Inception, input 3x{size}x{size}")?;

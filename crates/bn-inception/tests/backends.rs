@@ -9,6 +9,8 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+mod common;
+
 /// Images that every backend gets alike.
 fn images(batch: usize, size: usize) -> TensorData {
     let wave = |i: usize| (i as f32 * 0.37).sin() + (i as f32 * 0.011).cos();
@@ -75,12 +77,7 @@ fn agrees_with_flex(name: &str) {
     let device = match name.parse::<DeviceSpec>().unwrap().open() {
         Ok(open) => open,
         Err(error) => {
-            // Said aloud, and a failure where the machine promises an adapter.
-            eprintln!("skipped: {error}");
-            assert!(
-                std::env::var_os("BN_INCEPTION_REQUIRE_GPU").is_none(),
-                "{error}"
-            );
+            common::missing("gpu", &error.to_string());
             return;
         }
     };

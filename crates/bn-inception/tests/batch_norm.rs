@@ -6,8 +6,7 @@
 
 mod common;
 
-use bn_inception::state::{self, TensorRole};
-use bn_inception::{BatchNorm, Preset};
+use bn_inception::{BatchNorm, Preset, TensorRole};
 use burn::module::{Module, Param, RunningState};
 use burn::nn::LocalResponseNormConfig;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -112,7 +111,7 @@ fn recalibration_is_algorithm_2() {
     );
 
     // The original keeps its own, and nothing but statistics changed.
-    let (old, new) = (state::state(&model), state::state(&recalibrated));
+    let (old, new) = (model.state(), recalibrated.state());
     for (name, data) in &old {
         let statistic = TensorRole::of(name) == TensorRole::Statistic;
         assert_eq!(data != &new[name], statistic, "{name}");

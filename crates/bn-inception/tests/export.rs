@@ -7,16 +7,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bn_inception::state::{self, State, TensorRole};
-use bn_inception::weights::Metadata;
-use bn_inception::{
-    Activation, BnInceptionConfig, Model, Normalization, Preprocess, Preset, export,
-};
+use bn_inception::weights::{Metadata, Weights};
+use bn_inception::{Activation, BnInceptionConfig, Model, Normalization, Preprocess, Preset, State, TensorRole};
 use burn::tensor::{Device, Tensor, TensorData};
+
+mod common;
 
 /// Values that differ between names: statistics and shifts that are not 0 and 1, so that a tensor left out shows.
 fn lively(model: &Model) -> State {
-    let mut state = state::state(model);
+    let mut state = model.state();
     for (seed, (name, data)) in state.iter_mut().enumerate() {
         if TensorRole::of(name) == TensorRole::Weight {
             continue;
@@ -88,7 +87,7 @@ fn write_floats(path: &Path, values: &[f32]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// The Python that has onnx and onnxruntime, or why there is none.
+/// The Python that has numpy, onnx and onnxruntime, or the reason that there is none.
 fn python() -> Result<String, String> {
     let program = std::env::var("BN_INCEPTION_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let packages = ["-c", "import numpy, onnx, onnxruntime"];
@@ -107,7 +106,7 @@ fn onnx_runtime_computes_the_same() {
     let python = match python() {
         Ok(python) => python,
         Err(reason) => {
-            eprintln!("SKIPPED: no Python with numpy, onnx, onnxruntime: {reason}");
+            common::missing("python", &format!("numpy, onnx, onnxruntime: {reason}"));
             return;
         }
     };
@@ -117,11 +116,11 @@ fn onnx_runtime_computes_the_same() {
     for (name, config) in variants() {
         let model = config.init_seeded(&device, 3).unwrap();
         let lively = lively(&model);
-        let model = state::load_state(model, lively).unwrap();
+        let model = model.load_state(lively).unwrap();
         let folded = model.fold();
-        let metadata = metadata(&config);
-        let plain = export::onnx(model.config(), state::state(&model), &metadata).unwrap();
-        let merged = export::onnx(folded.config(), folded.state(), &metadata).unwrap();
+        let plain = Weights::from_model(&model, metadata(&config)).unwrap();
+        let merged = Weights::new(folded.state(), metadata(folded.config())).unwrap();
+        let [plain, merged] = [plain, merged].map(|weights| weights.into_onnx().unwrap());
         for batch in [1, 3] {
             let size = config.input_size;
             let wave = |i: usize| (i as f32 * 0.37).sin() + (i as f32 * 0.011).cos();
@@ -157,12 +156,25 @@ fn onnx_runtime_computes_the_same() {
 }
 
 #[test]
+fn weights_fold_as_models_do() {
+    for (name, config) in variants() {
+        let model = config.init_seeded(&Device::flex(), 3).unwrap();
+        let lively = lively(&model);
+        let model = model.load_state(lively).unwrap();
+        let folded = model.fold();
+        let expected = Weights::new(folded.state(), metadata(folded.config())).unwrap();
+        let found = Weights::from_model(&model, metadata(&config)).unwrap().fold();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
 fn tensors_of_another_network_are_refused() {
     let device = Device::flex();
     let config = Preset::Caffe.config().with_width(0.25).with_classes(11);
     let model = config.init_seeded(&device, 3).unwrap();
     let other = Preset::Onnx.config().with_width(0.25).with_classes(11);
-    let error = export::onnx(&other, state::state(&model), &metadata(&other)).unwrap_err();
+    let error = Weights::from_model(&model, metadata(&other)).unwrap_err();
     assert!(
         error.to_string().contains("unexpected 3a.conv_1x1.bias"),
         "{error}"

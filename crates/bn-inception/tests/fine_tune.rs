@@ -4,8 +4,7 @@
 #![allow(clippy::unwrap_used)]
 #![cfg(feature = "flex")]
 
-use bn_inception::state::{self, State};
-use bn_inception::{Model, Preset};
+use bn_inception::{Model, Preset, State};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
@@ -40,9 +39,9 @@ fn of_classifier(name: &str) -> bool {
 
 #[test]
 fn only_the_classifier_is_new() {
-    let before = state::state(&trained());
+    let before = trained().state();
     let model = trained().with_classes_seeded(9, 1).unwrap();
-    let after = state::state(&model);
+    let after = model.state();
     assert_eq!(
         bits(&after, |name| !of_classifier(name)),
         bits(&before, |name| !of_classifier(name))
@@ -54,12 +53,12 @@ fn only_the_classifier_is_new() {
     let drawn = model.config().init_seeded(&Device::flex(), 1).unwrap();
     assert_eq!(
         bits(&after, of_classifier),
-        bits(&state::state(&drawn), of_classifier)
+        bits(&drawn.state(), of_classifier)
     );
-    let other = state::state(&trained().with_classes_seeded(9, 2).unwrap());
+    let other = trained().with_classes_seeded(9, 2).unwrap().state();
     assert_ne!(bits(&other, of_classifier), bits(&after, of_classifier));
-    let default = state::state(&trained().with_classes(9).unwrap());
-    let zero = state::state(&trained().with_classes_seeded(9, 0).unwrap());
+    let default = trained().with_classes(9).unwrap().state();
+    let zero = trained().with_classes_seeded(9, 0).unwrap().state();
     assert_eq!(bits(&default, |_| true), bits(&zero, |_| true));
 
     let message = trained().with_classes(1).unwrap_err().to_string();
@@ -70,7 +69,7 @@ fn only_the_classifier_is_new() {
 fn the_frozen_part_computes_as_in_inference_and_has_no_gradient() {
     for (end_point, frozen) in [("stem", 1), ("3c", 4), ("5b", 11)] {
         let model = trained().freeze_through(end_point).unwrap();
-        let before = state::state(&model);
+        let before = model.state();
         let names = [
             "stem", "3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b",
         ];
@@ -96,7 +95,7 @@ fn the_frozen_part_computes_as_in_inference_and_has_no_gradient() {
         assert_eq!(last.is_none(), end_point == "5b");
         assert!(gradients.get::<2>(model.classifier.weight.id).is_some());
 
-        let after = state::state(&model);
+        let after = model.state();
         let is_frozen = |name: &str| model.is_frozen(name);
         assert_eq!(bits(&after, is_frozen), bits(&before, is_frozen));
         let statistic = |name: &str| name.ends_with("running_mean") && !model.is_frozen(name);

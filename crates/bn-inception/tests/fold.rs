@@ -4,17 +4,16 @@
 #![allow(clippy::unwrap_used)]
 #![cfg(feature = "flex")]
 
-use bn_inception::state::{self, State, TensorRole};
 use bn_inception::{
     Activation, Algorithm, BnInceptionConfig, EngineOptions, FoldedModel, Model, Normalization,
-    Preset, Stem,
+    Preset, State, StemKind, TensorRole,
 };
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Values in [-1, 1) that differ between names: statistics and shifts that are not 0 and 1, so that a tensor that is
 /// left out shows.
 fn lively(model: &Model) -> State {
-    let mut state = state::state(model);
+    let mut state = model.state();
     for (seed, (name, data)) in state.iter_mut().enumerate() {
         if TensorRole::of(name) == TensorRole::Weight {
             continue;
@@ -39,7 +38,7 @@ fn lively(model: &Model) -> State {
 fn network(config: &BnInceptionConfig, device: &Device) -> Model {
     let model = config.init_seeded(device, 3).unwrap();
     let state = lively(&model);
-    state::load_state(model, state).unwrap()
+    model.load_state(state).unwrap()
 }
 
 fn images(batch: usize, height: usize, width: usize, device: &Device) -> Tensor<4> {
@@ -83,7 +82,7 @@ fn variants() -> Vec<(String, BnInceptionConfig)> {
         "inception, separable".to_owned(),
         caffe()
             .with_normalization(Normalization::LocalResponse)
-            .with_stem(Stem::Separable),
+            .with_stem(StemKind::Separable),
     ));
     variants
 }
@@ -112,7 +111,7 @@ fn burns_operations_and_the_engine_agree_on_the_folded_state() {
     for (name, config) in variants() {
         let folded = network(&config, &device).fold();
         let through_burn = folded.config().init(&device).unwrap();
-        let through_burn = state::load_state(through_burn, folded.state()).unwrap();
+        let through_burn = through_burn.load_state(folded.state()).unwrap();
         let x = images(2, 64, 64, &device);
         let expected = host(through_burn.forward(x.clone()));
         let error = distance(&host(folded.forward(x.clone())), &expected);
@@ -127,7 +126,7 @@ fn folding_leaves_fewer_values() {
     let device = Device::flex();
     let values = |state: &State| -> usize { state.values().map(TensorData::num_elements).sum() };
     let model = Preset::Caffe.config().init(&device).unwrap();
-    let (unfolded, folded) = (values(&state::state(&model)), values(&model.fold().state()));
+    let (unfolded, folded) = (values(&model.state()), values(&model.fold().state()));
     // 10,016 channels, each with γ, β, mean and variance; the bias stays.
     assert_eq!(unfolded - folded, 4 * 10_016);
 }
@@ -143,7 +142,7 @@ fn small_batches_and_algorithms_agree() {
             algorithm: Some(algorithm),
             ..EngineOptions::default()
         };
-        let folded = FoldedModel::new(model.config(), state::state(&model), &device, &options);
+        let folded = FoldedModel::new(model.config(), model.state(), &device, &options);
         let error = distance(&host(folded.unwrap().forward(x.clone())), &expected);
         assert!(error < 1e-5, "{algorithm:?}: {error:e}");
     }
@@ -154,7 +153,7 @@ fn small_batches_and_algorithms_agree() {
 fn a_state_that_does_not_fit_is_refused() {
     let device = Device::flex();
     let config = narrow(Preset::Caffe);
-    let whole = state::state(&network(&config, &device));
+    let whole = network(&config, &device).state();
     let fold = |state| {
         let folded = FoldedModel::new(&config, state, &device, &EngineOptions::default());
         folded.unwrap_err().to_string()
@@ -175,9 +174,9 @@ fn nothing_leaks_through_a_training_device() {
     let device = Device::flex().autodiff();
     let config = narrow(Preset::Caffe);
     let model = network(&config, &device);
-    let before = state::state(&model);
+    let before = model.state();
     let x = images(2, 64, 64, &device);
     let logits = model.fold().forward(x);
     assert!(!logits.is_autodiff());
-    assert_eq!(state::state(&model), before, "running statistics stay");
+    assert_eq!(model.state(), before, "running statistics stay");
 }

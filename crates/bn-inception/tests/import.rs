@@ -8,10 +8,8 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bn_inception::import::{Import, ImportError};
-use bn_inception::state::State;
-use bn_inception::weights::{self, WeightsProblem};
-use bn_inception::{BnInceptionConfig, ImageClassifier, Preprocess, Preset, decode};
+use bn_inception::weights::{Import, ImportError, Weights, WeightsProblem};
+use bn_inception::{BnInceptionConfig, ImageClassifier, Preprocess, Preset, State, decode};
 use burn::tensor::Device;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -41,7 +39,8 @@ fn import(config: BnInceptionConfig) -> Import {
 }
 
 fn logits(file: &str, import: &Import) -> Vec<f32> {
-    let classifier = ImageClassifier::open_as(file, import, &Device::flex()).unwrap();
+    let weights = Weights::open(file, Some(import)).unwrap();
+    let classifier = ImageClassifier::from_weights(weights, &Device::flex()).unwrap();
     let image = decode::decode_file(folder().join("image.png")).unwrap();
     classifier.logits(&[image]).unwrap().remove(0)
 }
@@ -53,7 +52,7 @@ fn check(file: &str, import: &Import, key: &str) {
 }
 
 fn refused(file: &str, import: &Import) -> WeightsProblem {
-    let error = weights::open_as(file, import, &Device::flex()).unwrap_err();
+    let error = Weights::open(file, Some(import)).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(file) && !text.contains('\n'), "{text}");
     println!("{text}");
@@ -103,9 +102,9 @@ fn mxnet_and_caffe_files_give_pytorchs_logits() {
 /// The tensors of `zip.pth` by our own names, in a safetensors file without metadata, and in a burnpack file.
 #[test]
 fn our_own_names_without_configuration() {
-    let device = Device::flex();
-    let (model, _) = weights::open_as(&path("zip.pth"), &import(narrow()), &device).unwrap();
-    let state = bn_inception::state::state(&model);
+    let weights = Weights::open(path("zip.pth"), Some(&import(narrow()))).unwrap();
+    let (model, _) = weights.model(&Device::flex());
+    let state = model.state();
     let tensors: Vec<_> = state
         .iter()
         .map(|(name, data)| {
@@ -124,7 +123,7 @@ fn our_own_names_without_configuration() {
     let file = folder.path().join("foreign").display().to_string();
     fs::write(&file, bytes).unwrap();
     check(&file, &import(narrow()), "logits");
-    let error = weights::open(&file, &device).unwrap_err().to_string();
+    let error = Weights::open(&file, None).unwrap_err().to_string();
     assert!(
         error.contains("safetensors file without configuration"),
         "{error}"
@@ -162,8 +161,9 @@ fn fix_gamma_takes_every_scale_as_one() {
         fix_gamma: true,
         ..import(narrow())
     };
-    let (model, _) = weights::open_as(&path("mxnet.params"), &import, &Device::flex()).unwrap();
-    for (name, data) in bn_inception::state::state(&model) {
+    let weights = Weights::open(path("mxnet.params"), Some(&import)).unwrap();
+    let (model, _) = weights.model(&Device::flex());
+    for (name, data) in model.state() {
         if name.ends_with(".gamma") {
             assert!(data.iter::<f32>().all(|v| v == 1.0), "{name}");
         }
@@ -191,9 +191,10 @@ fn the_structure_of_the_onnx_zoos_network_loads() {
 }
 
 fn structure(file: &str, import: &Import) -> State {
-    let (model, metadata) = weights::open_as(file, import, &Device::flex()).unwrap();
+    let weights = Weights::open(file, Some(import)).unwrap();
+    let (model, metadata) = weights.model(&Device::flex());
     assert_eq!(metadata.config, Preset::Onnx.config());
-    let state = bn_inception::state::state(&model);
+    let state = model.state();
     let filters = state.values().filter(|data| data.shape().num_dims() == 4);
     assert_eq!(filters.count(), 69);
     assert!(
@@ -318,9 +319,10 @@ fn a_missing_classifier_has_to_be_asked_for() {
         classes: Some(7),
         ..plain
     };
-    let (model, metadata) = weights::open_as(&file, &tuned, &Device::flex()).unwrap();
+    let weights = Weights::open(&file, Some(&tuned)).unwrap();
+    let (model, metadata) = weights.model(&Device::flex());
     assert_eq!(metadata.labels.len(), 7);
-    let state = bn_inception::state::state(&model);
+    let state = model.state();
     assert_eq!(state["classifier.weight"].shape().to_vec()[0], 7);
     assert!(state["classifier.weight"].iter::<f32>().any(|v| v != 0.0));
 }
@@ -328,9 +330,9 @@ fn a_missing_classifier_has_to_be_asked_for() {
 #[test]
 fn the_file_says_how_many_classes() {
     let import = import(narrow());
-    let (_, metadata) = weights::open_as(&path("zip.pth"), &import, &Device::flex()).unwrap();
+    let weights = Weights::open(path("zip.pth"), Some(&import)).unwrap();
     assert_eq!(
-        metadata.labels,
+        weights.metadata().labels,
         ["class 0", "class 1", "class 2", "class 3", "class 4"]
     );
     let five = Import {
@@ -360,6 +362,6 @@ fn the_file_says_how_many_classes() {
         classes: Some(1001),
         ..import
     };
-    let (_, metadata) = weights::open_as(&file, &meant, &Device::flex()).unwrap();
-    assert_eq!(metadata.labels[..2], ["background", "tench"]);
+    let weights = Weights::open(&file, Some(&meant)).unwrap();
+    assert_eq!(weights.metadata().labels[..2], ["background", "tench"]);
 }

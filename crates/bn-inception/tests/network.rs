@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use bn_inception::state::{self, StateError, TensorRole};
 use bn_inception::{
-    Activation, BnInceptionConfig, Model, Normalization, Preset, Stem, StridedPadding,
+    Activation, BnInceptionConfig, Model, Normalization, Preset, StateError, StemKind, StridedPadding,
+    TensorRole,
 };
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -21,11 +21,11 @@ fn learned(config: &BnInceptionConfig) -> usize {
     model(config).summary(config.input_size).parameters()
 }
 
-/// Values of the tensors for which `count` says so.
+/// Number of values in the tensors whose names `count` accepts.
 fn values(model: &Model, count: impl Fn(&str) -> bool) -> usize {
-    let shapes = state::shapes(model).into_iter();
-    let counted = shapes.filter(|(name, _)| count(name));
-    counted.map(|(_, shape)| shape.num_elements()).sum()
+    let tensors = model.state().into_iter();
+    let counted = tensors.filter(|(name, _)| count(name));
+    counted.map(|(_, data)| data.num_elements()).sum()
 }
 
 #[test]
@@ -39,14 +39,14 @@ fn parameter_counts_are_the_published_ones() {
         ("mxnet", thousand(Preset::MxNet), 11_295_240),
         (
             "608, plain, no bias",
-            paper.clone().with_stem(Stem::Plain),
+            paper.clone().with_stem(StemKind::Plain),
             11_285_224,
         ),
         ("paper", paper, 11_278_528),
         ("onnx", onnx.clone(), 11_194_984),
         (
             "576, separable, no bias",
-            onnx.with_stem(Stem::Separable),
+            onnx.with_stem(StemKind::Separable),
             11_188_288,
         ),
     ] {
@@ -196,7 +196,7 @@ fn every_variant_of_the_paper_trains_a_step() {
 #[test]
 fn weights_depend_on_the_seed_alone() {
     let config = Preset::Small.config().with_width(0.25);
-    let draw = |seed| state::state(&config.init_seeded(&Device::flex(), seed).unwrap());
+    let draw = |seed| config.init_seeded(&Device::flex(), seed).unwrap().state();
     assert_eq!(draw(3), draw(3));
     assert_ne!(draw(3), draw(4));
 }
@@ -204,8 +204,8 @@ fn weights_depend_on_the_seed_alone() {
 #[test]
 fn a_state_that_does_not_fit_is_refused_by_name() {
     let config = Preset::Small.config().with_width(0.25);
-    let full = state::state(&model(&config));
-    let error = |state| state::load_state(model(&config), state).unwrap_err();
+    let full = model(&config).state();
+    let error = |state| model(&config).load_state(state).unwrap_err();
 
     let mut state = full.clone();
     let bias = state.remove("classifier.bias").unwrap();
@@ -217,7 +217,7 @@ fn a_state_that_does_not_fit_is_refused_by_name() {
     assert_eq!(error(state), expected);
 
     let eleven = model(&config.clone().with_classes(11));
-    let message = error(state::state(&eleven)).to_string();
+    let message = error(eleven.state()).to_string();
     assert!(
         message.contains("classifier.bias") && message.contains("[11]"),
         "{message}"
@@ -258,7 +258,7 @@ fn frozen_layers_keep_their_statistics() {
     let device = Device::flex().autodiff();
     let config = Preset::Small.config().with_width(0.25);
     let statistics = |model: &Model| -> BTreeMap<_, _> {
-        let state = state::state(model).into_iter();
+        let state = model.state().into_iter();
         state
             .filter(|(name, _)| TensorRole::of(name) == TensorRole::Statistic)
             .collect()

@@ -7,8 +7,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use bn_inception::state::{self, State};
-use bn_inception::{Model, Preset};
+use bn_inception::{Model, Preset, State};
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -50,11 +49,10 @@ fn pytorch_key(name: &str) -> String {
 }
 
 fn weights(model: &Model, training: bool) -> State {
-    let tensors = state::shapes(model).into_iter();
-    let formulas = tensors.map(|(name, shape)| {
+    let tensors = model.config().tensors().into_iter();
+    let formulas = tensors.map(|(name, dims)| {
         let key = pytorch_key(&name);
-        let u = formula(&key, shape.num_elements());
-        let dims = shape.to_vec();
+        let u = formula(&key, dims.iter().product());
         let scaled = |start: f32, scale: f32| move |u: f32| start + scale * u;
         let of: Box<dyn Fn(f32) -> f32> = match key.rsplit_once('.').unwrap() {
             ("last_linear", "weight") => Box::new(scaled(0.0, 0.05)),
@@ -79,7 +77,7 @@ fn weights(model: &Model, training: bool) -> State {
 fn reference(training: bool, device: &Device) -> Model {
     let model = Preset::Caffe.config().init(device).unwrap();
     let weights = weights(&model, training);
-    state::load_state(model, weights).unwrap()
+    model.load_state(weights).unwrap()
 }
 
 fn images(fixture: &Fixture, case: &str, device: &Device) -> Tensor<4> {
@@ -225,7 +223,7 @@ fn training(device: &Device) {
         check_sample(&fixture, &name, &about["gradients"][key], &gradient, &name);
     }
 
-    let state = state::state(&model);
+    let state = model.state();
     let by_key: BTreeMap<String, &TensorData> = state
         .iter()
         .map(|(name, data)| (pytorch_key(name), data))
@@ -285,7 +283,7 @@ fn ndarray_agrees_with_pytorch() {
 #[cfg(feature = "flex")]
 fn weights_survive_a_round_trip_through_a_file() {
     use bn_inception::Preprocess;
-    use bn_inception::weights::{self, Metadata, Precision};
+    use bn_inception::weights::{Metadata, Precision, Weights};
 
     let device = Device::flex();
     let config = Preset::TfSlim.config().with_width(0.125).with_classes(4);
@@ -298,13 +296,14 @@ fn weights_survive_a_round_trip_through_a_file() {
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    weights::save(&path, &model, &metadata, Precision::Full).unwrap();
-    let (loaded, read) = weights::load(&path, &device).unwrap();
+    let weights = Weights::from_model(&model, metadata.clone()).unwrap();
+    weights.save(&path, Precision::Full).unwrap();
+    let (loaded, read) = Weights::open(&path, None).unwrap().model(&device);
     assert_eq!(read, metadata);
-    assert_eq!(state::state(&loaded), state::state(&model));
+    assert_eq!(loaded.state(), model.state());
 
-    weights::save(&path, &model, &metadata, Precision::Half).unwrap();
-    let (half, _) = weights::load(&path, &device).unwrap();
+    weights.save(&path, Precision::Half).unwrap();
+    let (half, _) = Weights::open(&path, None).unwrap().model(&device);
     let x = Tensor::<4>::ones([1, 3, 64, 64], &device);
     let error = relative(
         &host(&half.forward(x.clone())),
@@ -314,7 +313,7 @@ fn weights_survive_a_round_trip_through_a_file() {
 
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-    let error = weights::load(&path, &device).unwrap_err().to_string();
+    let error = Weights::open(&path, None).unwrap_err().to_string();
     assert!(
         error.contains("model.safetensors") && error.contains("safetensors file"),
         "{error}"

@@ -11,7 +11,7 @@ use bn_inception::decode::DecodeError;
 use bn_inception::weights::Metadata;
 use bn_inception::{
     Crops, Ensemble, EnsembleError, ImageClassifier, ImageSource, PredictError, Prediction,
-    Preprocess, Preset, crops,
+    Preprocess, Preset,
 };
 use burn::tensor::Device;
 use image::{ImageFormat, Rgb, RgbImage};
@@ -163,8 +163,9 @@ fn crops_are_averaged() {
 
         // Each view through the classifier by itself, to which a finished square is a photograph.
         let mut mean = [0.0; 4];
-        for (view, count) in
-            crops::render(&image, crops, &classifier.metadata().preprocess).unwrap()
+        for (view, count) in crops
+            .render(&image, &classifier.metadata().preprocess)
+            .unwrap()
         {
             for prediction in classifier.predict(&view, 4).unwrap() {
                 mean[prediction.class] += prediction.probability * count as f32;

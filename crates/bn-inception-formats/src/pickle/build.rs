@@ -1,9 +1,32 @@
-//! What names, calls and outside references of a pickle stand for.
+//! Names, calls and outside references of a pickle.
 
 use super::machine::{Machine, NOTHING};
-use super::{GLOBALS, Global, Id, Object, Storage, View};
+use super::object::{Global, Id, Object, Storage, View};
+use crate::array::Element;
 use crate::error::{Problem, shown};
 use crate::limits::MAX_RANK;
+
+/// The names that a pickle may use.
+const GLOBALS: [(&str, &str, Global); 18] = [
+    ("collections", "OrderedDict", Global::OrderedDict),
+    ("collections", "defaultdict", Global::OrderedDict),
+    ("torch._utils", "_rebuild_tensor", Global::RebuildTensor),
+    ("torch._utils", "_rebuild_tensor_v2", Global::RebuildTensor),
+    ("torch._utils", "_rebuild_parameter", Global::RebuildParameter),
+    ("torch.nn.parameter", "Parameter", Global::RebuildParameter),
+    ("torch", "Size", Global::Size),
+    ("torch", "device", Global::Inert),
+    ("torch", "FloatStorage", Global::StorageType(Element::F32)),
+    ("torch", "DoubleStorage", Global::StorageType(Element::F64)),
+    ("torch", "HalfStorage", Global::StorageType(Element::F16)),
+    ("torch", "BFloat16Storage", Global::StorageType(Element::BF16)),
+    ("torch", "LongStorage", Global::StorageType(Element::I64)),
+    ("torch", "IntStorage", Global::StorageType(Element::I32)),
+    ("torch", "ShortStorage", Global::StorageType(Element::I16)),
+    ("torch", "CharStorage", Global::StorageType(Element::I8)),
+    ("torch", "ByteStorage", Global::StorageType(Element::U8)),
+    ("torch", "BoolStorage", Global::StorageType(Element::Bool)),
+];
 
 impl<'a> Machine<'a> {
     pub(super) fn global(&mut self, module: &str, name: &str) -> Result<(), Problem> {
@@ -36,7 +59,7 @@ impl<'a> Machine<'a> {
         accepted.then(|| sizes.iter().map(|id| self.size(*id)).collect())?
     }
 
-    /// What `callable(*arguments)` stands for.
+    /// Pushes the value of `callable(*arguments)`.
     pub(super) fn reduce(&mut self, callable: Id, arguments: Id) -> Result<(), Problem> {
         let Object::Global(global) = self.objects[callable as usize] else {
             return Err(Problem::malformed("the pickle calls what is no function"));
@@ -72,13 +95,8 @@ impl<'a> Machine<'a> {
                 };
                 self.push(Object::Tensor(Box::new(view)))
             }
-            // The tensor itself.
-            Global::RebuildParameter => {
-                self.stack.push(*list.first().ok_or_else(wrong)?);
-                Ok(())
-            }
-            // The tuple itself.
-            Global::Size => {
+            // The tensor, or the tuple, itself.
+            Global::RebuildParameter | Global::Size => {
                 self.stack.push(*list.first().ok_or_else(wrong)?);
                 Ok(())
             }
@@ -90,7 +108,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// PyTorch's persistent ids: `('storage', type, key, device, length[, view])`, where a legacy view is
+    /// Storage of a persistent id of PyTorch: `('storage', type, key, device, length[, view])`, where a legacy view is
     /// `(key, start, length)`.
     pub(super) fn storage(&self, id: Id) -> Result<Storage<'a>, Problem> {
         let wrong =

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Id, Object};
+use super::object::{Id, Object};
 use crate::cursor::Cursor;
 use crate::error::Problem;
 use crate::limits::{MAX_NAME, MAX_OBJECTS};
 
-/// [`Object::Nothing`], which every machine has once.
+/// The one [`Object::Nothing`] of every machine.
 pub(super) const NOTHING: Id = 0;
 
 /// The state of a running pickle.
@@ -15,7 +15,7 @@ pub(super) struct Machine<'a> {
     pub(super) objects: Vec<Object<'a>>,
     /// Objects, and entries that were copied from one object to another.
     charged: usize,
-    /// The most that `charged` may be, for the length of the pickle.
+    /// Maximum of `charged`, by the length of the pickle.
     limit: usize,
     pub(super) stack: Vec<Id>,
     marks: Vec<usize>,
@@ -85,7 +85,7 @@ impl<'a> Machine<'a> {
                 let wrong = || Problem::malformed(format!("not a number in the pickle: {line:?}"));
                 self.integer(value.ok_or_else(wrong)?)?;
             }
-            // Numbers with a point are learning rates and the like: nothing of a tensor depends on them.
+            // Floating-point numbers are learning rates and the like; no tensor depends on them.
             b'G' => {
                 cursor.u64(number)?;
                 self.stack.push(NOTHING);
@@ -180,14 +180,12 @@ impl<'a> Machine<'a> {
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                match (&self.objects[module as usize], &self.objects[name as usize]) {
-                    (Object::Text(module), Object::Text(name)) => self.global(module, name)?,
-                    _ => {
-                        return Err(Problem::malformed(
-                            "the pickle names an object without text",
-                        ));
-                    }
-                }
+                let (Object::Text(module), Object::Text(name)) =
+                    (&self.objects[module as usize], &self.objects[name as usize])
+                else {
+                    return Err(Problem::malformed("the pickle names an object without text"));
+                };
+                self.global(module, name)?;
             }
             b'R' | 0x81 => {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
@@ -228,7 +226,7 @@ impl<'a> Machine<'a> {
         self.push(Object::Integer(value))
     }
 
-    /// Two's complement, little-endian, of any length; what does not fit 64 bits is no size or offset.
+    /// An integer in two's complement, little-endian, of any length; one beyond 64 bits is no size or offset.
     fn long(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         if bytes.len() > 8 {
             self.stack.push(NOTHING);
@@ -245,7 +243,7 @@ impl<'a> Machine<'a> {
         self.push_text(bytes)
     }
 
-    /// Bytes that are no text are of no interest.
+    /// Bytes that are not UTF-8 are of no interest.
     fn push_text(&mut self, bytes: &'a [u8]) -> Result<(), Problem> {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.push(Object::Text(text)),
@@ -267,7 +265,7 @@ impl<'a> Machine<'a> {
         Ok(self.stack[at])
     }
 
-    /// Position on the stack of the `count`-th object from the top, above the last mark.
+    /// Position of the `count`-th object from the top of the stack, above the last mark.
     fn index_from_top(&self, count: usize) -> Result<usize, Problem> {
         let floor = self.marks.last().copied().unwrap_or(0);
         let at = self.stack.len().checked_sub(count);

@@ -1,4 +1,4 @@
-//! Damaged files for the readers: real ones, changed at random, and what must hold when they are read.
+//! Damaged files for the readers: real ones, changed at random, and the properties that reading them must keep.
 
 #![allow(clippy::unwrap_used, dead_code)] // a failed step of the preparation is a failed test
 
@@ -53,7 +53,7 @@ pub fn burnpack(archive: &Archive) -> Vec<u8> {
     writer.into_bytes().unwrap().to_vec()
 }
 
-/// What went wrong with which file.
+/// A file that made a reader fail.
 #[derive(Debug)]
 pub struct Failure {
     pub seed: u64,
@@ -121,9 +121,10 @@ fn damaged(seeds: &[Vec<u8>], seed: u64) -> Vec<u8> {
 fn damaged_inside(file: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
     let mut archive = ZipArchive::new(Cursor::new(file)).unwrap();
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    let method = match random.random_bool(0.2) {
-        true => CompressionMethod::Deflated,
-        false => CompressionMethod::Stored,
+    let method = if random.random_bool(0.2) {
+        CompressionMethod::Deflated
+    } else {
+        CompressionMethod::Stored
     };
     let options = SimpleFileOptions::default().compression_method(method);
     let chosen = random.random_range(0..archive.len());
@@ -182,9 +183,10 @@ fn damage(file: &mut Vec<u8>, others: &[Vec<u8>], random: &mut ChaCha8Rng) {
             file[at..end].copy_from_slice(&word[..end - at]);
         }
         3 => {
-            let source = match others.is_empty() {
-                true => file.clone(),
-                false => others[random.random_range(0..others.len())].clone(),
+            let source = if others.is_empty() {
+                file.clone()
+            } else {
+                others[random.random_range(0..others.len())].clone()
             };
             let from = place(source.len(), random);
             let length = random.random_range(0..512).min(source.len() - from);

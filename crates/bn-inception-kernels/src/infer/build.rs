@@ -1,89 +1,57 @@
-//! One step after the other: tensors, lifetimes and the numbers of each kind of step.
+//! Builder of a plan: its tensors and their lifetimes, and the parameters of each kind of step.
 
 use std::sync::Arc;
 
-use super::direct::Direct;
-use super::fused::Winograd;
-use super::kernel::{BLOCK, Step};
+use super::direct::DirectConv;
+use super::fused::WinogradConv;
+use super::kernel::{Kernels, PixelStride};
+use super::layout::{BLOCK, ChannelMap, FeatureMap, View};
 use super::memory::{Aligned, Lifetime};
 use super::network::{Conv, Network, NetworkError, windows};
-use super::pack::{ChannelMap, Form, Packed, Part};
-use super::plan::{Algorithm, Labelled, Setting};
-use super::step::{Average, Op, Place, Pooling};
+use super::pack::{FilterCache, FilterLayout, Packed, Part};
+use super::step::{Average, Op, Pooling, Step};
 
-/// A feature map under construction, or a run of its images.
-#[derive(Clone)]
-pub(super) struct Map {
-    pub(super) tensor: usize,
-    pub(super) first: usize,
-    pub(super) images: usize,
-    pub(super) size: [usize; 2],
-    pub(super) channels: Arc<ChannelMap>,
+/// Algorithm of a stride-1 3×3 convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Direct sums over the nine taps.
+    Direct,
+    /// Winograd's F(2×2, 3×3): 4/9 of the multiplications, the most accurate.
+    F2,
+    /// Winograd's F(4×4, 3×3): a quarter of the multiplications, twice the rounding error of direct sums.
+    F4,
 }
 
-impl Map {
-    pub(super) fn blocks(&self) -> usize {
-        self.channels.len() / BLOCK
-    }
-
-    /// The corner of the border of a block.
-    pub(super) fn corner(&self, block: usize) -> Place {
-        let row = (self.size[1] + 2) * BLOCK;
-        let plane = spread((self.size[0] + 2) * (self.size[1] + 2)) * BLOCK;
-        let image = self.blocks() * plane;
-        Place {
-            tensor: self.tensor,
-            at: self.first * image + block * plane,
-            row,
-            plane,
-            image,
-        }
-    }
-
-    /// The first pixel of a block.
-    pub(super) fn place(&self, block: usize) -> Place {
-        let corner = self.corner(block);
-        Place {
-            at: corner.at + corner.row + BLOCK,
-            ..corner
-        }
-    }
-
-    /// Destinations of blocks from `block` on.
-    pub(super) fn places(&self, block: usize, count: usize) -> impl Iterator<Item = Place> {
-        (block..block + count).map(|b| self.place(b))
-    }
-
-    pub(super) fn images(&self, first: usize, images: usize) -> Self {
-        Self {
-            first: self.first + first,
-            images,
-            ..self.clone()
-        }
-    }
+/// Configuration of a plan, besides the network.
+pub(super) struct PlanConfig<'a> {
+    pub(super) kernels: &'static Kernels,
+    /// Number of threads that pack filters.
+    pub(super) threads: usize,
+    pub(super) algorithm: Option<Algorithm>,
+    pub(super) filters: &'a FilterCache,
 }
 
 pub(super) struct Builder<'a> {
     pub(super) network: &'a Network,
-    pub(super) setting: &'a Setting<'a>,
-    pub(super) phases: Vec<Vec<Labelled>>,
+    pub(super) config: &'a PlanConfig<'a>,
+    pub(super) phases: Vec<Vec<Step>>,
     pub(super) tensors: Vec<Lifetime>,
-    pub(super) nothing: Arc<[Aligned; 2]>,
+    pub(super) neutral: Arc<[Aligned; 2]>,
     pub(super) scratch: usize,
     pub(super) image: [usize; 2],
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(network: &'a Network, setting: &'a Setting<'a>, image: [usize; 2]) -> Self {
-        let oc = setting.kernels.oc;
+    pub(super) fn new(network: &'a Network, config: &'a PlanConfig<'a>, image: [usize; 2]) -> Self {
+        let oc = config.kernels.oc;
         let mut nothing = [Aligned::zeroed(oc), Aligned::zeroed(oc)];
         nothing[1].as_mut_slice().fill(f32::NEG_INFINITY);
         Self {
             network,
-            setting,
+            config,
             phases: vec![Vec::new()],
             tensors: Vec::new(),
-            nothing: Arc::new(nothing),
+            neutral: Arc::new(nothing),
             scratch: 0,
             image,
         }
@@ -100,18 +68,23 @@ impl<'a> Builder<'a> {
     }
 
     /// A new feature map; the current phase clears its border.
-    pub(super) fn map(&mut self, images: usize, channels: ChannelMap, size: [usize; 2]) -> Map {
-        let mut map = Map {
+    pub(super) fn map(
+        &mut self,
+        images: usize,
+        channels: ChannelMap,
+        size: [usize; 2],
+    ) -> FeatureMap {
+        let mut map = FeatureMap {
             tensor: 0,
             first: 0,
             images,
             size,
             channels: Arc::new(channels),
         };
-        let to = map.corner(0);
+        let to = map.view_with_border(0);
         map.tensor = self.tensor(images * to.image);
         let op = Op::Border {
-            to: map.corner(0),
+            to: map.view_with_border(0),
             images,
             blocks: map.blocks(),
             height: size[0],
@@ -127,14 +100,14 @@ impl<'a> Builder<'a> {
             self.tensors[t].last = phase;
         }
         let name = name.to_owned();
-        self.phases[phase].push(Labelled {
+        self.phases[phase].push(Step {
             name,
             macs: macs as u64,
             op,
         });
     }
 
-    /// What follows sees what all steps so far have written.
+    /// Starts a phase: its steps see the results of all steps before.
     pub(super) fn barrier(&mut self) {
         self.phases.push(Vec::new());
     }
@@ -166,38 +139,38 @@ impl<'a> Builder<'a> {
         layer: (usize, usize),
         parts: &[Part<'_>],
         inputs: &ChannelMap,
-        form: Form,
+        layout: FilterLayout,
     ) -> Arc<Packed> {
-        let oc = self.setting.kernels.oc;
-        let threads = self.setting.threads;
-        let key = (layer.0, layer.1, form);
-        self.setting.filters.get(key, |shelf| {
-            Packed::new(parts, inputs, form, oc, threads, shelf)
+        let oc = self.config.kernels.oc;
+        let threads = self.config.threads;
+        let key = (layer.0, layer.1, layout);
+        self.config.filters.get(key, |allocator| {
+            Packed::new(parts, inputs, layout, oc, threads, allocator)
         })
     }
 
-    /// 1×1 convolutions of one input, each to its own blocks.
+    /// 1×1 convolutions of one input, each to its own channel blocks.
     pub(super) fn pointwise(
         &mut self,
         name: &str,
         layer: (usize, usize),
         parts: &[Part<'_>],
-        from: &Map,
-        to: Vec<Place>,
+        from: &FeatureMap,
+        to: Vec<View>,
     ) {
-        let place = from.place(0);
-        let filters = self.packed(layer, parts, &from.channels, Form::Direct);
+        let view = from.view(0);
+        let filters = self.packed(layer, parts, &from.channels, FilterLayout::Direct);
         let [height, width] = from.size;
         let outputs: usize = parts.iter().map(|p| p.conv.out_channels).sum();
         let macs = from.images * height * width * outputs * parts[0].conv.in_channels;
-        let group = images_together(&filters, place.image);
+        let group = images_together(&filters, view.image);
         let mut uses: Vec<usize> = to.iter().map(|p| p.tensor).collect();
         uses.push(from.tensor);
-        let op = Op::Direct(Direct {
-            from: place,
-            row: place.row,
-            step: Step::Block,
-            offsets: (0..from.blocks()).map(|b| b * place.plane).collect(),
+        let op = Op::Direct(DirectConv {
+            from: view,
+            row: view.row,
+            pixel_stride: PixelStride::Block,
+            offsets: (0..from.blocks()).map(|b| b * view.plane).collect(),
             depth: BLOCK,
             filters,
             to,
@@ -209,49 +182,52 @@ impl<'a> Builder<'a> {
         self.push(name, macs, op, &uses);
     }
 
-    /// A 3×3 convolution to the blocks of `to` from `block` on.
-    #[allow(clippy::too_many_arguments)] // what, how, from where, to where
+    /// A 3×3 convolution to the channel blocks of `to` from `block` on.
+    #[allow(clippy::too_many_arguments)] // layer, source and destination
     pub(super) fn conv3(
         &mut self,
         name: &str,
         layer: (usize, usize),
         conv: &Conv,
         stride: usize,
-        from: &Map,
-        to: &Map,
+        from: &FeatureMap,
+        to: &FeatureMap,
         block: usize,
     ) {
         let [height, width] = to.size;
-        let parts = [Part { conv, finish: true }];
+        let parts = [Part {
+            conv,
+            epilogue: true,
+        }];
         let blocks = conv.out_channels.div_ceil(BLOCK);
-        let targets: Vec<Place> = to.places(block, blocks).collect();
+        let targets: Vec<View> = to.views(block, blocks).collect();
         let macs = from.images * height * width * conv.weight.len();
         let algorithm = match stride {
-            1 => self.setting.algorithm.unwrap_or_else(|| Self::choose(from)),
+            1 => self.config.algorithm.unwrap_or_else(|| Self::choose(from)),
             _ => Algorithm::Direct,
         };
-        let place = from.place(0);
+        let view = from.view(0);
         let op = match algorithm {
             Algorithm::Direct => {
                 let padding = self.network.conv_padding(stride, from.size);
                 let mut offsets = Vec::new();
                 for b in 0..from.blocks() {
                     for t in 0..9 {
-                        offsets.push(b * place.plane + t / 3 * place.row + t % 3 * BLOCK);
+                        offsets.push(b * view.plane + t / 3 * view.row + t % 3 * BLOCK);
                     }
                 }
-                let filters = self.packed(layer, &parts, &from.channels, Form::Direct);
-                let group = images_together(&filters, place.image);
-                Op::Direct(Direct {
-                    from: Place {
-                        at: place.at - padding[0].0 * place.row - padding[1].0 * BLOCK,
-                        ..place
+                let filters = self.packed(layer, &parts, &from.channels, FilterLayout::Direct);
+                let group = images_together(&filters, view.image);
+                Op::Direct(DirectConv {
+                    from: View {
+                        offset: view.offset - padding[0].0 * view.row - padding[1].0 * BLOCK,
+                        ..view
                     },
-                    row: stride * place.row,
-                    step: if stride == 1 {
-                        Step::Block
+                    row: stride * view.row,
+                    pixel_stride: if stride == 1 {
+                        PixelStride::Block
                     } else {
-                        Step::TwoBlocks
+                        PixelStride::TwoBlocks
                     },
                     offsets,
                     depth: BLOCK,
@@ -264,24 +240,24 @@ impl<'a> Builder<'a> {
                 })
             }
             Algorithm::F2 | Algorithm::F4 => {
-                let (scheme, form) = match algorithm {
-                    Algorithm::F4 => (1, Form::Wino4),
-                    _ => (0, Form::Wino2),
+                let (scheme, layout) = match algorithm {
+                    Algorithm::F4 => (1, FilterLayout::F4),
+                    _ => (0, FilterLayout::F2),
                 };
-                self.winograd(Winograd {
+                self.winograd(WinogradConv {
                     scheme,
-                    from: from.corner(0),
+                    from: from.view_with_border(0),
                     readable: from.size.map(|s| s + 2),
                     blocks: from.blocks(),
                     depth: BLOCK,
-                    filters: self.packed(layer, &parts, &from.channels, form),
+                    filters: self.packed(layer, &parts, &from.channels, layout),
                     to: targets,
                     images: from.images,
                     height,
                     width,
                     group: 0,
                     offsets: Vec::new(),
-                    nothing: self.nothing.clone(),
+                    neutral: self.neutral.clone(),
                 })
             }
         };
@@ -293,17 +269,17 @@ impl<'a> Builder<'a> {
         );
     }
 
-    /// Fills in group and offsets.
-    pub(super) fn winograd(&mut self, mut op: Winograd) -> Op {
-        op.group = group(&op, self.setting.kernels.pixels());
+    /// Completes a Winograd convolution with its group and offsets.
+    pub(super) fn winograd(&mut self, mut op: WinogradConv) -> Op {
+        op.group = group(&op, self.config.kernels.pixels());
         op.offsets = (0..op.blocks).map(|b| b * op.group * BLOCK).collect();
-        self.scratch = self.scratch.max(op.scratch(self.setting.kernels.oc));
+        self.scratch = self.scratch.max(op.scratch(self.config.kernels.oc));
         Op::Winograd(op)
     }
 
-    /// The fewest multiplications among those for which every number of a transformed filter, 36 or 16 to read in place
-    /// of 9, is used often enough.
-    fn choose(from: &Map) -> Algorithm {
+    /// Algorithm with the fewest multiplications among those that reuse the elements of a transformed filter often
+    /// enough: there are 36 or 16 of them to read instead of 9.
+    fn choose(from: &FeatureMap) -> Algorithm {
         let tiles = |m: usize| from.images * from.size[0].div_ceil(m) * from.size[1].div_ceil(m);
         match (tiles(4), tiles(2)) {
             (14.., _) => Algorithm::F4,
@@ -317,17 +293,17 @@ impl<'a> Builder<'a> {
         name: &str,
         stride: usize,
         padding: [(usize, usize); 2],
-        from: &Map,
-        to: &Map,
+        from: &FeatureMap,
+        to: &FeatureMap,
         block: usize,
     ) {
-        let place = from.place(0);
+        let view = from.view(0);
         let op = Op::Pooling(Pooling {
-            from: Place {
-                at: place.at - padding[0].0 * place.row - padding[1].0 * BLOCK,
-                ..place
+            from: View {
+                offset: view.offset - padding[0].0 * view.row - padding[1].0 * BLOCK,
+                ..view
             },
-            to: to.place(block),
+            to: to.view(block),
             stride,
             images: from.images,
             blocks: from.blocks(),
@@ -342,13 +318,13 @@ impl<'a> Builder<'a> {
         &mut self,
         name: &str,
         conv: &Conv,
-        from: &Map,
-        to: &Map,
+        from: &FeatureMap,
+        to: &FeatureMap,
         block: usize,
     ) {
         let [height, width] = to.size;
         let include = self.network.average_includes_padding;
-        // Pixels of the window around `i` that are inside.
+        // Number of pixels of the window around `i` that are inside.
         let inside = |i: usize, size: usize| {
             if include {
                 3
@@ -360,15 +336,15 @@ impl<'a> Builder<'a> {
             .map(|i| 1.0 / (inside(i / width, height) * inside(i % width, width)) as f32)
             .collect();
         let op = Op::Pooling(Pooling {
-            from: from.corner(0),
-            to: to.place(block),
+            from: from.view_with_border(0),
+            to: to.view(block),
             stride: 1,
             images: from.images,
             blocks: from.blocks(),
             height,
             width,
             average: Some(Average {
-                finish: Arc::new(Packed::finish(conv)),
+                epilogue: Arc::new(Packed::epilogue(conv)),
                 scale,
             }),
         });
@@ -376,15 +352,8 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Lines to give to a plane of `lines`, so that the same row of all planes, which a product tile reads together, does not
-/// fall into the same few sets of a first-level cache of 64 sets. Planes of 14×14 with their border would.
-fn spread(lines: usize) -> usize {
-    let good = |n: &usize| n % 2 == 1 && (13..52).contains(&(n % 64));
-    (lines..lines + 64).find(good).unwrap_or(lines)
-}
-
-/// [`Direct::group`] for images of `image` floats: whatever is read again and again, filters or pixels, should stay in the
-/// second-level cache.
+/// [`DirectConv::group`] for images of `image` floats, chosen so that the operand that is read repeatedly, filters or
+/// pixels, stays in the second-level cache.
 fn images_together(filters: &Packed, image: usize) -> usize {
     const FLOATS: usize = 1 << 17;
     match filters.tiles * filters.tile_len {
@@ -393,9 +362,9 @@ fn images_together(filters: &Packed, image: usize) -> usize {
     }
 }
 
-/// Image tiles to work on at once: two product tiles full at most, so that filters are read from afar once for both, and
-/// transformed inputs and products still stay in the second-level cache.
-fn group(op: &Winograd, pixels: usize) -> usize {
+/// [`WinogradConv::group`]: at most two full product tiles, so that filters are read from main memory once for both,
+/// and transformed inputs and products stay in the second-level cache.
+fn group(op: &WinogradConv, pixels: usize) -> usize {
     let [_, _, all] = op.tiles();
     all.div_ceil(all.div_ceil((2 * pixels).max(16)))
 }

@@ -1,52 +1,54 @@
-//! A network ready to run.
+//! The inference engine: calls, packed filters and cached plans of a network.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::build::{Algorithm, PlanConfig};
+use super::context::Context;
 use super::kernel::Kernels;
-use super::memory::{Aligned, Shelf};
+use super::memory::{Aligned, BumpAllocator};
 use super::network::{Network, NetworkError};
-use super::plan::{Algorithm, Filters, MOST_IMAGES, Plan, Setting};
-use super::step::Context;
+use super::pack::FilterCache;
+use super::plan::{MAX_IMAGES, Plan};
 use super::team;
 
-/// The environment variable that forces an instruction set: `avx512`, `avx2`, `neon` or `portable`.
+/// Environment variable that selects an instruction set: `avx512`, `avx2`, `neon` or `portable`.
 const INSTRUCTION_SET: &str = "BN_INCEPTION_ISA";
-/// Plans an engine keeps.
+/// Maximum number of cached plans.
 const PLANS: usize = 16;
 
-/// How an [`Engine`] runs. The defaults choose by themselves.
+/// Options of an [`Engine`]. Defaults are chosen automatically.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Threads of one call. By default `RAYON_NUM_THREADS`, or as many as the machine runs at once.
+    /// Number of threads of a call. Default: `RAYON_NUM_THREADS`, or the available parallelism.
     pub threads: Option<NonZeroUsize>,
-    /// Instruction set: `avx512`, `avx2`, `neon` or `portable`. By default the environment variable `BN_INCEPTION_ISA`, or the
-    /// best one the processor has.
+    /// Instruction set: `avx512`, `avx2`, `neon` or `portable`. Default: the environment variable `BN_INCEPTION_ISA`,
+    /// or the best one of the processor.
     pub instruction_set: Option<String>,
-    /// One algorithm for all 3×3 convolutions of stride 1, for tests and comparisons. By default each layer's best.
+    /// One algorithm for all 3×3 convolutions of stride 1, for tests and comparisons. Default: the best for each layer.
     pub algorithm: Option<Algorithm>,
 }
 
-/// What one call took in one layer, on the calling thread.
+/// Time of one layer in a call, on the calling thread.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerTime {
-    /// Block, layer and algorithm.
+    /// Name of block, layer and algorithm.
     pub name: String,
-    /// Multiply-adds of the direct method.
+    /// Number of multiply-adds of a direct convolution.
     pub macs: u64,
-    /// Time working; waiting for other threads has lines of its own, called `wait`.
+    /// Computation time; waiting for other threads has entries of its own, called `wait`.
     pub time: Duration,
 }
 
-/// A plan with working memory for the calls that run it.
-struct Planned {
+/// A plan with the idle working memory of earlier calls.
+struct CachedPlan {
     plan: Plan,
-    idle: Mutex<Vec<Memory>>,
+    idle: Mutex<Vec<WorkingMemory>>,
 }
 
-struct Memory {
+struct WorkingMemory {
     arena: Aligned,
     scratch: Vec<Aligned>,
 }
@@ -57,8 +59,8 @@ pub struct Engine {
     kernels: &'static Kernels,
     threads: usize,
     algorithm: Option<Algorithm>,
-    filters: Filters,
-    plans: Mutex<HashMap<[usize; 3], Arc<Planned>>>,
+    filters: FilterCache,
+    plans: Mutex<HashMap<[usize; 3], Arc<CachedPlan>>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -73,22 +75,23 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// A panic elsewhere leaves caches as they were: no reason to fail too.
+/// Locks a mutex, poisoned or not: a panic elsewhere leaves the caches intact.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn default_threads() -> usize {
-    let asked = std::env::var("RAYON_NUM_THREADS").ok();
-    let asked = asked.and_then(|n| n.parse().ok()).filter(|&n| n > 0);
-    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
+    let requested = std::env::var("RAYON_NUM_THREADS").ok();
+    let requested = requested.and_then(|n| n.parse().ok()).filter(|&n| n > 0);
+    requested.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
 }
 
 impl Engine {
-    /// Takes a network.
+    /// Engine for a network.
     ///
     /// # Errors
-    /// Those of [`Network::validate`], and [`NetworkError::InstructionSet`] for a name the processor does not know.
+    /// The errors of [`Network::validate`], and [`NetworkError::InstructionSet`] for an instruction set that is unknown
+    /// or not available.
     pub fn new(network: Network, options: &Options) -> Result<Self, NetworkError> {
         network.validate()?;
         let name = options.instruction_set.clone();
@@ -114,18 +117,18 @@ impl Engine {
                 .map_or_else(default_threads, NonZeroUsize::get)
                 .min(256),
             algorithm: options.algorithm,
-            filters: Filters::new(),
+            filters: FilterCache::new(),
             plans: Mutex::default(),
         })
     }
 
-    /// Names of the instruction sets this processor can run, best first.
+    /// Names of the available instruction sets, best first.
     pub fn instruction_sets() -> Vec<&'static str> {
         Kernels::available().map(|k| k.name).collect()
     }
 
-    /// Multiply-adds per second that one thread reaches with this instruction set on registers alone, measured now in
-    /// about 50 ms: what [`LayerTime`]s compare with.
+    /// Peak multiply-adds per second of one thread with this instruction set, without memory access: the upper bound
+    /// for [`LayerTime`]s. Each call measures it, in about 50 ms.
     pub fn peak(&self) -> f64 {
         self.kernels.peak()
     }
@@ -135,7 +138,7 @@ impl Engine {
         self.kernels.name
     }
 
-    /// Threads of one call.
+    /// Number of threads of a call.
     pub fn threads(&self) -> usize {
         self.threads
     }
@@ -145,14 +148,14 @@ impl Engine {
         &self.network
     }
 
-    /// Bytes of packed filters and of the working memory of all plans so far. The network's own weights come on top.
+    /// Size in bytes of the packed filters and of the working memory of all cached plans, without the network itself.
     pub fn memory(&self) -> usize {
         let plans = lock(&self.plans);
         let working: usize = plans
             .values()
             .map(|p| {
                 let idle = lock(&p.idle);
-                let scratch = |m: &Memory| m.scratch.iter().map(Aligned::len).sum::<usize>();
+                let scratch = |m: &WorkingMemory| m.scratch.iter().map(Aligned::len).sum::<usize>();
                 idle.iter()
                     .map(|m| 4 * (m.arena.len() + scratch(m)))
                     .sum::<usize>()
@@ -161,11 +164,11 @@ impl Engine {
         working + self.filters.bytes()
     }
 
-    /// Logits of `images`, `[batch, 3, height, width]`, into `logits`, `[batch, classes]`.
+    /// Computes the logits `[batch, classes]` of `images`, `[batch, 3, height, width]`.
     ///
     /// # Errors
-    /// [`NetworkError::Length`] if a slice does not have that length, [`NetworkError::TooSmall`] or
-    /// [`NetworkError::TooLarge`] for image sizes the network cannot have.
+    /// [`NetworkError::Length`] for a slice of another length, [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`]
+    /// for unsupported image sizes.
     pub fn forward(
         &self,
         images: &[f32],
@@ -175,10 +178,10 @@ impl Engine {
         self.chunks(images, size, logits, &mut None)
     }
 
-    /// [`Self::forward`], and how long each layer took in all, in the order in which they begin.
+    /// [`Self::forward`], and the total time of each layer, in order of their start.
     ///
     /// # Errors
-    /// As [`Self::forward`].
+    /// The errors of [`Self::forward`].
     pub fn profile(
         &self,
         images: &[f32],
@@ -187,7 +190,7 @@ impl Engine {
     ) -> Result<Vec<LayerTime>, NetworkError> {
         let mut times = Some(Vec::new());
         self.chunks(images, size, logits, &mut times)?;
-        // A layer of the early stages has a step for every few images.
+        // A layer of the early stages has several steps, each for a few images.
         let mut layers: Vec<LayerTime> = Vec::new();
         for step in times.unwrap_or_default() {
             match layers.iter_mut().find(|layer| layer.name == step.name) {
@@ -230,30 +233,30 @@ impl Engine {
                 });
             }
         }
-        // Equal chunks need one plan.
-        let chunk = batch.div_ceil(batch.div_ceil(MOST_IMAGES).max(1)).max(1);
+        // Chunks of equal size share one plan.
+        let chunk = batch.div_ceil(batch.div_ceil(MAX_IMAGES).max(1)).max(1);
         for (images, logits) in images
             .chunks(image * chunk)
             .zip(logits.chunks_mut(classes * chunk))
         {
-            let planned = self.planned([images.len() / image, height, width])?;
-            self.run(&planned, images, logits, times);
+            let cached = self.cached_plan([images.len() / image, height, width])?;
+            self.run(&cached, images, logits, times);
         }
         Ok(())
     }
 
-    fn planned(&self, size: [usize; 3]) -> Result<Arc<Planned>, NetworkError> {
-        if let Some(planned) = lock(&self.plans).get(&size) {
-            return Ok(planned.clone());
+    fn cached_plan(&self, size: [usize; 3]) -> Result<Arc<CachedPlan>, NetworkError> {
+        if let Some(cached) = lock(&self.plans).get(&size) {
+            return Ok(cached.clone());
         }
-        let setting = Setting {
+        let config = PlanConfig {
             kernels: self.kernels,
             threads: self.threads,
             algorithm: self.algorithm,
             filters: &self.filters,
         };
-        let plan = Plan::new(&self.network, size, &setting)?;
-        let planned = Arc::new(Planned {
+        let plan = Plan::new(&self.network, size, &config)?;
+        let cached = Arc::new(CachedPlan {
             plan,
             idle: Mutex::default(),
         });
@@ -261,31 +264,31 @@ impl Engine {
         if plans.len() >= PLANS {
             plans.clear();
         }
-        Ok(plans.entry(size).or_insert(planned).clone())
+        Ok(plans.entry(size).or_insert(cached).clone())
     }
 
     fn run(
         &self,
-        planned: &Planned,
+        cached: &CachedPlan,
         images: &[f32],
         logits: &mut [f32],
         times: &mut Option<Vec<LayerTime>>,
     ) {
-        let plan = &planned.plan;
+        let plan = &cached.plan;
         assert!(images.len() == plan.input && logits.len() == plan.output);
-        let idle = lock(&planned.idle).pop();
+        let idle = lock(&cached.idle).pop();
         let mut memory = idle.unwrap_or_else(|| {
             let line = |len: usize| len.next_multiple_of(16);
             let total = line(plan.arena) + self.threads * line(plan.scratch);
-            let mut shelf = Shelf::with_room(total);
-            Memory {
-                arena: shelf.zeroed(plan.arena),
+            let mut allocator = BumpAllocator::with_capacity(total);
+            WorkingMemory {
+                arena: allocator.zeroed(plan.arena),
                 scratch: (0..self.threads)
-                    .map(|_| shelf.zeroed(plan.scratch))
+                    .map(|_| allocator.zeroed(plan.scratch))
                     .collect(),
             }
         });
-        let job = Job {
+        let job = Call {
             engine: self,
             plan,
             arena: memory.arena.as_mut_ptr(),
@@ -304,12 +307,12 @@ impl Engine {
         if let Some(times) = times {
             times.append(&mut lock(&found));
         }
-        lock(&planned.idle).push(memory);
+        lock(&cached.idle).push(memory);
     }
 }
 
-/// One call, as its threads share it.
-struct Job<'a> {
+/// The state of one call that its threads share.
+struct Call<'a> {
     engine: &'a Engine,
     plan: &'a Plan,
     arena: *mut f32,
@@ -318,11 +321,11 @@ struct Job<'a> {
     output: *mut f32,
 }
 
-// SAFETY: the pointers are to memory that the call owns or borrows until all its threads have ended. Through them a
-// thread writes only its own share of each phase: places that no other thread reads or writes before the next barrier.
-unsafe impl Sync for Job<'_> {}
+// SAFETY: the pointers refer to memory that the call owns or borrows until all its threads have ended. Through them a
+// thread writes only its own share of each phase, which no other thread reads or writes before the next barrier.
+unsafe impl Sync for Call<'_> {}
 
-impl Job<'_> {
+impl Call<'_> {
     fn work(&self, thread: usize, barrier: &team::Barrier, record: bool) -> Vec<LayerTime> {
         let context = Context {
             kernels: self.engine.kernels,
@@ -335,7 +338,7 @@ impl Job<'_> {
             output: self.output,
         };
         let mut times = Vec::new();
-        let mut note = |start: Option<Instant>, name: &str, macs| {
+        let mut record_time = |start: Option<Instant>, name: &str, macs| {
             if let Some(start) = start {
                 times.push(LayerTime {
                     name: name.to_owned(),
@@ -347,14 +350,14 @@ impl Job<'_> {
         for phase in &self.plan.phases {
             for step in phase {
                 let start = record.then(Instant::now);
-                // SAFETY: `Plan::new` has checked the step; arena and scratch have the plan's lengths, input and output
-                // were compared with it; the barrier below separates phases.
+                // SAFETY: `Plan::new` has checked the step; arena and scratch memory have the lengths in the plan,
+                // input and output were compared with them; the barrier below separates phases.
                 unsafe { step.op.run(&context) };
-                note(start, &step.name, step.macs);
+                record_time(start, &step.name, step.macs);
             }
             let start = record.then(Instant::now);
             barrier.wait();
-            note(start, "wait", 0);
+            record_time(start, "wait", 0);
         }
         times
     }

@@ -1,77 +1,83 @@
-//! The Winograd step: input transform, products and output transform of a group of image tiles, one after the other in cache.
+//! The step of a Winograd convolution: input transform, products and output transform of one group of image tiles after
+//! the other, in cache.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::context::Context;
 use super::direct::{pieces, registers};
-use super::kernel::{BLOCK, Product, Step};
+use super::kernel::{PixelStride, Product};
+use super::layout::{BLOCK, View};
 use super::memory::Aligned;
 use super::pack::Packed;
-use super::step::{Context, Place};
 use super::team::share;
 use super::winograd::Output;
 
-/// Rows of outputs and of inputs of an image tile: F(2×2, 3×3), F(4×4, 3×3), F(3×3, 4×4).
+/// Number of rows of outputs and of inputs of an image tile: F(2×2, 3×3), F(4×4, 3×3), F(3×3, 4×4).
 const SCHEMES: [(usize, usize); 3] = [(2, 4), (4, 6), (3, 6)];
 
-/// A stride-1 convolution by Winograd's method.
-pub(super) struct Winograd {
+/// A Winograd convolution of stride 1.
+pub(super) struct WinogradConv {
     /// Index into [`SCHEMES`].
     pub(super) scheme: usize,
-    /// First pixel of the first window.
-    pub(super) from: Place,
-    /// Rows and columns that can be read from there; what is beyond counts as zero.
+    /// View from the first pixel of the first window.
+    pub(super) from: View,
+    /// Number of rows and columns readable from there; the pixels beyond count as zero.
     pub(super) readable: [usize; 2],
     pub(super) blocks: usize,
-    /// Channels of a block that are not always zero.
+    /// Number of channels of a channel block that are not always zero.
     pub(super) depth: usize,
     pub(super) filters: Arc<Packed>,
-    pub(super) to: Vec<Place>,
+    pub(super) to: Vec<View>,
     pub(super) images: usize,
     pub(super) height: usize,
     pub(super) width: usize,
-    /// Most image tiles worked on at once.
+    /// Maximum number of image tiles in work at once.
     pub(super) group: usize,
-    /// Offset of each input block in the transformed input.
+    /// Offset of each input channel block in the transformed input.
     pub(super) offsets: Vec<usize>,
-    /// Zeros and negative infinities, a product tile's bias and floor before the output transform.
-    pub(super) nothing: Arc<[Aligned; 2]>,
+    /// Zeros and negative infinities: neutral bias and floor for the product tiles before the output transform.
+    pub(super) neutral: Arc<[Aligned; 2]>,
 }
 
-impl Winograd {
+impl WinogradConv {
+    /// Number of rows of outputs of an image tile.
     pub(super) fn outputs(&self) -> usize {
         SCHEMES[self.scheme].0
     }
 
+    /// Number of rows of inputs of an image tile.
     pub(super) fn inputs(&self) -> usize {
         SCHEMES[self.scheme].1
     }
 
-    /// Tiles down, across, and in all images.
+    /// Number of image tiles down, across, and in all images.
     pub(super) fn tiles(&self) -> [usize; 3] {
         let m = self.outputs();
         let (down, across) = (self.height.div_ceil(m), self.width.div_ceil(m));
         [down, across, self.images * down * across]
     }
 
-    /// Floats between two positions of the transformed input. The extra line keeps them out of one cache set.
+    /// Stride between two positions of the transformed input, in floats. An extra cache line keeps them out of one
+    /// cache set.
     pub(super) fn v_stride(&self) -> usize {
         (self.blocks * self.group + 1) * BLOCK
     }
 
-    /// Floats between two positions of the products.
+    /// Stride between two positions of the products, in floats.
     pub(super) fn m_stride(&self, oc: usize) -> usize {
         self.group * oc + BLOCK
     }
 
+    /// Number of floats of scratch memory.
     pub(super) fn scratch(&self, oc: usize) -> usize {
         self.inputs().pow(2) * (self.v_stride() + self.m_stride(oc))
     }
 }
 
-impl Winograd {
+impl WinogradConv {
     /// # Safety
-    /// As [`Op::run`].
+    /// The safety contract of [`Context`].
     pub(super) unsafe fn run(&self, c: &Context<'_>) {
         let [_, _, all] = self.tiles();
         let groups = all.div_ceil(self.group);
@@ -80,8 +86,8 @@ impl Winograd {
         let v = c.scratch;
         // SAFETY: the plan sized the scratch memory by `scratch()`.
         let m = unsafe { v.add(positions * self.v_stride()) };
-        // Shares are counted in image tiles times tiles of output channels, so that they are equal also where there are only
-        // two or three of one kind.
+        // Shares are counted in image tiles times tiles of output channels, so that they are equal even with only two
+        // or three of either.
         let share_of_all = c.share(tiles * all);
         for group in 0..groups {
             let range = share(all, groups, group);
@@ -91,8 +97,8 @@ impl Winograd {
             if start >= end {
                 continue;
             }
-            // SAFETY: as for `Direct::run`; `range` has at most `self.group` tiles.
-            unsafe { self.transform(c, range.clone(), v) };
+            // SAFETY: as for `DirectConv::run`; `range` has at most `self.group` tiles.
+            unsafe { self.transform_inputs(c, range.clone(), v) };
             let mut unit = start - first;
             while unit < end - first {
                 let (tile, t) = (unit / range.len(), unit % range.len());
@@ -100,7 +106,7 @@ impl Winograd {
                 // SAFETY: as above; `t + count` does not exceed the transformed tiles.
                 unsafe {
                     self.multiply(c, tile, count, v.add(t * BLOCK), m);
-                    self.finish(c, tile, range.start + t..range.start + t + count, m);
+                    self.transform_outputs(c, tile, range.start + t..range.start + t + count, m);
                 }
                 unit += count;
             }
@@ -114,14 +120,16 @@ impl Winograd {
         [i / (down * across), i / across % down * m, i % across * m]
     }
 
+    /// Transforms the inputs of the image tiles in `range` into `v`.
+    ///
     /// # Safety
-    /// As [`Op::run`]; `v` is the scratch memory's transformed input.
-    unsafe fn transform(&self, c: &Context<'_>, range: Range<usize>, v: *mut f32) {
+    /// The safety contract of [`Context`]; `v` is the part of the scratch memory for the transformed input.
+    unsafe fn transform_inputs(&self, c: &Context<'_>, range: Range<usize>, v: *mut f32) {
         let a = self.inputs();
-        let transform = c.kernels.wino_input[self.scheme];
+        let transform = c.kernels.winograd_input[self.scheme];
         for (t, i) in range.enumerate() {
             let [n, y, x] = self.tile(i);
-            // The map and its border end before a partial tile does.
+            // A partial tile extends past the map and its border.
             let rows = a.min(self.readable[0] - y);
             let columns = a.min(self.readable[1] - x);
             for b in 0..self.blocks {
@@ -130,7 +138,7 @@ impl Winograd {
                 unsafe {
                     let at =
                         n * self.from.image + b * self.from.plane + y * self.from.row + x * BLOCK;
-                    let from = c.at(&self.from, at);
+                    let from = c.pointer(&self.from, at);
                     let to = v.add(self.offsets[b] + t * BLOCK);
                     if rows == a && columns == a {
                         transform(from, self.from.row, to, self.v_stride());
@@ -150,8 +158,11 @@ impl Winograd {
         }
     }
 
+    /// Multiplies `count` transformed image tiles in `v` by a tile of output channels into `m`.
+    ///
     /// # Safety
-    /// As [`Op::run`].
+    /// The safety contract of [`Context`]; `v` and `m` are the parts of the scratch memory for transformed input and
+    /// products.
     unsafe fn multiply(
         &self,
         c: &Context<'_>,
@@ -165,7 +176,8 @@ impl Winograd {
         let depth = self.filters.tile_len / positions;
         for position in 0..positions {
             for (start, pixels) in pieces(count, c.kernels.pixels()) {
-                // SAFETY: `count` tiles of each position were transformed; products go to their own place.
+                // SAFETY: `count` tiles of each position were transformed; products go to their own part of the scratch
+                // memory.
                 unsafe {
                     let to = m.add(position * self.m_stride(oc) + start * oc);
                     let job = Product {
@@ -178,25 +190,33 @@ impl Winograd {
                             .weights
                             .as_ptr()
                             .add(tile * self.filters.tile_len + position * depth),
-                        bias: self.nothing[0].as_ptr(),
-                        floor: self.nothing[1].as_ptr(),
+                        bias: self.neutral[0].as_ptr(),
+                        floor: self.neutral[1].as_ptr(),
                         to: [to, to.add(c.kernels.lanes)],
                         to_step: oc,
                     };
-                    (c.kernels.product[pixels - 1][Step::Block as usize])(&job);
+                    (c.kernels.product[pixels - 1][PixelStride::Block as usize])(&job);
                 }
             }
         }
     }
 
+    /// Transforms the products in `m` into the outputs of the image tiles in `range`.
+    ///
     /// # Safety
-    /// As [`Op::run`].
-    unsafe fn finish(&self, c: &Context<'_>, tile: usize, range: Range<usize>, m: *const f32) {
+    /// The safety contract of [`Context`]; `m` is the part of the scratch memory for the products.
+    unsafe fn transform_outputs(
+        &self,
+        c: &Context<'_>,
+        tile: usize,
+        range: Range<usize>,
+        m: *const f32,
+    ) {
         let oc = c.kernels.oc;
         let side = self.outputs();
         for (t, i) in range.enumerate() {
             let [n, y, x] = self.tile(i);
-            // SAFETY: only pixels inside the map are written, each by the one task that has its tile and channels.
+            // SAFETY: only pixels inside the map are written, each by the only task with its tile and channels.
             unsafe {
                 let (to, row) =
                     registers(c, &self.to, tile, |p| n * p.image + y * p.row + x * BLOCK);
@@ -209,7 +229,7 @@ impl Winograd {
                     row,
                     size: [side.min(self.height - y), side.min(self.width - x)],
                 };
-                (c.kernels.wino_output[self.scheme])(&job);
+                (c.kernels.winograd_output[self.scheme])(&job);
             }
         }
     }

@@ -1,9 +1,10 @@
-//! The inner loops and their instantiation for every instruction set.
+//! The inner loops and their instantiations for every instruction set.
 //!
-//! All arithmetic of convolutions and of the classifier is one loop, [`product`]: a tile of pixels times a tile of output
-//! channels, the sums in registers over the whole depth. Which convolution it is lies in the list of offsets it
-//! reads its pixels at and in the distance between neighbouring pixels.
+//! Convolutions and the classifier share one loop, [`product`]: a tile of pixels times a tile of output channels, with
+//! the sums in registers over the whole depth. The list of offsets of the pixels and the stride between neighbouring
+//! pixels determine the convolution.
 
+use super::layout::{BLOCK, VECTORS};
 use super::winograd::{self, F2, F3, F4};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
@@ -11,14 +12,9 @@ use crate::simd::Neon;
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Vector, prefetch};
 
-/// Channels that lie side by side in every tensor of the engine, whatever the instruction set.
-pub(super) const BLOCK: usize = 16;
-/// Registers of output channels in a product tile.
-pub(super) const VECTORS: usize = 2;
-
-/// Floats between two neighbouring pixels of a product tile's input.
+/// Stride between two neighbouring pixels of the input of a product tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PixelStride {
     /// Stride 1 over blocked channels.
     Block = 0,
     /// Stride 2 over blocked channels.
@@ -29,43 +25,44 @@ pub(super) enum Step {
     TwoRgb = 3,
 }
 
-impl Step {
+impl PixelStride {
+    /// The stride in floats.
     pub(super) const fn floats(self) -> usize {
         [BLOCK, 2 * BLOCK, 3, 6][self as usize]
     }
 }
 
-/// How far ahead of their use filters are fetched, in floats. At small batches most of a call is the reading of filters
-/// that lie in memory, in order: 16 KiB is far enough to hide its latency and little enough for the first-level cache.
+/// Prefetch distance of filters, in floats. At small batches most of a call is spent reading filters from memory in
+/// order: 16 KiB hides the latency and fits into the first-level cache.
 const AHEAD: usize = 4096;
 
-/// One product tile. With `oc` = the instruction set's [`Kernels::oc`]:
-/// `to[p][o] = max(floor[o], bias[o] + Σ_g Σ_d x[offsets[g] + p · step + d] · w[g][d][o])`.
+/// Operands of one product tile. With `oc` the [`Kernels::oc`] of the instruction set:
+/// `to[p][o] = max(floor[o], bias[o] + Σ_g Σ_d x[offsets[g] + p · stride + d] · w[g][d][o])`.
 pub(super) struct Product {
     /// First pixel of the tile.
     pub(super) x: *const f32,
-    /// Where each group of `depth` consecutive inputs starts.
+    /// Start of each group of `depth` consecutive inputs.
     pub(super) offsets: *const usize,
     pub(super) groups: usize,
     pub(super) depth: usize,
-    /// `[groups][depth][oc]`.
+    /// Weights, `[groups][depth][oc]`.
     pub(super) w: *const f32,
-    /// `[oc]`.
+    /// Bias, `[oc]`.
     pub(super) bias: *const f32,
-    /// `[oc]`.
+    /// Lower bound of the outputs, `[oc]`: 0 for a ReLU, −∞ for none.
     pub(super) floor: *const f32,
-    /// Where each register of output channels goes; null for nowhere.
+    /// Destination of each register of output channels; null for none.
     pub(super) to: [*mut f32; VECTORS],
-    /// Floats between two pixels of the output.
+    /// Stride between two pixels of the output, in floats.
     pub(super) to_step: usize,
 }
 
 /// # Safety
-/// `V`'s instruction set. Readable: `x` at every `offset + p · STEP + d` with `p < PX`, `d < depth`; the weights, bias
-/// and floor of the struct's documentation. Writable: a register at every non-null `to + p · to_step`.
+/// `V`'s instruction set. Readable: `x` at every `offset + p · STEP + d` with `p < PX`, `d < depth`; weights, bias and
+/// floor with the extents in [`Product`]. Writable: a register at every non-null `to + p · to_step`.
 #[inline(always)]
 unsafe fn product<V: Vector, const PX: usize, const STEP: usize>(tile: &Product) {
-    // SAFETY: every access is one the contract lists.
+    // SAFETY: every access is one of those in the contract.
     unsafe {
         let start = [V::load(tile.bias), V::load(tile.bias.add(V::LANES))];
         let mut acc = [start; PX];
@@ -97,25 +94,27 @@ unsafe fn product<V: Vector, const PX: usize, const STEP: usize>(tile: &Product)
     }
 }
 
-/// One row of a 3×3 pooling over one channel block.
+/// Operands of one row of a 3×3 pooling over one channel block.
 pub(super) struct PoolRow {
-    /// The first window's first pixel.
+    /// First pixel of the first window.
     pub(super) x: *const f32,
-    /// Floats between two rows of `x`.
+    /// Stride between two rows of `x`, in floats.
     pub(super) row: usize,
-    /// Windows.
+    /// Number of windows.
     pub(super) width: usize,
-    /// 1 or 2.
+    /// Stride of the windows, 1 or 2.
     pub(super) stride: usize,
-    /// `[width][BLOCK]`.
+    /// Destination, `[width][BLOCK]`.
     pub(super) to: *mut f32,
 }
 
+/// Max pool.
+///
 /// # Safety
 /// `V`'s instruction set; all windows readable, `to` writable.
 #[inline(always)]
 unsafe fn max_row<V: Vector>(job: &PoolRow) {
-    // SAFETY: every access is one the contract lists.
+    // SAFETY: every access is one of those in the contract.
     unsafe {
         for at in (0..BLOCK).step_by(V::LANES) {
             let column = |x: usize| {
@@ -145,7 +144,7 @@ unsafe fn max_row<V: Vector>(job: &PoolRow) {
     }
 }
 
-/// Average pool of stride 1, plus bias, at least `floor`. `scale` is one over the divisor for each window.
+/// Average pool of stride 1, plus bias, at least `floor`. `scale` is the reciprocal of the divisor of each window.
 ///
 /// # Safety
 /// `V`'s instruction set; all windows, `scale[width]` and `bias[BLOCK]` and `floor[BLOCK]` readable, `to` writable.
@@ -156,7 +155,7 @@ unsafe fn average_row<V: Vector>(
     bias: *const f32,
     floor: *const f32,
 ) {
-    // SAFETY: every access is one the contract lists.
+    // SAFETY: every access is one of those in the contract.
     unsafe {
         for at in (0..BLOCK).step_by(V::LANES) {
             let (bias, floor) = (V::load(bias.add(at)), V::load(floor.add(at)));
@@ -183,7 +182,7 @@ unsafe fn average_row<V: Vector>(
 /// `V`'s instruction set; the pixels readable, `to[BLOCK]` writable.
 #[inline(always)]
 unsafe fn mean<V: Vector>(x: *const f32, row: usize, height: usize, width: usize, to: *mut f32) {
-    // SAFETY: every access is one the contract lists.
+    // SAFETY: every access is one of those in the contract.
     unsafe {
         let scale = V::splat(1.0 / (height * width) as f32);
         for at in (0..BLOCK).step_by(V::LANES) {
@@ -198,13 +197,13 @@ unsafe fn mean<V: Vector>(x: *const f32, row: usize, height: usize, width: usize
     }
 }
 
-/// `12 · rounds` multiply-adds of whole registers on registers alone: the most the processor can do.
+/// `12 · rounds` multiply-adds of whole registers without memory access: the processor's peak.
 ///
 /// # Safety
 /// `V`'s instruction set.
 #[inline(always)]
 unsafe fn multiply_adds<V: Vector>(rounds: usize) -> f32 {
-    // SAFETY: registers only, and a store to an array that holds one.
+    // SAFETY: registers only, and loads and stores of an array of at least one register.
     unsafe {
         let mut acc = [V::zero(); 12];
         let (a, b) = (V::splat(0.999), V::splat(0.001));
@@ -225,32 +224,32 @@ type ProductFn = unsafe fn(&Product);
 
 /// The loops of one instruction set.
 pub(super) struct Kernels {
-    /// Name for reports and for choosing it.
+    /// Name of the instruction set.
     pub(super) name: &'static str,
-    /// Output channels of a product tile: a multiple of half a [`BLOCK`].
+    /// Number of output channels of a product tile: a multiple of half a [`BLOCK`].
     pub(super) oc: usize,
-    /// Floats in a register.
+    /// Number of floats in a register.
     pub(super) lanes: usize,
-    /// `product[pixels - 1][step]`.
+    /// `product[pixels - 1][pixel_stride]`.
     pub(super) product: &'static [[ProductFn; 4]],
     pub(super) max_row: unsafe fn(&PoolRow),
     pub(super) average_row: unsafe fn(&PoolRow, *const f32, *const f32, *const f32),
     pub(super) mean: unsafe fn(*const f32, usize, usize, usize, *mut f32),
     /// Input transforms of F(2×2, 3×3), F(4×4, 3×3) and F(3×3, 4×4).
-    pub(super) wino_input: [unsafe fn(*const f32, usize, *mut f32, usize); 3],
-    /// Output transforms of the same.
-    pub(super) wino_output: [unsafe fn(&winograd::Output); 3],
+    pub(super) winograd_input: [unsafe fn(*const f32, usize, *mut f32, usize); 3],
+    /// Output transforms of the same algorithms.
+    pub(super) winograd_output: [unsafe fn(&winograd::Output); 3],
     multiply_adds: unsafe fn(usize) -> f32,
     available: fn() -> bool,
 }
 
 impl Kernels {
-    /// Pixels of a full product tile.
+    /// Number of pixels of a full product tile.
     pub(super) fn pixels(&self) -> usize {
         self.product.len()
     }
 
-    /// Multiply-adds per second of one thread on registers alone, the best of a few short loops.
+    /// Multiply-adds per second of one thread without memory access, the best of a few short loops.
     pub(super) fn peak(&self) -> f64 {
         const ROUNDS: usize = 200_000;
         let once = || {
@@ -262,18 +261,18 @@ impl Kernels {
         (0..50).map(|_| once()).fold(0.0, f64::max)
     }
 
-    /// Every instruction set this processor can run, best first.
+    /// All loops this processor can run, best first.
     pub(super) fn available() -> impl Iterator<Item = &'static Self> {
         ALL.iter().copied().filter(|k| (k.available)())
     }
 }
 
-/// Instantiates every loop for one instruction set.
+/// Instantiations of every loop for one instruction set.
 macro_rules! kernels {
     ($name:ident, $module:ident, $vector:ty, pixels $($px:literal)+, $available:expr $(, #[$feature:meta])?) => {
         mod $module {
             use super::*;
-            // SAFETY (every function below): the contract of the generic loop is the caller's to keep.
+            // SAFETY (every function below): the caller keeps the contract of the generic loop.
 
             $(#[$feature])?
             unsafe fn product<const PX: usize, const STEP: usize>(tile: &Product) {
@@ -335,8 +334,8 @@ macro_rules! kernels {
                 max_row,
                 average_row,
                 mean,
-                wino_input: [input2, input4, input4],
-                wino_output: [output2, output4, output3],
+                winograd_input: [input2, input4, input4],
+                winograd_output: [output2, output4, output3],
                 multiply_adds,
                 available: $available,
             };

@@ -1,52 +1,53 @@
-//! The walk through the network: which steps, in which phases.
+//! The layers of the network, from first to last, as steps of a plan.
 
-use super::build::{Builder, Map};
-use super::direct::Direct;
-use super::fused::Winograd;
-use super::kernel::{BLOCK, Step};
+use super::build::{Algorithm, Builder};
+use super::direct::DirectConv;
+use super::fused::WinogradConv;
+use super::kernel::PixelStride;
+use super::layout::{BLOCK, ChannelMap, FeatureMap, View, padded};
 use super::network::{Block, Conv, NetworkError, Placement, Pool, Stem};
-use super::pack::{ChannelMap, Form, Packed, Part, padded};
-use super::plan::Algorithm;
-use super::step::{Op, Place};
+use super::pack::{FilterLayout, Packed, Part};
+use super::step::Op;
 
 impl Builder<'_> {
-    /// Interleaves the images and convolves them; `first` is the position of the map's images in the batch.
+    /// The first convolution, from interleaved images; `first` is the position of the map's images in the batch.
     pub(super) fn first_conv(
         &mut self,
         conv: &Conv,
         stride: usize,
         padding: [(usize, usize); 2],
         (first, images): (usize, usize),
-    ) -> Result<Map, NetworkError> {
+    ) -> Result<FeatureMap, NetworkError> {
         let k = conv.kernel;
         let out = self.sizes("stem", self.image, k, stride, padding)?;
         let before = padding.map(|p| p.0);
-        // A 7x7 of stride 2 is a 4x4 of stride 1 over the image's four phases, which Winograd's method computes with a third
-        // of the multiplications. Twelve channels are few: without enough tiles the transforms are not worth it.
+        // A 7×7 of stride 2 is a 4×4 of stride 1 over the image's four phases, which a Winograd convolution computes
+        // with a third of the multiplications. Twelve channels are few: the transforms pay off only with enough tiles.
         let phased = k == 7 && stride == 2 && images * out[0] * out[1] >= 14 * 9;
-        let phased = phased && self.setting.algorithm.is_none_or(|a| a == Algorithm::F4);
+        let phased = phased && self.config.algorithm.is_none_or(|a| a == Algorithm::F4);
         let (phases, lanes) = if phased { (2, BLOCK) } else { (1, 3) };
         let mut extent = [0; 2];
         for axis in 0..2 {
-            // Whole rows of the image are copied, even if no window reaches their end.
+            // Rows of the image are copied as a whole, even if no window reaches their end.
             let image = (before[axis] + self.image[axis]).div_ceil(phases);
-            extent[axis] = image.max(match phased {
-                true => out[axis].next_multiple_of(3) + 3,
-                false => (out[axis] - 1) * stride + k,
+            extent[axis] = image.max(if phased {
+                out[axis].next_multiple_of(3) + 3
+            } else {
+                (out[axis] - 1) * stride + k
             });
         }
         let row = lanes * extent[1];
         let image = extent[0] * row;
         let tensor = self.tensor(images * image);
-        let place = Place {
+        let view = View {
             tensor,
-            at: 0,
+            offset: 0,
             row,
             plane: 0,
             image,
         };
         let op = Op::Input {
-            to: place,
+            to: view,
             images,
             first,
             size: self.image,
@@ -57,18 +58,22 @@ impl Builder<'_> {
         self.push("input", 0, op, &[tensor]);
         self.barrier();
         let to = self.map(images, padded(conv.out_channels), out);
-        let targets: Vec<Place> = to.places(0, to.blocks()).collect();
-        let parts = [Part { conv, finish: true }];
+        let targets: Vec<View> = to.views(0, to.blocks()).collect();
+        let parts = [Part {
+            conv,
+            epilogue: true,
+        }];
         let macs = images * out[0] * out[1] * conv.weight.len();
-        let (form, name) = match phased {
-            true => (Form::Phases, "stem.conv1 F3"),
-            false => (Form::Rgb, "stem.conv1 Direct"),
+        let (layout, name) = if phased {
+            (FilterLayout::Phases, "stem.conv1 F3")
+        } else {
+            (FilterLayout::Rgb, "stem.conv1 Direct")
         };
-        let filters = self.packed((0, 0), &parts, &ChannelMap::new(), form);
-        let op = match phased {
-            true => self.winograd(Winograd {
+        let filters = self.packed((0, 0), &parts, &ChannelMap::new(), layout);
+        let op = if phased {
+            self.winograd(WinogradConv {
                 scheme: 2,
-                from: place,
+                from: view,
                 readable: extent,
                 blocks: 1,
                 depth: 12,
@@ -79,12 +84,17 @@ impl Builder<'_> {
                 width: out[1],
                 group: 0,
                 offsets: Vec::new(),
-                nothing: self.nothing.clone(),
-            }),
-            false => Op::Direct(Direct {
-                from: place,
+                neutral: self.neutral.clone(),
+            })
+        } else {
+            Op::Direct(DirectConv {
+                from: view,
                 row: stride * row,
-                step: if stride == 1 { Step::Rgb } else { Step::TwoRgb },
+                pixel_stride: if stride == 1 {
+                    PixelStride::Rgb
+                } else {
+                    PixelStride::TwoRgb
+                },
                 offsets: (0..k).map(|y| y * row).collect(),
                 depth: 3 * k,
                 filters,
@@ -93,14 +103,14 @@ impl Builder<'_> {
                 height: out[0],
                 width: out[1],
                 group: 0,
-            }),
+            })
         };
         self.push(name, macs, op, &[tensor, to.tensor]);
         self.barrier();
         Ok(to)
     }
 
-    fn stem(&mut self, range: (usize, usize)) -> Result<Map, NetworkError> {
+    fn stem(&mut self, range: (usize, usize)) -> Result<FeatureMap, NetworkError> {
         let network = self.network;
         let images = range.1;
         match &network.stem {
@@ -112,20 +122,20 @@ impl Builder<'_> {
                 reduce,
                 conv2,
             } => {
-                let placed = |rule: &Placement, size: [usize; 2]| size.map(|s| rule.of(s));
-                let x = self.first_conv(conv1, 2, placed(padding, self.image), range)?;
-                let size = self.sizes("stem.pool1", x.size, 3, 2, placed(pool, x.size))?;
+                let padding_for = |rule: &Placement, size: [usize; 2]| size.map(|s| rule.of(s));
+                let x = self.first_conv(conv1, 2, padding_for(padding, self.image), range)?;
+                let size = self.sizes("stem.pool1", x.size, 3, 2, padding_for(pool, x.size))?;
                 let pooled = self.map(images, x.channels.to_vec(), size);
-                self.max_pool("stem.pool1", 2, placed(pool, x.size), &x, &pooled, 0);
+                self.max_pool("stem.pool1", 2, padding_for(pool, x.size), &x, &pooled, 0);
                 self.barrier();
                 let reduced = self.map(images, padded(reduce.out_channels), size);
-                let to = reduced.places(0, reduced.blocks()).collect();
+                let to = reduced.views(0, reduced.blocks()).collect();
                 self.pointwise(
                     "stem.reduce",
                     (0, 1),
                     &[Part {
                         conv: reduce,
-                        finish: true,
+                        epilogue: true,
                     }],
                     &pooled,
                     to,
@@ -134,17 +144,21 @@ impl Builder<'_> {
                 let x = self.map(images, padded(conv2.out_channels), size);
                 self.conv3("stem.conv2", (0, 2), conv2, 1, &reduced, &x, 0);
                 self.barrier();
-                let size = self.sizes("stem.pool2", x.size, 3, 2, placed(pool, x.size))?;
+                let size = self.sizes("stem.pool2", x.size, 3, 2, padding_for(pool, x.size))?;
                 let pooled = self.map(images, x.channels.to_vec(), size);
-                self.max_pool("stem.pool2", 2, placed(pool, x.size), &x, &pooled, 0);
+                self.max_pool("stem.pool2", 2, padding_for(pool, x.size), &x, &pooled, 0);
                 self.barrier();
                 Ok(pooled)
             }
         }
     }
 
-    /// Channels and size of a block's output.
-    fn outline(&self, block: &Block, x: &Map) -> Result<(ChannelMap, [usize; 2]), NetworkError> {
+    /// Channels and size of the output of a block.
+    fn output_shape(
+        &self,
+        block: &Block,
+        x: &FeatureMap,
+    ) -> Result<(ChannelMap, [usize; 2]), NetworkError> {
         let padding = self.network.conv_padding(block.stride, x.size);
         let size = self.sizes(&block.name, x.size, 3, block.stride, padding)?;
         let mut channels = ChannelMap::new();
@@ -170,21 +184,24 @@ impl Builder<'_> {
         Ok((channels, size))
     }
 
-    /// The steps of block number `index`, written to `out`.
-    fn block(&mut self, index: usize, block: &Block, x: &Map, out: &Map) {
+    /// The steps of block number `index`, with their result in `out`.
+    fn block(&mut self, index: usize, block: &Block, x: &FeatureMap, out: &FeatureMap) {
         let layer = |n| (index + 1, n);
         let name = |part: &str| format!("{}.{part}", block.name);
         let width = |conv: &Conv| conv.out_channels.div_ceil(BLOCK);
         let images = x.images;
 
-        // All 1x1 convolutions of the block's input are one; an average pool moves behind its projection, where it
-        // has fewer channels.
+        // All 1×1 convolutions of the block's input are one; an average pool follows its projection, where it has fewer
+        // channels.
         let mut parts = Vec::new();
         let mut to = Vec::new();
         let mut at = 0;
         if let Some(conv) = &block.conv_1x1 {
-            parts.push(Part { conv, finish: true });
-            to.extend(out.places(0, width(conv)));
+            parts.push(Part {
+                conv,
+                epilogue: true,
+            });
+            to.extend(out.views(0, width(conv)));
             at += width(conv);
         }
         let mut reduced = [None, None];
@@ -194,8 +211,11 @@ impl Builder<'_> {
         {
             if let Some(conv) = conv {
                 let map = self.map(images, padded(conv.out_channels), x.size);
-                parts.push(Part { conv, finish: true });
-                to.extend(map.places(0, map.blocks()));
+                parts.push(Part {
+                    conv,
+                    epilogue: true,
+                });
+                to.extend(map.views(0, map.blocks()));
                 *reduced = Some(map);
             }
         }
@@ -206,9 +226,9 @@ impl Builder<'_> {
                 let map = self.map(images, padded(conv.out_channels), x.size);
                 parts.push(Part {
                     conv,
-                    finish: false,
+                    epilogue: false,
                 });
-                to.extend(map.places(0, map.blocks()));
+                to.extend(map.views(0, map.blocks()));
                 projected = Some(map);
             }
             Pool::Max(_) => {
@@ -255,11 +275,14 @@ impl Builder<'_> {
             }
             Pool::Max(conv) => {
                 if let Some(map) = &pooled {
-                    let to = out.places(at, width(conv)).collect();
+                    let to = out.views(at, width(conv)).collect();
                     self.pointwise(
                         &name("projection"),
                         layer(4),
-                        &[Part { conv, finish: true }],
+                        &[Part {
+                            conv,
+                            epilogue: true,
+                        }],
                         map,
                         to,
                     );
@@ -283,23 +306,24 @@ impl Builder<'_> {
 
     pub(super) fn network(&mut self, batch: usize) -> Result<(), NetworkError> {
         let network = self.network;
-        // Large maps: few images at a time stay in the cache. Small ones: many, so that each filter read is used often.
+        // Early stages: few images at a time, so that their large maps stay in the cache. Late ones: many images, so
+        // that each filter is reused.
         let early = network
             .blocks
             .iter()
             .position(|b| b.stride == 2)
             .map_or(0, |i| i + 1);
         let pixels = self.image[0] * self.image[1];
-        let few = match early {
+        let chunk = match early {
             0 => batch,
             _ => (224 * 224 / pixels.max(1)).clamp(1, batch),
         };
-        let mut whole: Option<Map> = None;
-        for first in (0..batch).step_by(few) {
-            let images = few.min(batch - first);
+        let mut whole: Option<FeatureMap> = None;
+        for first in (0..batch).step_by(chunk) {
+            let images = chunk.min(batch - first);
             let mut x = self.stem((first, images))?;
             for (i, block) in network.blocks[..early].iter().enumerate() {
-                let (channels, size) = self.outline(block, &x)?;
+                let (channels, size) = self.output_shape(block, &x)?;
                 let out = if i + 1 < early {
                     self.map(images, channels, size)
                 } else {
@@ -320,7 +344,7 @@ impl Builder<'_> {
         }
         let Some(mut x) = whole else { return Ok(()) };
         for (i, block) in network.blocks.iter().enumerate().skip(early) {
-            let (channels, size) = self.outline(block, &x)?;
+            let (channels, size) = self.output_shape(block, &x)?;
             let out = self.map(batch, channels, size);
             self.block(i, block, &x, &out);
             x = out;
@@ -329,18 +353,18 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn classify(&mut self, batch: usize, x: &Map) {
-        // Features and logits have the images where a map has pixels, so that the classifier is a 1x1 convolution.
-        let flat = |tensor| Place {
+    fn classify(&mut self, batch: usize, x: &FeatureMap) {
+        // The images take the place of pixels in features and logits, so that the classifier is a 1×1 convolution.
+        let flat = |tensor| View {
             tensor,
-            at: 0,
+            offset: 0,
             row: 0,
             plane: batch * BLOCK,
             image: BLOCK,
         };
         let features = flat(self.tensor(batch * x.channels.len()));
         let op = Op::Mean {
-            from: x.place(0),
+            from: x.view(0),
             to: features,
             images: batch,
             blocks: x.blocks(),
@@ -353,23 +377,23 @@ impl Builder<'_> {
         let blocks = classes.div_ceil(BLOCK);
         let logits = flat(self.tensor(batch * blocks * BLOCK));
         let filters = {
-            let oc = self.setting.kernels.oc;
-            let key = (usize::MAX, 0, Form::Direct);
+            let oc = self.config.kernels.oc;
+            let key = (usize::MAX, 0, FilterLayout::Direct);
             let linear = &self.network.classifier;
-            self.setting
-                .filters
-                .get(key, |shelf| Packed::linear(linear, &x.channels, oc, shelf))
+            self.config.filters.get(key, |allocator| {
+                Packed::linear(linear, &x.channels, oc, allocator)
+            })
         };
-        let op = Op::Direct(Direct {
+        let op = Op::Direct(DirectConv {
             from: features,
             row: 0,
-            step: Step::Block,
+            pixel_stride: PixelStride::Block,
             offsets: (0..x.blocks()).map(|b| b * features.plane).collect(),
             depth: BLOCK,
             filters,
             to: (0..blocks)
-                .map(|b| Place {
-                    at: b * logits.plane,
+                .map(|b| View {
+                    offset: b * logits.plane,
                     ..logits
                 })
                 .collect(),

@@ -1,78 +1,83 @@
-//! Cache-line aligned memory, and the assignment of tensors to one arena.
+//! Memory aligned to cache lines, and the assignment of tensors to one arena.
 
 use std::sync::Arc;
 
-/// Bytes of a cache line, which is one channel block of a pixel.
+/// Size of a cache line in bytes, which is also that of one channel block of a pixel.
 const LINE: usize = 64;
-/// Bytes of a huge page.
+/// Size of a huge page in bytes.
 const PAGE: usize = 2 << 20;
 
-/// Zeroed memory. The system provides pages only when they are written to.
-struct Reserve {
+/// Zeroed memory. The system provides its pages when they are first written.
+struct Allocation {
     start: *mut f32,
-    /// Floats from `start` on.
-    room: usize,
-    /// Owns the memory; only ever reached through `start`.
+    /// Number of floats from `start` on.
+    len: usize,
+    /// Owner of the memory, which is accessed only through `start`.
     _memory: Vec<f32>,
 }
 
-// SAFETY: the memory is reached through `start` only, by a shelf that hands out separate parts of it, and by the owners
-// of those parts.
-unsafe impl Send for Reserve {}
+// SAFETY: the memory is accessed only through `start`, by an allocator that hands out disjoint parts of it and by the
+// owners of those parts.
+unsafe impl Send for Allocation {}
 // SAFETY: as for `Send`.
-unsafe impl Sync for Reserve {}
+unsafe impl Sync for Allocation {}
 
-impl Reserve {
-    /// `room` floats from a multiple of `align` bytes on.
-    fn new(room: usize, align: usize) -> Self {
-        let mut memory = vec![0.0f32; room + align / 4];
+impl Allocation {
+    /// `len` floats, aligned to `align` bytes.
+    fn new(len: usize, align: usize) -> Self {
+        let mut memory = vec![0.0f32; len + align / 4];
         let whole = memory.as_mut_ptr();
         let lead = (whole as usize).next_multiple_of(align) - whole as usize;
-        // SAFETY: less than `align` bytes, of which the vector has that many to spare.
+        // SAFETY: `lead` is less than `align` bytes, which the vector has in addition to `len` floats.
         let start = unsafe { whole.byte_add(lead) };
         Self {
             start,
-            room,
+            len,
             _memory: memory,
         }
     }
 
-    /// At least `room` floats behind huge pages, if the system lends them: the processor prefetches within a page only, and
-    /// filters are read once from end to end.
-    fn huge(room: usize) -> Self {
-        let reserve = Self::new(room.next_multiple_of(PAGE / 4), PAGE);
+    /// At least `len` floats in huge pages, if the system provides them: the processor prefetches within a page only,
+    /// and filters are read once from start to end.
+    fn huge(len: usize) -> Self {
+        let allocation = Self::new(len.next_multiple_of(PAGE / 4), PAGE);
         #[cfg(all(target_os = "linux", not(miri)))]
         {
             const MADV_HUGEPAGE: i32 = 14;
             unsafe extern "C" {
                 fn madvise(start: *mut std::ffi::c_void, bytes: usize, advice: i32) -> i32;
             }
-            // SAFETY: the reserve's own whole pages; this advice changes no contents. Whether it is taken does not matter.
+            // SAFETY: whole pages of the allocation; the advice does not change their contents, and the system may
+            // ignore it.
             unsafe {
-                madvise(reserve.start.cast(), 4 * reserve.room, MADV_HUGEPAGE);
+                madvise(allocation.start.cast(), 4 * allocation.len, MADV_HUGEPAGE);
             }
         }
-        reserve
+        allocation
     }
 }
 
-/// Zeroed floats that start on a cache line.
+/// Buffer of floats aligned to a cache line, initially zero.
 pub(super) struct Aligned {
     start: *mut f32,
     len: usize,
-    _reserve: Arc<Reserve>,
+    _allocation: Arc<Allocation>,
 }
 
-// SAFETY: an `Aligned` is the only one that refers to its part of the reserve.
+// SAFETY: nothing else refers to the part of the allocation that belongs to an `Aligned`.
 unsafe impl Send for Aligned {}
-// SAFETY: shared, it only gives out `*const` pointers.
+// SAFETY: a shared reference gives only `*const` pointers.
 unsafe impl Sync for Aligned {}
 
 impl Aligned {
-    /// `len` zeros of their own: for what is small or alone.
+    /// `len` zeros in an allocation of their own, for small or single buffers.
     pub(super) fn zeroed(len: usize) -> Self {
-        let reserve = Arc::new(Reserve::new(len.next_multiple_of(LINE / 4), LINE));
-        Shelf { reserve, used: 0 }.take(len)
+        let allocation = Arc::new(Allocation::new(len.next_multiple_of(LINE / 4), LINE));
+        BumpAllocator {
+            allocation,
+            used: 0,
+        }
+        .take(len)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -88,54 +93,54 @@ impl Aligned {
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: `len` zeroed floats, this value's alone, alive as long as the reserve it holds.
+        // SAFETY: `len` initialised floats that belong to this value only and live as long as the allocation it holds.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
     }
 }
 
 #[cfg(test)]
 impl Aligned {
-    /// Memory of a test's own.
+    /// Memory provided by a test.
     ///
     /// # Safety
-    /// `len` floats from `start` on must be initialised, outlive the value and be used through it alone.
+    /// `len` floats from `start` on must be initialised, outlive the value and be accessed only through it.
     pub(super) unsafe fn borrowed(start: *mut f32, len: usize) -> Self {
-        let reserve = Reserve {
+        let allocation = Allocation {
             start,
-            room: len,
+            len,
             _memory: Vec::new(),
         };
         Self {
             start,
             len,
-            _reserve: Arc::new(reserve),
+            _allocation: Arc::new(allocation),
         }
     }
 }
 
-/// Hands out parts of large reserves, so that small buffers share huge pages.
-pub(super) struct Shelf {
-    reserve: Arc<Reserve>,
-    /// Floats given away.
+/// Bump allocator: hands out parts of large allocations, so that small buffers share huge pages.
+pub(super) struct BumpAllocator {
+    allocation: Arc<Allocation>,
+    /// Number of floats handed out.
     used: usize,
 }
 
-impl Shelf {
-    /// Floats of one reserve: 32 MiB.
-    const ROOM: usize = 1 << 23;
+impl BumpAllocator {
+    /// Number of floats of an allocation: 32 MiB.
+    const ALLOCATION_LEN: usize = 1 << 23;
 
-    /// An empty shelf, which gets its first reserve when it is used.
+    /// An empty allocator; its first allocation happens on first use.
     pub(super) fn new() -> Self {
         Self {
-            reserve: Arc::new(Reserve::new(0, LINE)),
+            allocation: Arc::new(Allocation::new(0, LINE)),
             used: 0,
         }
     }
 
-    /// A shelf for `len` floats.
-    pub(super) fn with_room(len: usize) -> Self {
+    /// An allocator with space for `len` floats.
+    pub(super) fn with_capacity(len: usize) -> Self {
         Self {
-            reserve: Arc::new(Reserve::huge(len)),
+            allocation: Arc::new(Allocation::huge(len)),
             used: 0,
         }
     }
@@ -143,27 +148,27 @@ impl Shelf {
     /// `len` zeros.
     pub(super) fn zeroed(&mut self, len: usize) -> Aligned {
         let lines = len.next_multiple_of(LINE / 4);
-        if self.reserve.room - self.used < lines {
-            *self = Self::with_room(Self::ROOM.max(lines));
+        if self.allocation.len - self.used < lines {
+            *self = Self::with_capacity(Self::ALLOCATION_LEN.max(lines));
         }
         self.take(len)
     }
 
     fn take(&mut self, len: usize) -> Aligned {
         let lines = len.next_multiple_of(LINE / 4);
-        assert!(lines <= self.reserve.room - self.used);
-        // SAFETY: inside the reserve by the assertion. `used` only grows, so nothing else refers to these floats.
-        let start = unsafe { self.reserve.start.add(self.used) };
+        assert!(lines <= self.allocation.len - self.used);
+        // SAFETY: inside the allocation by the assertion. `used` only grows, so nothing else refers to these floats.
+        let start = unsafe { self.allocation.start.add(self.used) };
         self.used += lines;
         Aligned {
             start,
             len,
-            _reserve: self.reserve.clone(),
+            _allocation: self.allocation.clone(),
         }
     }
 }
 
-/// What one tensor needs of the arena: so many floats from its first to its last phase, both included.
+/// Length of a tensor in the arena, and its lifetime: from its first to its last phase, both included.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lifetime {
     pub(super) len: usize,
@@ -171,8 +176,8 @@ pub(super) struct Lifetime {
     pub(super) last: usize,
 }
 
-/// Offsets, multiples of 16, such that tensors alive in a common phase do not overlap, and the arena's length.
-/// Largest first, each at the lowest place that is free for its whole life.
+/// Offsets of the tensors, multiples of 16, and the length of the arena. Tensors alive in a common phase do not
+/// overlap: largest first, each is placed at the lowest offset that is free for its whole lifetime.
 pub(super) fn assign(tensors: &[Lifetime]) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(tensors[i].len));

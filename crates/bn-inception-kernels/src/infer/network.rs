@@ -1,91 +1,91 @@
-//! A folded network as plain numbers.
+//! Description of a folded network: plain numbers.
 
 use thiserror::Error;
 
-/// Why a [`Network`] cannot be run, or not with these extents.
+/// Invalid [`Network`], or inputs and options it cannot run with.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// A weight, a bias, an image or the logits have the wrong number of elements.
+    /// Wrong number of elements of a weight, a bias, the images or the logits.
     #[error("{layer}: {what} holds {found} elements, expected {expected}")]
     Length {
         /// The layer's name, or `"forward"`.
         layer: String,
-        /// Which of its buffers.
+        /// Name of the buffer.
         what: &'static str,
-        /// Elements asked for.
+        /// Required number of elements.
         expected: usize,
-        /// Elements found.
+        /// Actual number of elements.
         found: usize,
     },
-    /// A layer cannot be where it is.
+    /// Property of a layer that does not fit its position in the network.
     #[error("{layer}: {what} is {found}, expected {expected}")]
     Layer {
         /// The layer's name.
         layer: String,
-        /// Which property.
+        /// Name of the property.
         what: &'static str,
-        /// The value expected.
+        /// Required value.
         expected: usize,
-        /// The value found.
+        /// Actual value.
         found: usize,
     },
-    /// The image leaves no pixel in front of this layer.
+    /// Image too small for the window of a layer.
     #[error("{layer}: an image of {height} by {width} pixels is too small")]
     TooSmall {
-        /// The first layer whose window does not fit.
+        /// Name of the first layer whose window does not fit.
         layer: String,
         /// Height of the image.
         height: usize,
         /// Width of the image.
         width: usize,
     },
-    /// Tensor sizes exceed the address space.
+    /// Tensor sizes beyond the address space.
     #[error("a batch of {batch} images of {height} by {width} pixels does not fit into memory")]
     TooLarge {
-        /// Images.
+        /// Number of images.
         batch: usize,
         /// Height of an image.
         height: usize,
         /// Width of an image.
         width: usize,
     },
-    /// An instruction set that the processor does not have, or an unknown name.
-    #[error("instruction set {name:?}, asked for by BN_INCEPTION_ISA or the engine's options, is not one of those this processor can run: {}", available.join(", "))]
+    /// Instruction set with an unknown name or not available on the processor.
+    #[error("instruction set {name:?}, requested by BN_INCEPTION_ISA or the engine options, is not available on this processor; available: {}", available.join(", "))]
     InstructionSet {
-        /// The name asked for.
+        /// Requested name.
         name: String,
-        /// The names there are, best first.
+        /// Names of the available instruction sets, best first.
         available: Vec<&'static str>,
     },
 }
 
-/// A convolution with a bias, after folding its batch normalisation into both.
+/// A convolution with bias, with its batch normalisation folded into both.
 ///
-/// Always followed by a ReLU, whatever is between (only an average pool is, see [`Pool::Average`]).
+/// A ReLU always follows, directly or, in [`Pool::Average`], after the average pool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conv {
-    /// Filters, `[out_channels, in_channels, kernel, kernel]`, row-major.
+    /// FilterCache, `[out_channels, in_channels, kernel, kernel]`, row-major.
     pub weight: Vec<f32>,
-    /// One value per output channel.
+    /// Bias, one value per output channel.
     pub bias: Vec<f32>,
-    /// Channels read.
+    /// Number of input channels.
     pub in_channels: usize,
-    /// Channels written.
+    /// Number of output channels.
     pub out_channels: usize,
     /// Height and width of a filter: 1, 3 or 7.
     pub kernel: usize,
 }
 
 impl Conv {
-    /// The single convolution that equals a depthwise one with a depth multiplier followed, with nothing between,
-    /// by a 1×1: the separable stem. Products are summed in `f64`.
+    /// Convolution equivalent to a depthwise convolution with a depth multiplier directly followed by a 1×1: the
+    /// separable stem. Products are summed in `f64`.
     ///
     /// `depthwise` is `[in_channels · multiplier, 1, kernel, kernel]`, `pointwise` is
     /// `[out_channels, in_channels · multiplier]`, `bias` is `[out_channels]`.
     ///
     /// # Errors
-    /// [`NetworkError::Length`] if the slices do not have these lengths.
+    /// [`NetworkError::Length`] for a slice of another length.
     pub fn from_separable(
         depthwise: &[f32],
         pointwise: &[f32],
@@ -95,14 +95,17 @@ impl Conv {
         kernel: usize,
     ) -> Result<Self, NetworkError> {
         let (taps, middle) = (kernel * kernel, in_channels * multiplier);
-        let length = |what, expected, found| match expected == found {
-            true => Ok(()),
-            false => Err(NetworkError::Length {
-                layer: "separable".to_owned(),
-                what,
-                expected,
-                found,
-            }),
+        let length = |what, expected, found| {
+            if expected == found {
+                Ok(())
+            } else {
+                Err(NetworkError::Length {
+                    layer: "separable".to_owned(),
+                    what,
+                    expected,
+                    found,
+                })
+            }
         };
         length("depthwise weight", middle * taps, depthwise.len())?;
         length("pointwise weight", bias.len() * middle, pointwise.len())?;
@@ -130,15 +133,7 @@ impl Conv {
     }
 
     fn check(&self, layer: &str, in_channels: usize, kernel: usize) -> Result<usize, NetworkError> {
-        let is = |what, expected, found| match expected == found {
-            true => Ok(()),
-            false => Err(NetworkError::Layer {
-                layer: layer.to_owned(),
-                what,
-                expected,
-                found,
-            }),
-        };
+        let is = |what, expected, found| require(layer, what, expected, found);
         is("in_channels", in_channels, self.in_channels)?;
         is("kernel", kernel, self.kernel)?;
         if self.out_channels == 0 {
@@ -166,13 +161,32 @@ impl Conv {
     }
 }
 
-/// Padding `(before, after)` of the windows of a stride-2 layer, along a dimension of an even and of an odd
-/// number of pixels. Every published rule depends on nothing else.
+/// Error unless a property of a layer has the expected value.
+fn require(
+    layer: &str,
+    what: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), NetworkError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(NetworkError::Layer {
+            layer: layer.to_owned(),
+            what,
+            expected,
+            found,
+        })
+    }
+}
+
+/// Padding `(before, after)` of the windows of a stride-2 layer, along a dimension with an even and with an odd number
+/// of pixels. All published rules depend on parity only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
-    /// For an even number of pixels.
+    /// Padding of an even number of pixels.
     pub even: (usize, usize),
-    /// For an odd number of pixels.
+    /// Padding of an odd number of pixels.
     pub odd: (usize, usize),
 }
 
@@ -198,19 +212,20 @@ impl Placement {
             .into_iter()
             .max()
             .unwrap_or(0);
-        match widest <= limit {
-            true => Ok(()),
-            false => Err(NetworkError::Layer {
+        if widest <= limit {
+            Ok(())
+        } else {
+            Err(NetworkError::Layer {
                 layer: layer.to_owned(),
                 what: "padding",
                 expected: limit,
                 found: widest,
-            }),
+            })
         }
     }
 }
 
-/// Number of whole windows along a dimension, `None` if not even one fits.
+/// Number of complete windows along a dimension, `None` if there is none.
 pub(crate) fn windows(
     size: usize,
     kernel: usize,
@@ -220,17 +235,17 @@ pub(crate) fn windows(
     Some((size + before + after).checked_sub(kernel)? / stride + 1)
 }
 
-/// The layers in front of the first block.
+/// The layers before the first block.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::large_enum_variant)] // there is one per network
 pub enum Stem {
     /// 7×7/2 convolution, 3×3/2 max pool, 1×1, 3×3/1, 3×3/2 max pool.
     ImageNet {
-        /// The 7×7/2 convolution of the three image channels; a separable one through [`Conv::from_separable`].
+        /// 7×7/2 convolution of the three image channels; [`Conv::from_separable`] converts a separable one.
         conv1: Conv,
-        /// Its padding, at most 3.
+        /// Padding of `conv1`, at most 3.
         padding: Placement,
-        /// Both max pools' padding, at most 1. The border never wins.
+        /// Padding of both max pools, at most 1. It never is the maximum.
         pool: Placement,
         /// 1×1 convolution.
         reduce: Conv,
@@ -244,9 +259,9 @@ pub enum Stem {
 /// The pooling branch of a block.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pool {
-    /// No such branch.
+    /// No pooling branch.
     Absent,
-    /// 3×3 max pool with the block's stride, handed on as it is.
+    /// 3×3 max pool with the block's stride, without a projection.
     MaxPassThrough,
     /// 3×3 max pool with the block's stride, then a 1×1 convolution.
     Max(Conv),
@@ -257,17 +272,17 @@ pub enum Pool {
 /// An inception block: up to four branches over one input, concatenated in the order 1×1, 3×3, double 3×3, pool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
-    /// For errors and reports: `3a` … `5b`.
+    /// Name for errors and profiles: `3a` … `5b`.
     pub name: String,
-    /// 1 or 2. The 3×3 of the 3×3 branch, the second 3×3 of the double branch and the max pool have it.
+    /// Stride, 1 or 2, of the 3×3 of the 3×3 branch, the second 3×3 of the double branch and the max pool.
     pub stride: usize,
     /// The 1×1 branch; absent in blocks of stride 2.
     pub conv_1x1: Option<Conv>,
-    /// 1×1 in front of the 3×3.
+    /// 1×1 convolution before the 3×3.
     pub reduce_3x3: Option<Conv>,
     /// The 3×3 branch.
     pub conv_3x3: Conv,
-    /// 1×1 in front of the double 3×3.
+    /// 1×1 convolution before the double 3×3.
     pub reduce_double: Option<Conv>,
     /// The double 3×3 branch; the first convolution has stride 1.
     pub conv_double: Option<[Conv; 2]>,
@@ -278,36 +293,36 @@ pub struct Block {
 /// Global average pool, then a linear map to the logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
-    /// `[classes, channels]`, row-major.
+    /// Weight, `[classes, channels]`, row-major.
     pub weight: Vec<f32>,
-    /// `[classes]`.
+    /// Bias, `[classes]`.
     pub bias: Vec<f32>,
 }
 
-/// A folded BN-Inception network. The module documentation says how each preset becomes one.
+/// A folded BN-Inception network. The module documentation describes the conversion of each preset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// The layers in front of the first block.
+    /// The layers before the first block.
     pub stem: Stem,
     /// The inception blocks in order, any number of them.
     pub blocks: Vec<Block>,
-    /// Padding, at most 1, of the 3×3/2 convolutions in blocks of stride 2. Stride-1 ones are padded by 1.
+    /// Padding, at most 1, of the 3×3/2 convolutions in blocks of stride 2. In blocks of stride 1 it is 1.
     pub block_padding: Placement,
-    /// Padding, at most 1, of the 3×3/2 max pools in blocks of stride 2. Stride-1 ones are padded by 1.
+    /// Padding, at most 1, of the 3×3/2 max pools in blocks of stride 2. In blocks of stride 1 it is 1.
     pub block_pool: Placement,
-    /// Whether the zero border counts in the divisor of the average pools.
+    /// Inclusion of the padding in the divisor of the average pools.
     pub average_includes_padding: bool,
-    /// What follows the last block.
+    /// The classifier after the last block.
     pub classifier: Linear,
 }
 
 impl Network {
-    /// Length of the logits.
+    /// Number of classes.
     pub fn classes(&self) -> usize {
         self.classifier.bias.len()
     }
 
-    /// Padding of a 3×3 convolution of a block, for `[height, width]`.
+    /// Padding of a 3×3 convolution of a block, along height and width.
     pub(crate) fn conv_padding(&self, stride: usize, size: [usize; 2]) -> [(usize, usize); 2] {
         match stride {
             1 => [(1, 1); 2],
@@ -315,7 +330,7 @@ impl Network {
         }
     }
 
-    /// Padding of a 3×3 max pool of a block, for `[height, width]`.
+    /// Padding of a 3×3 max pool of a block, along height and width.
     pub(crate) fn pool_padding(&self, stride: usize, size: [usize; 2]) -> [(usize, usize); 2] {
         match stride {
             1 => [(1, 1); 2],
@@ -364,15 +379,7 @@ impl Network {
 
     fn check_block(&self, block: &Block, channels: usize) -> Result<usize, NetworkError> {
         let layer = |name: &str| format!("{}.{name}", block.name);
-        let is = |what, expected, found| match expected == found {
-            true => Ok(()),
-            false => Err(NetworkError::Layer {
-                layer: block.name.clone(),
-                what,
-                expected,
-                found,
-            }),
-        };
+        let is = |what, expected, found| require(&block.name, what, expected, found);
         if block.stride != 1 {
             is("stride", 2, block.stride)?;
             is(
@@ -386,7 +393,7 @@ impl Network {
                 usize::from(matches!(block.pool, Pool::Average(_))),
             )?;
             if block.pool != Pool::Absent {
-                // Any even and any odd size stands for all of them.
+                // One even and one odd size represent all sizes.
                 for size in [8, 9] {
                     is(
                         "height of the pool's output (9 or 8 rows in)",

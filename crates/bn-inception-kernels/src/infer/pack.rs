@@ -1,31 +1,24 @@
-//! Filters in the order the inner loops read them.
+//! Packed filters: in the order in which the inner loops read them.
 
-use super::kernel::BLOCK;
-use super::memory::{Aligned, Shelf};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::layout::{BLOCK, padded};
+use super::memory::{Aligned, BumpAllocator};
 use super::network::{Conv, Linear};
 use super::winograd::{self, F2, F3, F4, Scheme};
 
-/// Which channel of the network a physical channel holds; `None` for padding, which is always zero.
-pub(super) type ChannelMap = Vec<Option<usize>>;
-
-/// `channels` in order, padded to whole blocks.
-pub(super) fn padded(channels: usize) -> ChannelMap {
-    (0..channels.next_multiple_of(BLOCK))
-        .map(|c| (c < channels).then_some(c))
-        .collect()
-}
-
-/// How a convolution's filters are laid out.
+/// Layout of the packed filters of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Form {
+pub(super) enum FilterLayout {
     /// `[tile][input block][tap][16][oc]`.
     Direct,
     /// `[tile][filter row][filter column][3][oc]`, for interleaved images.
     Rgb,
     /// `[tile][position][input channel][oc]`, transformed for F(2×2).
-    Wino2,
-    /// The same for F(4×4).
-    Wino4,
+    F2,
+    /// `[tile][position][input channel][oc]`, transformed for F(4×4).
+    F4,
     /// `[tile][position][12][oc]`, a 7×7 of stride 2 as a 4×4 of stride 1 over the image's four phases, transformed for
     /// F(3×3, 4×4).
     Phases,
@@ -35,18 +28,21 @@ pub(super) enum Form {
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
     pub(super) conv: &'a Conv,
-    /// Whether bias and ReLU are applied here. Otherwise a later step does.
-    pub(super) finish: bool,
+    /// Bias and ReLU in this step; otherwise in a later one.
+    pub(super) epilogue: bool,
 }
 
-/// The filters of one layer. Output channels are padded to whole blocks per part and to whole tiles at the end.
+/// The packed filters of one layer. Output channels are padded to whole channel blocks per part and to whole tiles at
+/// the end.
 pub(super) struct Packed {
     pub(super) weights: Aligned,
+    /// One value per output channel.
     pub(super) bias: Aligned,
+    /// Lower bound of the outputs, one value per output channel: 0 for a ReLU, −∞ for none.
     pub(super) floor: Aligned,
-    /// Product tiles of output channels.
+    /// Number of product tiles of output channels.
     pub(super) tiles: usize,
-    /// Floats of one tile's weights.
+    /// Number of floats of the weights of a tile.
     pub(super) tile_len: usize,
 }
 
@@ -54,10 +50,10 @@ impl Packed {
     pub(super) fn new(
         parts: &[Part<'_>],
         inputs: &[Option<usize>],
-        form: Form,
+        layout: FilterLayout,
         oc: usize,
         threads: usize,
-        shelf: &mut Shelf,
+        allocator: &mut BumpAllocator,
     ) -> Self {
         let mut outputs: Vec<Option<(&Part<'_>, usize)>> = Vec::new();
         for part in parts {
@@ -68,25 +64,25 @@ impl Packed {
         let tiles = outputs.len() / oc;
         let k = parts[0].conv.kernel;
         let tile_len = oc
-            * match form {
-                Form::Direct => inputs.len() * k * k,
-                Form::Rgb => 3 * k * k,
-                Form::Wino2 => inputs.len() * 16,
-                Form::Wino4 => inputs.len() * 36,
-                Form::Phases => 12 * 36,
+            * match layout {
+                FilterLayout::Direct => inputs.len() * k * k,
+                FilterLayout::Rgb => 3 * k * k,
+                FilterLayout::F2 => inputs.len() * 16,
+                FilterLayout::F4 => inputs.len() * 36,
+                FilterLayout::Phases => 12 * 36,
             };
-        let mut weights = shelf.zeroed(tiles * tile_len);
+        let mut weights = allocator.zeroed(tiles * tile_len);
         let mut bias = Aligned::zeroed(outputs.len());
         let mut floor = Aligned::zeroed(outputs.len());
         for (n, output) in outputs.iter().enumerate() {
             let Some((part, o)) = output else { continue };
-            if part.finish {
+            if part.epilogue {
                 bias.as_mut_slice()[n] = part.conv.bias[*o];
             } else {
                 floor.as_mut_slice()[n] = f32::NEG_INFINITY;
             }
         }
-        // Threads of its own, not a pool's: the caller holds a lock that another task of the pool may want.
+        // Separate threads instead of a pool: the caller holds a lock that another task of the pool may wait for.
         let threads = threads.min((tiles * tile_len) >> 18).clamp(1, tiles);
         let each = tiles.div_ceil(threads);
         std::thread::scope(|scope| {
@@ -96,14 +92,15 @@ impl Packed {
                     for (tile, outputs) in weights.chunks_mut(tile_len).zip(outputs.chunks(oc)) {
                         for (lane, output) in outputs.iter().enumerate() {
                             if let Some((part, o)) = output {
-                                fill(&mut tile[lane..], oc, part.conv, *o, inputs, form);
+                                fill(&mut tile[lane..], oc, part.conv, *o, inputs, layout);
                             }
                         }
                     }
                 };
-                match n + 1 < threads {
-                    true => drop(scope.spawn(work)),
-                    false => work(),
+                if n + 1 < threads {
+                    drop(scope.spawn(work));
+                } else {
+                    work();
                 }
             }
         });
@@ -116,8 +113,8 @@ impl Packed {
         }
     }
 
-    /// Bias and ReLU of `conv` without its filters.
-    pub(super) fn finish(conv: &Conv) -> Self {
+    /// Bias and ReLU of `conv`, without its filters.
+    pub(super) fn epilogue(conv: &Conv) -> Self {
         let len = conv.out_channels.next_multiple_of(BLOCK);
         let mut bias = Aligned::zeroed(len);
         bias.as_mut_slice()[..conv.out_channels].copy_from_slice(&conv.bias);
@@ -135,13 +132,13 @@ impl Packed {
         linear: &Linear,
         inputs: &[Option<usize>],
         oc: usize,
-        shelf: &mut Shelf,
+        allocator: &mut BumpAllocator,
     ) -> Self {
         let classes = linear.bias.len();
         let features = linear.weight.len() / classes;
         let outputs = classes.next_multiple_of(BLOCK).next_multiple_of(oc);
         let tile_len = inputs.len() * oc;
-        let mut weights = shelf.zeroed(outputs * inputs.len());
+        let mut weights = allocator.zeroed(outputs * inputs.len());
         let mut bias = Aligned::zeroed(outputs);
         let mut floor = Aligned::zeroed(outputs);
         floor.as_mut_slice().fill(f32::NEG_INFINITY);
@@ -164,18 +161,53 @@ impl Packed {
         }
     }
 
-    /// Memory held, in bytes.
+    /// Size in bytes.
     pub(super) fn bytes(&self) -> usize {
         4 * (self.weights.len() + self.bias.len() + self.floor.len())
     }
 }
 
+/// Layer (block, and number in the block) and layout of packed filters.
+type Key = (usize, usize, FilterLayout);
+
+/// Packed filters by layer, shared by the plans of an engine.
+pub(super) struct FilterCache(Mutex<(HashMap<Key, Arc<Packed>>, BumpAllocator)>);
+
+impl FilterCache {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new((HashMap::new(), BumpAllocator::new())))
+    }
+
+    pub(super) fn get(
+        &self,
+        key: Key,
+        make: impl FnOnce(&mut BumpAllocator) -> Packed,
+    ) -> Arc<Packed> {
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (map, allocator) = &mut *guard;
+        let packed = map.entry(key).or_insert_with(|| Arc::new(make(allocator)));
+        packed.clone()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.0.values().map(|packed| packed.bytes()).sum()
+    }
+}
+
 /// Writes output channel `o` of `conv` to every `oc`-th element of `to`.
-fn fill(to: &mut [f32], oc: usize, conv: &Conv, o: usize, inputs: &[Option<usize>], form: Form) {
+fn fill(
+    to: &mut [f32],
+    oc: usize,
+    conv: &Conv,
+    o: usize,
+    inputs: &[Option<usize>],
+    layout: FilterLayout,
+) {
     let taps = conv.kernel * conv.kernel;
     let filter = |i: usize| &conv.weight[(o * conv.in_channels + i) * taps..][..taps];
-    match form {
-        Form::Direct => {
+    match layout {
+        FilterLayout::Direct => {
             for (c, i) in inputs.iter().enumerate() {
                 let Some(i) = i else { continue };
                 for (t, &w) in filter(*i).iter().enumerate() {
@@ -183,18 +215,18 @@ fn fill(to: &mut [f32], oc: usize, conv: &Conv, o: usize, inputs: &[Option<usize
                 }
             }
         }
-        Form::Rgb => {
+        FilterLayout::Rgb => {
             for i in 0..conv.in_channels {
                 for (t, &w) in filter(i).iter().enumerate() {
                     to[(t * 3 + i) * oc] = w;
                 }
             }
         }
-        Form::Wino2 => transform::<F2, 2, 4>(to, oc, filter, inputs),
-        Form::Wino4 => transform::<F4, 4, 6>(to, oc, filter, inputs),
-        Form::Phases => {
+        FilterLayout::F2 => transform::<F2, 2, 4>(to, oc, filter, inputs),
+        FilterLayout::F4 => transform::<F4, 4, 6>(to, oc, filter, inputs),
+        FilterLayout::Phases => {
             for lane in 0..12 {
-                // Lane, row and column of the 4×4 to channel, row and column of the 7×7.
+                // From lane, row and column of the 4×4 to channel, row and column of the 7×7.
                 let (p, q, channel) = (lane / 6, lane / 3 % 2, lane % 3);
                 let at = |y: usize, x: usize| match (2 * y + p, 2 * x + q) {
                     (y @ 0..7, x @ 0..7) => f64::from(filter(channel)[y * 7 + x]),

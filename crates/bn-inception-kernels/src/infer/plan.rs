@@ -1,105 +1,54 @@
-//! From a network and the extents of its input to a list of steps over one arena.
+//! The plan for a network and the extents of its input: a list of steps over one arena.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use super::build::Builder;
-use super::direct::Direct;
-use super::fused::Winograd;
-use super::kernel::{BLOCK, Kernels};
-use super::memory::{Lifetime, Shelf, assign};
+use super::build::{Builder, PlanConfig};
+use super::direct::DirectConv;
+use super::fused::WinogradConv;
+use super::layout::{BLOCK, View};
+use super::memory::{Lifetime, assign};
 use super::network::{Network, NetworkError};
-use super::pack::{Form, Packed};
-use super::step::Pooling;
-use super::step::{Op, Place};
+use super::pack::Packed;
+use super::step::{Op, Pooling, Step};
 
-/// How a stride-1 3×3 convolution is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// Sums over the nine taps.
-    Direct,
-    /// Winograd's F(2×2, 3×3): 4/9 of the multiplications, the most accurate.
-    F2,
-    /// Winograd's F(4×4, 3×3): a quarter of the multiplications, twice the rounding error of direct sums.
-    F4,
-}
-
-/// Layer (block and number within) and form of packed filters.
-type Key = (usize, usize, Form);
-
-/// Packed filters by layer, shared by the plans of an engine.
-pub(super) struct Filters(Mutex<(HashMap<Key, Arc<Packed>>, Shelf)>);
-
-impl Filters {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new((HashMap::new(), Shelf::new())))
-    }
-
-    pub(super) fn get(&self, key: Key, make: impl FnOnce(&mut Shelf) -> Packed) -> Arc<Packed> {
-        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (map, shelf) = &mut *guard;
-        let packed = map.entry(key).or_insert_with(|| Arc::new(make(shelf)));
-        packed.clone()
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.0.values().map(|packed| packed.bytes()).sum()
-    }
-}
-
-/// What the builder needs to know besides the network.
-pub(super) struct Setting<'a> {
-    pub(super) kernels: &'static Kernels,
-    /// Threads that pack filters.
-    pub(super) threads: usize,
-    pub(super) algorithm: Option<Algorithm>,
-    pub(super) filters: &'a Filters,
-}
-
-/// A step with what a report says of it.
-pub(super) struct Labelled {
-    pub(super) name: String,
-    pub(super) macs: u64,
-    pub(super) op: Op,
-}
-
-/// Steps of each phase, and the memory they work in.
+/// The steps of each phase and the extents of their memory.
 pub(super) struct Plan {
-    pub(super) phases: Vec<Vec<Labelled>>,
+    pub(super) phases: Vec<Vec<Step>>,
     /// Offset of each tensor in the arena.
     pub(super) offsets: Vec<usize>,
-    /// Floats of the arena.
+    /// Number of floats of the arena.
     pub(super) arena: usize,
-    /// Floats of one thread's scratch memory.
+    /// Number of floats of a thread's scratch memory.
     pub(super) scratch: usize,
+    /// Number of floats of the images.
     pub(super) input: usize,
+    /// Number of floats of the logits.
     pub(super) output: usize,
 }
 
-/// The most images that pass the late stages together: enough to reuse filters, few enough for the cache.
-pub(super) const MOST_IMAGES: usize = 16;
+/// Maximum number of images of a plan: enough to reuse filters in the late stages, few enough for the cache.
+pub(super) const MAX_IMAGES: usize = 16;
 
 impl Plan {
+    /// Plan for a valid network.
+    ///
     /// # Errors
-    /// [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`]. The network must be valid.
+    /// [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`].
     pub(super) fn new(
         network: &Network,
         [batch, height, width]: [usize; 3],
-        setting: &Setting<'_>,
+        config: &PlanConfig<'_>,
     ) -> Result<Self, NetworkError> {
         let too_large = || NetworkError::TooLarge {
             batch,
             height,
             width,
         };
-        // Nothing in the network has a thousand times the image's floats, so no product below overflows.
+        // No tensor of the network has a thousand times as many floats as the images, so no product below overflows.
         let input = [batch, 3, height, width]
             .iter()
             .try_fold(1usize, |n, &e| n.checked_mul(e))
             .filter(|&n| n < isize::MAX as usize >> 20)
             .ok_or_else(too_large)?;
-        let mut builder = Builder::new(network, setting, [height, width]);
+        let mut builder = Builder::new(network, config, [height, width]);
         builder.network(batch)?;
         let Builder {
             phases,
@@ -116,12 +65,12 @@ impl Plan {
             input,
             output: batch * network.classes(),
         };
-        plan.check(&tensors, setting.kernels.oc);
+        plan.check(&tensors, config.kernels.oc);
         Ok(plan)
     }
 
-    /// Panics unless every step stays inside its tensors: the argument of all `unsafe` in the steps. A plan that fails
-    /// here is a fault of the builder.
+    /// Panics unless every step stays inside its tensors, on which all `unsafe` code of the steps relies. A failure is
+    /// a bug of the builder.
     fn check(&self, tensors: &[Lifetime], oc: usize) {
         let whole = |f: &Packed| {
             let outputs = f.tiles * oc;
@@ -129,10 +78,10 @@ impl Plan {
                 && f.bias.len() >= outputs
                 && f.floor.len() >= outputs
         };
-        for Labelled { name, op, .. } in self.phases.iter().flatten() {
-            let inside = |place: &Place, extra: usize| {
+        for Step { name, op, .. } in self.phases.iter().flatten() {
+            let inside = |view: &View, extra: usize| {
                 assert!(
-                    place.at + extra <= tensors[place.tensor].len,
+                    view.offset + extra <= tensors[view.tensor].len,
                     "{name} leaves its tensor"
                 );
             };
@@ -153,7 +102,7 @@ impl Plan {
                     inside(to, (images - 1) * to.image + padded[0] * to.row);
                 }
                 Op::Direct(op) => {
-                    let Direct {
+                    let DirectConv {
                         from,
                         filters,
                         images,
@@ -162,7 +111,7 @@ impl Plan {
                         ..
                     } = op;
                     let reach = op.offsets.iter().max().copied().unwrap_or(0) + op.depth;
-                    let last = (width - 1) * op.step.floats() + reach;
+                    let last = (width - 1) * op.pixel_stride.floats() + reach;
                     inside(
                         from,
                         (images - 1) * from.image + (height - 1) * op.row + last,
@@ -177,7 +126,7 @@ impl Plan {
                     assert!(op.to.len() * BLOCK <= filters.tiles * oc);
                 }
                 Op::Winograd(op) => {
-                    let Winograd {
+                    let WinogradConv {
                         from,
                         filters,
                         images,
@@ -195,7 +144,7 @@ impl Plan {
                             (images - 1) * to.image + (height - 1) * to.row + width * BLOCK,
                         );
                     }
-                    assert!(op.nothing.iter().all(|n| n.len() >= oc) && whole(filters));
+                    assert!(op.neutral.iter().all(|n| n.len() >= oc) && whole(filters));
                     assert!(filters.tile_len == op.inputs().pow(2) * op.blocks * op.depth * oc);
                     assert!(op.to.len() * BLOCK <= filters.tiles * oc);
                     assert!(op.scratch(oc) <= self.scratch && op.group > 0);
@@ -223,8 +172,8 @@ impl Plan {
                     inside(to, (images - 1) * to.image + last + width * BLOCK);
                     if let Some(average) = &op.average {
                         assert!(average.scale.len() == height * width);
-                        assert!(average.finish.bias.len() >= blocks * BLOCK);
-                        assert!(average.finish.floor.len() >= blocks * BLOCK && *stride == 1);
+                        assert!(average.epilogue.bias.len() >= blocks * BLOCK);
+                        assert!(average.epilogue.floor.len() >= blocks * BLOCK && *stride == 1);
                     }
                 }
                 Op::Mean {

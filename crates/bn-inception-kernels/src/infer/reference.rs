@@ -1,23 +1,24 @@
-//! The whole network the obvious way, in `f64`: the oracle of the engine's tests.
+//! Reference implementation of the network in `f64`, for the tests of the engine.
 
 use super::network::{Block, Conv, Network, NetworkError, Pool, Stem, windows};
 
-/// `[channels, height, width]` of one image.
-struct Map {
+/// A tensor of one image, `[channels, height, width]`.
+struct Tensor {
     channels: usize,
     size: [usize; 2],
     values: Vec<f64>,
 }
 
-impl Map {
-    /// The value of a pixel that may lie in the padding.
+impl Tensor {
+    /// Value of a pixel, `None` in the padding.
     fn at(&self, c: usize, y: isize, x: isize) -> Option<f64> {
         let [height, width] = self.size;
         let (y, x) = (usize::try_from(y).ok()?, usize::try_from(x).ok()?);
         (y < height && x < width).then(|| self.values[(c * height + y) * width + x])
     }
 
-    /// A map of `channels` whose pixel `(c, y, x)` of the window starting at `(top, left)` is what `f` says.
+    /// Tensor of `channels` channels with the value `f(c, top, left)` for the window of channel `c` that starts at
+    /// `(top, left)`.
     fn slide(
         &self,
         channels: usize,
@@ -95,7 +96,7 @@ impl Map {
 /// Logits `[batch, classes]` of `images`, `[batch, 3, height, width]`, accumulated in `f64`.
 ///
 /// # Errors
-/// As [`Engine::forward`](super::Engine::forward).
+/// The errors of [`Engine::forward`](super::Engine::forward).
 pub fn forward(
     network: &Network,
     images: &[f32],
@@ -113,7 +114,7 @@ pub fn forward(
     }
     let mut logits = Vec::with_capacity(batch * network.classes());
     for image in images.chunks(pixels.max(1)) {
-        let map = Map {
+        let map = Tensor {
             channels: 3,
             size: [height, width],
             values: image.iter().map(|&v| f64::from(v)).collect(),
@@ -146,7 +147,7 @@ pub fn forward(
     Ok(logits)
 }
 
-fn stem(stem: &Stem, x: Map) -> Option<Map> {
+fn stem(stem: &Stem, x: Tensor) -> Option<Tensor> {
     match stem {
         Stem::Small(conv) => x.conv(conv, 1, [(1, 1); 2]),
         Stem::ImageNet {
@@ -165,15 +166,15 @@ fn stem(stem: &Stem, x: Map) -> Option<Map> {
     }
 }
 
-fn block(network: &Network, block: &Block, x: Map) -> Option<Map> {
+fn block(network: &Network, block: &Block, x: Tensor) -> Option<Tensor> {
     let strided = network.conv_padding(block.stride, x.size);
     let pooled = network.pool_padding(block.stride, x.size);
-    let mut out = Map {
+    let mut out = Tensor {
         channels: 0,
         size: x.size,
         values: Vec::new(),
     };
-    let pointwise = |x: &Map, conv: &Conv| x.conv(conv, 1, [(0, 0); 2]);
+    let pointwise = |x: &Tensor, conv: &Conv| x.conv(conv, 1, [(0, 0); 2]);
     if let Some(conv) = &block.conv_1x1 {
         out.append(pointwise(&x, conv)?);
     }

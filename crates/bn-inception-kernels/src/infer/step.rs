@@ -1,82 +1,43 @@
-//! The steps of a plan, and how one thread does its share of each.
+//! The steps of a plan, and a thread's share of each.
 
 use std::sync::Arc;
 
-use super::direct::Direct;
-use super::fused::Winograd;
-use super::kernel::{BLOCK, Kernels, PoolRow};
+use super::context::Context;
+use super::direct::DirectConv;
+use super::fused::WinogradConv;
+use super::kernel::PoolRow;
+use super::layout::{BLOCK, View};
 use super::pack::Packed;
-use super::team::share;
-
-/// Where pixel (0, 0) of image 0, block 0 of an operand lies, and the distances from there, in floats.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    /// Index into the plan's tensors.
-    pub(super) tensor: usize,
-    /// Offset inside the tensor.
-    pub(super) at: usize,
-    pub(super) row: usize,
-    pub(super) plane: usize,
-    pub(super) image: usize,
-}
-
-/// What a step works on.
-pub(super) struct Context<'a> {
-    pub(super) kernels: &'static Kernels,
-    pub(super) threads: usize,
-    pub(super) thread: usize,
-    /// Start of the arena.
-    pub(super) arena: *mut f32,
-    /// Offset of each tensor in the arena.
-    pub(super) offsets: &'a [usize],
-    /// This thread's working memory.
-    pub(super) scratch: *mut f32,
-    pub(super) input: *const f32,
-    pub(super) output: *mut f32,
-}
-
-impl Context<'_> {
-    /// # Safety
-    /// `extra` must stay inside the place's tensor.
-    pub(super) unsafe fn at(&self, place: &Place, extra: usize) -> *mut f32 {
-        // SAFETY: the tensor lies inside the arena; `at + extra` inside the tensor.
-        unsafe {
-            self.arena
-                .add(self.offsets[place.tensor] + place.at + extra)
-        }
-    }
-
-    pub(super) fn share(&self, total: usize) -> std::ops::Range<usize> {
-        share(total, self.threads, self.thread)
-    }
-}
 
 /// 3×3 pooling.
 pub(super) struct Pooling {
-    /// First pixel of the first window, which may lie in the border.
-    pub(super) from: Place,
-    pub(super) to: Place,
+    /// View from the first pixel of the first window, which may lie in the border.
+    pub(super) from: View,
+    pub(super) to: View,
     pub(super) stride: usize,
     pub(super) images: usize,
     pub(super) blocks: usize,
     pub(super) height: usize,
     pub(super) width: usize,
-    /// For an average: the filters whose bias and floor follow.
+    /// Scale and epilogue of an average; `None` for a maximum.
     pub(super) average: Option<Average>,
 }
 
+/// Scale and epilogue of an average pool.
 pub(super) struct Average {
     /// Bias and floor, one value per channel.
-    pub(super) finish: Arc<Packed>,
-    /// One over the divisor, `[height][width]`.
+    pub(super) epilogue: Arc<Packed>,
+    /// Reciprocal of the divisor, `[height][width]`.
     pub(super) scale: Vec<f32>,
 }
 
+/// The operation of a step.
 pub(super) enum Op {
-    /// `[N, 3, H, W]` to rows of interleaved channels inside a border of zeros. With two phases the pixels of every two rows and
-    /// columns lie side by side in one: channel `c` of pixel `(2u + p, 2v + q)` at `[u][v][(2p + q) · 3 + c]`.
+    /// `[N, 3, H, W]` to rows of interleaved channels inside a border of zeros. With two phases the pixels of every two
+    /// rows and columns are side by side in one: channel `c` of pixel `(2u + p, 2v + q)` is at
+    /// `[u][v][(2p + q) · 3 + c]`.
     Input {
-        to: Place,
+        to: View,
         images: usize,
         first: usize,
         size: [usize; 2],
@@ -84,13 +45,13 @@ pub(super) enum Op {
         padded: [usize; 2],
         phases: usize,
     },
-    Direct(Direct),
-    Winograd(Winograd),
+    Direct(DirectConv),
+    Winograd(WinogradConv),
     Pooling(Pooling),
-    /// Means of all pixels.
+    /// Mean over all pixels of each channel.
     Mean {
-        from: Place,
-        to: Place,
+        from: View,
+        to: View,
         images: usize,
         blocks: usize,
         height: usize,
@@ -98,13 +59,13 @@ pub(super) enum Op {
     },
     /// `[block][N][16]` to `[N, classes]`.
     Output {
-        from: Place,
+        from: View,
         images: usize,
         classes: usize,
     },
-    /// The border of every plane.
+    /// Zeros in the border of every plane.
     Border {
-        to: Place,
+        to: View,
         images: usize,
         blocks: usize,
         height: usize,
@@ -112,13 +73,18 @@ pub(super) enum Op {
     },
 }
 
+/// An operation with its name and cost for profiles.
+pub(super) struct Step {
+    pub(super) name: String,
+    pub(super) macs: u64,
+    pub(super) op: Op,
+}
+
 impl Op {
-    /// Does `c.thread`'s share.
+    /// Runs this thread's share.
     ///
     /// # Safety
-    /// The plan that holds the step has checked it against its tensors; the arena, the scratch memory (this thread's
-    /// alone), input and output have the plan's extents; other threads run the same phase of the same plan, with other
-    /// `thread` numbers, or nothing.
+    /// The safety contract of [`Context`].
     pub(super) unsafe fn run(&self, c: &Context<'_>) {
         // SAFETY: the same contract.
         unsafe {
@@ -140,7 +106,7 @@ impl Op {
                         let (n, y) = (task / padded[0], task % padded[0]);
                         // SAFETY: one padded row of the tensor, this task's alone.
                         let row = std::slice::from_raw_parts_mut(
-                            c.at(to, n * to.image + y * to.row),
+                            c.pointer(to, n * to.image + y * to.row),
                             to.row,
                         );
                         row.fill(0.0);
@@ -154,7 +120,7 @@ impl Op {
                             // SAFETY: row `y` of a plane of the input.
                             let from = std::slice::from_raw_parts(c.input.add(at), width);
                             for q in 0..phases {
-                                // Columns of the image that have this phase.
+                                // Columns of the image with this phase.
                                 let skip = (q + phases - before[1] % phases) % phases;
                                 let start = (before[1] + skip) / phases * lanes;
                                 let lane = (p * phases + q) * 3 + channel;
@@ -177,8 +143,8 @@ impl Op {
                 } => {
                     for task in c.share(images * blocks) {
                         let (n, b) = (task / blocks, task % blocks);
-                        let x = c.at(from, n * from.image + b * from.plane);
-                        let to = c.at(to, n * to.image + b * to.plane);
+                        let x = c.pointer(from, n * from.image + b * from.plane);
+                        let to = c.pointer(to, n * to.image + b * to.plane);
                         (c.kernels.mean)(x, from.row, height, width, to);
                     }
                 }
@@ -189,8 +155,8 @@ impl Op {
                 } => {
                     for n in c.share(images) {
                         for o in 0..classes {
-                            let from =
-                                c.at(from, o / BLOCK * from.plane + n * from.image + o % BLOCK);
+                            let from = c
+                                .pointer(from, o / BLOCK * from.plane + n * from.image + o % BLOCK);
                             *c.output.add(n * classes + o) = *from;
                         }
                     }
@@ -203,7 +169,8 @@ impl Op {
                     width,
                 } => {
                     for task in c.share(images * blocks) {
-                        let plane = c.at(to, task / blocks * to.image + task % blocks * to.plane);
+                        let plane =
+                            c.pointer(to, task / blocks * to.image + task % blocks * to.plane);
                         // `to` is the corner of the border.
                         plane.write_bytes(0, to.row + BLOCK);
                         for y in 1..height {
@@ -222,7 +189,7 @@ impl Op {
 
 impl Pooling {
     /// # Safety
-    /// As [`Op::run`].
+    /// The safety contract of [`Context`].
     unsafe fn run(&self, c: &Context<'_>) {
         let (from, to) = (&self.from, &self.to);
         for task in c.share(self.images * self.blocks * self.height) {
@@ -231,21 +198,21 @@ impl Pooling {
             // SAFETY: the plan has checked windows and destinations; the row is this task's alone.
             unsafe {
                 let job = PoolRow {
-                    x: c.at(
+                    x: c.pointer(
                         from,
                         n * from.image + b * from.plane + y * self.stride * from.row,
                     ),
                     row: from.row,
                     width: self.width,
                     stride: self.stride,
-                    to: c.at(to, n * to.image + b * to.plane + y * to.row),
+                    to: c.pointer(to, n * to.image + b * to.plane + y * to.row),
                 };
                 match &self.average {
                     None => (c.kernels.max_row)(&job),
                     Some(average) => {
                         let scale = average.scale[y * self.width..].as_ptr();
-                        let bias = average.finish.bias.as_ptr().add(b * BLOCK);
-                        let floor = average.finish.floor.as_ptr().add(b * BLOCK);
+                        let bias = average.epilogue.bias.as_ptr().add(b * BLOCK);
+                        let floor = average.epilogue.floor.as_ptr().add(b * BLOCK);
                         (c.kernels.average_row)(&job, scale, bias, floor);
                     }
                 }

@@ -1,16 +1,16 @@
-//! A few threads that run the same list of phases in step.
+//! A team of threads that runs a list of phases in step.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Turns of busy waiting before a waiting thread offers its processor to others.
+/// Number of spins before a waiting thread yields its processor.
 const SPINS: usize = 4000;
 
-/// A point that no thread passes before all have reached it.
+/// A barrier that spins.
 pub(super) struct Barrier {
     threads: usize,
     waiting: AtomicUsize,
     generation: AtomicUsize,
-    broken: AtomicBool,
+    poisoned: AtomicBool,
 }
 
 impl Barrier {
@@ -19,20 +19,20 @@ impl Barrier {
             threads,
             waiting: AtomicUsize::new(0),
             generation: AtomicUsize::new(0),
-            broken: AtomicBool::new(false),
+            poisoned: AtomicBool::new(false),
         }
     }
 
-    /// Waits for the other threads. What each wrote before is visible to all afterwards.
+    /// Waits for all threads of the team. The writes of each before the barrier are visible to all after it.
     ///
     /// # Panics
-    /// If another thread of the team panicked: it will never come.
+    /// If another thread of the team panicked, since it cannot reach the barrier.
     pub(super) fn wait(&self) {
         if self.threads == 1 {
             return;
         }
         let generation = self.generation.load(Ordering::Acquire);
-        // The chain of read-modify-writes makes every thread's writes visible to the last one to arrive.
+        // The chain of read-modify-writes makes the writes of every thread visible to the last one to arrive.
         if self.waiting.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
             self.waiting.store(0, Ordering::Relaxed);
             self.generation
@@ -42,7 +42,7 @@ impl Barrier {
         let mut turns = 0;
         while self.generation.load(Ordering::Acquire) == generation {
             assert!(
-                !self.broken.load(Ordering::Relaxed),
+                !self.poisoned.load(Ordering::Relaxed),
                 "another thread of the team panicked"
             );
             turns += 1;
@@ -55,25 +55,25 @@ impl Barrier {
     }
 }
 
-/// Tells the others when its thread unwinds.
-struct Alarm<'a>(&'a Barrier);
+/// Guard that poisons the barrier when its thread unwinds.
+struct PanicGuard<'a>(&'a Barrier);
 
-impl Drop for Alarm<'_> {
+impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.broken.store(true, Ordering::Relaxed);
+            self.0.poisoned.store(true, Ordering::Relaxed);
         }
     }
 }
 
-/// Runs `work(thread, barrier)` on `threads` threads, the caller's among them, and returns when all are done.
+/// Runs `work(thread, barrier)` on `threads` threads, including the calling one, and returns when all have finished.
 ///
-/// The threads are the call's own: a pool's workers may all be busy, perhaps waiting for this very call, and a barrier among
-/// them would then never open.
+/// The threads belong to the call: the workers of a pool may all be busy, perhaps waiting for this call, and a barrier
+/// among them would then deadlock.
 pub(super) fn run(threads: usize, work: impl Fn(usize, &Barrier) + Sync) {
     let barrier = Barrier::new(threads);
     let one = |thread: usize| {
-        let _alarm = Alarm(&barrier);
+        let _guard = PanicGuard(&barrier);
         work(thread, &barrier);
     };
     std::thread::scope(|scope| {
@@ -84,7 +84,7 @@ pub(super) fn run(threads: usize, work: impl Fn(usize, &Barrier) + Sync) {
     });
 }
 
-/// The share of `thread` of `total` equal tasks.
+/// Share of thread number `thread` in `total` equal tasks.
 pub(super) fn share(total: usize, threads: usize, thread: usize) -> std::ops::Range<usize> {
     total * thread / threads..total * (thread + 1) / threads
 }

@@ -1,23 +1,23 @@
-//! Single loops, single layers and whole plans on every instruction set, in guarded memory full of NaN.
+//! Tests of single loops, single layers and whole plans on every instruction set, in guarded memory filled with NaN.
 #![allow(clippy::unwrap_used)]
 
-mod case;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 #[path = "../../tests/common/guard.rs"]
 mod guard;
+mod harness;
+mod layer_test;
 mod layers;
 mod loops;
 #[path = "../../tests/common/networks.rs"]
 mod networks;
 mod plans;
-mod rig;
 mod stem;
 
 use super::network::{Block, Conv, Linear, Network, Placement, Stem};
 use common::relative_rms;
 
-/// A small generator of test values.
+/// Random number generator (xorshift) for test values.
 struct Random(u64);
 
 impl Random {
@@ -47,7 +47,7 @@ fn conv(from: usize, to: usize, kernel: usize, mut value: impl FnMut() -> f32) -
     }
 }
 
-/// A network for its paddings alone.
+/// A network without layers, for its paddings.
 fn paddings(stride: Placement, pool: Placement, include: bool) -> Network {
     let none = || conv(1, 1, 1, || 0.0);
     Network {

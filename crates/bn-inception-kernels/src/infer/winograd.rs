@@ -1,14 +1,14 @@
-//! Winograd's minimal filtering, F(2×2, 3×3), F(4×4, 3×3) and F(3×3, 4×4): transforms of filters, inputs and outputs.
+//! Transforms of filters, inputs and outputs of Winograd's minimal filtering: F(2×2, 3×3), F(4×4, 3×3) and F(3×3, 4×4).
 //!
-//! `y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A` (Lavin & Gray 2015). The interpolation points of the latter two are 0, ±1/√2, ±√2, ∞: their
-//! rounding error is a quarter of that of 0, ±1, ±2, ∞. F(2×2) uses 0, ±1, ∞, which is more accurate than direct sums.
-//! An infinite or NaN pixel makes all outputs of the tiles that read it NaN, not only those whose window holds it.
+//! `y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A` (Lavin & Gray 2015). The interpolation points of the latter two are 0, ±1/√2, ±√2, ∞,
+//! with a quarter of the rounding error of 0, ±1, ±2, ∞. F(2×2) uses 0, ±1, ∞, which is more accurate than direct sums.
+//! An infinite or NaN pixel makes all outputs of the tiles that read it NaN, not only those whose window contains it.
 
-use super::kernel::{BLOCK, VECTORS};
+use super::layout::{BLOCK, VECTORS};
 use crate::simd::Vector;
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
-/// The one-dimensional transforms of a scheme with `M` outputs from `A = M + R - 1` inputs by a filter of `R` taps.
+/// One-dimensional transforms of a scheme with `M` outputs from `A = M + R - 1` inputs and a filter of `R` taps.
 pub(super) trait Scheme<const M: usize, const A: usize, const R: usize> {
     /// `G g`.
     fn filter(g: [f64; R]) -> [f64; A];
@@ -24,7 +24,7 @@ pub(super) trait Scheme<const M: usize, const A: usize, const R: usize> {
     unsafe fn output<V: Vector>(m: [V; A]) -> [V; M];
 }
 
-/// Points 0, 1, −1, ∞.
+/// F(2, 3) with the points 0, 1, −1, ∞.
 pub(super) struct F2;
 
 impl Scheme<2, 4, 3> for F2 {
@@ -34,18 +34,18 @@ impl Scheme<2, 4, 3> for F2 {
 
     #[inline(always)]
     unsafe fn input<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 4] {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract of the trait.
         unsafe { [c.sub(a), b.add(c), c.sub(b), d.sub(b)] }
     }
 
     #[inline(always)]
     unsafe fn output<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 2] {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract of the trait.
         unsafe { [a.add(b).add(c), b.sub(c).add(d)] }
     }
 }
 
-/// Points 0, 1/√2, −1/√2, √2, −√2, ∞.
+/// F(4, 3) with the points 0, 1/√2, −1/√2, √2, −√2, ∞.
 pub(super) struct F4;
 
 impl Scheme<4, 6, 3> for F4 {
@@ -64,7 +64,7 @@ impl Scheme<4, 6, 3> for F4 {
 
     #[inline(always)]
     unsafe fn input<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 6] {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract of the trait.
         unsafe {
             let minus = |x: f64| V::splat(-x as f32);
             // Even and odd part of the polynomial at each pair of opposite points.
@@ -85,7 +85,7 @@ impl Scheme<4, 6, 3> for F4 {
 
     #[inline(always)]
     unsafe fn output<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 4] {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract of the trait.
         unsafe {
             let (sum1, difference1) = (b.add(c), b.sub(c).mul(V::splat(FRAC_1_SQRT_2 as f32)));
             let (sum2, difference2) = (d.add(e), d.sub(e).mul(V::splat(SQRT_2 as f32)));
@@ -100,7 +100,7 @@ impl Scheme<4, 6, 3> for F4 {
     }
 }
 
-/// F(3, 4): the points of [`F4`], one output less and one tap more.
+/// F(3, 4) with the points of [`F4`]: one output less and one tap more.
 pub(super) struct F3;
 
 impl Scheme<3, 6, 4> for F3 {
@@ -118,13 +118,13 @@ impl Scheme<3, 6, 4> for F3 {
 
     #[inline(always)]
     unsafe fn input<V: Vector>(d: [V; 6]) -> [V; 6] {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract of the trait.
         unsafe { F4::input(d) }
     }
 
     #[inline(always)]
     unsafe fn output<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 3] {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the contract of the trait.
         unsafe {
             let (sum1, difference1) = (b.add(c), b.sub(c).mul(V::splat(FRAC_1_SQRT_2 as f32)));
             let (sum2, difference2) = (d.add(e), d.sub(e).mul(V::splat(SQRT_2 as f32)));
@@ -137,7 +137,7 @@ impl Scheme<3, 6, 4> for F3 {
     }
 }
 
-/// `G g Gᵀ`, row-major `A × A`, of a filter of rows `g`.
+/// `G g Gᵀ`, row-major `A × A`, of a filter with rows `g`.
 pub(super) fn filter<S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
     g: [[f64; R]; R],
 ) -> [[f64; A]; A] {
@@ -149,7 +149,8 @@ pub(super) fn filter<S: Scheme<M, A, R>, const M: usize, const A: usize, const R
 /// `Bᵀ d B` of an `A × A` patch of one channel block. Position `i` of the result goes to `to + i · stride`.
 ///
 /// # Safety
-/// `V`'s instruction set; the patch, with `row` floats between rows, readable; `BLOCK` floats at each position writable.
+/// `V`'s instruction set; the patch, with `row` floats between rows, readable; `BLOCK` floats at each position
+/// writable.
 #[inline(always)]
 pub(super) unsafe fn input<
     V: Vector,
@@ -163,7 +164,7 @@ pub(super) unsafe fn input<
     to: *mut f32,
     stride: usize,
 ) {
-    // SAFETY: every access is one the contract lists.
+    // SAFETY: every access is one of those in the contract.
     unsafe {
         for at in (0..BLOCK).step_by(V::LANES) {
             let mut half = [[V::zero(); A]; A];
@@ -185,20 +186,20 @@ pub(super) unsafe fn input<
     }
 }
 
-/// The output transform of one tile for a product tile's output channels.
+/// Operands of the output transform of one image tile for the output channels of a product tile.
 pub(super) struct Output {
-    /// Position `i` of the tile's products is at `m + i · stride`.
+    /// Products of the tile; position `i` is at `m + i · stride`.
     pub(super) m: *const f32,
     pub(super) stride: usize,
-    /// One value per output channel.
+    /// Bias, one value per output channel.
     pub(super) bias: *const f32,
-    /// One value per output channel.
+    /// Lower bound of the outputs, one value per output channel.
     pub(super) floor: *const f32,
-    /// The tile's first pixel for each register of output channels; null for nowhere.
+    /// First pixel of the tile for each register of output channels; null for none.
     pub(super) to: [*mut f32; VECTORS],
-    /// Floats between two rows of each output.
+    /// Stride between two rows of each output, in floats.
     pub(super) row: [usize; VECTORS],
-    /// Rows and columns of the tile that are inside the map.
+    /// Number of rows and columns of the tile inside the map.
     pub(super) size: [usize; 2],
 }
 
@@ -217,7 +218,7 @@ pub(super) unsafe fn output<
 >(
     job: &Output,
 ) {
-    // SAFETY: every access is one the contract lists.
+    // SAFETY: every access is one of those in the contract.
     unsafe {
         for v in 0..VECTORS {
             let to = job.to[v];

@@ -1,7 +1,7 @@
-//! Memory between pages that cannot be touched.
+//! Memory between guard pages.
 #![allow(dead_code)]
 
-/// Which end of a buffer lies against a page that cannot be touched.
+/// End of a buffer that is flush with a guard page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {
     Start,
@@ -10,20 +10,20 @@ pub enum Flush {
 
 pub const FLUSH: [Flush; 2] = [Flush::Start, Flush::End];
 
-/// Buffers of `f32`, full of NaN, one behind the other in one range of addresses with an untouchable page on either side of
-/// each: an access beyond the flush end is a fault that ends the process. On the other side a buffer may be up to a page away
-/// from the next one; dropping the buffers fails if anything was written there.
+/// Buffers of `f32`, filled with NaN, one after the other in one address range, with a guard page before and after
+/// each: an access beyond the flush end faults and ends the process. Between the other end and its guard page is less
+/// than a page of slack; dropping the buffers fails if the slack was written.
 ///
-/// Miri has no pages, and sees for itself what leaves an allocation: there the buffers are simply adjacent.
+/// Miri has no pages, and detects accesses outside of an allocation itself: there the buffers are adjacent.
 pub struct Guarded {
     memory: Memory,
     /// Start and length of each buffer, in floats.
     buffers: Vec<(usize, usize)>,
-    /// Ranges between a buffer and its far page.
+    /// Slack between each buffer and its other guard page.
     slack: Vec<(usize, usize)>,
 }
 
-/// What slack is full of: a NaN that no arithmetic makes.
+/// Contents of the slack: a NaN that no arithmetic produces.
 const SLACK: u32 = 0x7fc0_5afe;
 
 impl Guarded {
@@ -69,12 +69,12 @@ impl Guarded {
         one
     }
 
-    /// Where [`Self::offset`] counts from.
+    /// Base of [`Self::offset`].
     pub fn base(&mut self) -> *mut f32 {
         self.memory.start()
     }
 
-    /// Floats from the base to buffer `i`.
+    /// Offset of buffer `i` from the base, in floats.
     pub fn offset(&self, i: usize) -> usize {
         self.buffers[i].0
     }
@@ -84,7 +84,7 @@ impl Guarded {
         self.memory.range(start, length)
     }
 
-    /// Buffer 0, for those that have no other.
+    /// The only buffer.
     pub fn only(&mut self) -> &mut [f32] {
         self.buffer(0)
     }
@@ -100,7 +100,7 @@ impl Drop for Guarded {
                 .all(|v| v.to_bits() == SLACK);
             assert!(
                 untouched || std::thread::panicking(),
-                "a write beside a buffer"
+                "a write outside of a buffer"
             );
         }
     }
@@ -121,10 +121,10 @@ mod pages {
     }
 
     impl Memory {
-        /// `floats` floats of which only `ranges`, whole pages, can be touched.
+        /// `floats` floats, of which only `ranges`, whole pages, are accessible.
         pub(super) fn new(floats: usize, ranges: &[(usize, usize)]) -> Self {
             let nowhere = std::ptr::null_mut();
-            // SAFETY: a new mapping at an address of the system's choice; what is opened lies inside it.
+            // SAFETY: a new mapping at an address chosen by the system; the accessible ranges lie inside it.
             unsafe {
                 let start =
                     mmap_anonymous(nowhere, 4 * floats, ProtFlags::empty(), MapFlags::PRIVATE)
@@ -145,15 +145,15 @@ mod pages {
 
         pub(super) fn range(&mut self, at: usize, length: usize) -> &mut [f32] {
             assert!(at + length <= self.floats);
-            // SAFETY: inside the mapping, which starts as zeros and is borrowed as a whole; an untouchable part of it
-            // faults, which is what it is for.
+            // SAFETY: inside the mapping, which is initialised with zeros and borrowed as a whole; an access to a guard
+            // page faults, as intended.
             unsafe { std::slice::from_raw_parts_mut(self.start.add(at), length) }
         }
     }
 
     impl Drop for Memory {
         fn drop(&mut self) {
-            // SAFETY: this value's own mapping, to which no reference is left.
+            // SAFETY: the mapping belongs to this value, and no reference to it is left.
             unsafe { munmap(self.start.cast(), 4 * self.floats).unwrap() };
         }
     }

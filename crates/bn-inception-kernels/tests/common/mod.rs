@@ -1,7 +1,7 @@
 //! Inputs and comparisons shared by the tests.
 #![allow(dead_code, clippy::unwrap_used)]
 
-/// Roughly normal values from a small generator: the sum of four uniform ones, centred.
+/// Approximately normal random values: centred sums of four uniform values.
 pub fn random(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut uniform = move || {
@@ -23,7 +23,7 @@ pub fn integers(len: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-/// Root mean square of the error relative to that of the expected values.
+/// Root mean square of the error, relative to that of the expected values.
 pub fn relative_rms(found: &[f32], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let error: f64 = found
@@ -39,7 +39,7 @@ pub fn relative_rms(found: &[f32], expected: &[f64]) -> f64 {
     }
 }
 
-/// Fails if the relative RMS error exceeds `gate`.
+/// Asserts that the relative RMS error is at most `gate`.
 #[track_caller]
 pub fn assert_close(what: &str, found: &[f32], expected: &[f64], gate: f64) {
     let rms = relative_rms(found, expected);
@@ -49,12 +49,12 @@ pub fn assert_close(what: &str, found: &[f32], expected: &[f64], gate: f64) {
     );
 }
 
-/// Bit patterns, so that a comparison sees every difference and NaN equals itself.
+/// Bit patterns, for comparisons in which every difference counts and NaN equals itself.
 pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
 
-/// Runs `f` on pools of one, two and four threads and fails unless all results are equal.
+/// Asserts that `f` gives equal results on pools of one, two and four threads.
 #[track_caller]
 pub fn assert_same_on_all_pools<R: PartialEq + std::fmt::Debug + Send>(f: impl Fn() -> R + Sync) {
     let run = |threads: usize| {
@@ -68,7 +68,7 @@ pub fn assert_same_on_all_pools<R: PartialEq + std::fmt::Debug + Send>(f: impl F
     for threads in [2, 4] {
         assert!(
             run(threads) == one,
-            "{threads} threads give another result than one"
+            "{threads} threads give a different result than one"
         );
     }
 }

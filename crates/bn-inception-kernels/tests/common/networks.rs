@@ -1,4 +1,4 @@
-//! Folded networks with drawn weights, one for each published variant.
+//! Folded networks with random weights, one for each published variant.
 #![allow(dead_code)]
 
 use super::common::random;
@@ -81,7 +81,8 @@ pub const VARIANTS: [Variant; 5] = [
     },
 ];
 
-/// Name, stride, 1x1, 3x3 (reduce, out), double (reduce, out), pool: positive average, negative max, 0 none or pass-through.
+/// Name, stride, 1×1, 3×3 (reduce, out), double (reduce, out), pool: positive for average, negative for max, 0 for none
+/// or pass-through.
 type Row = (&'static str, usize, usize, [usize; 2], [usize; 2], isize);
 
 #[rustfmt::skip]
@@ -112,7 +113,7 @@ const SMALL: [Row; 10] = [
     ("5b", 1, 176, [0, 160], [0, 0], 0),
 ];
 
-/// A network of `variant` with channel counts times `width`, rounded to multiples of 8.
+/// Network of a variant, with channel counts times `width`, rounded to multiples of 8.
 pub fn network(variant: &Variant, width: f64, classes: usize) -> Network {
     let scaled = |channels: usize| match channels {
         0 => 0,
@@ -148,11 +149,13 @@ pub fn network(variant: &Variant, width: f64, classes: usize) -> Network {
         };
         (stem, last)
     };
-    let rows = match variant.small {
-        // A stride of 1 and of 2 is what Miri has time for.
-        true if cfg!(miri) => &SMALL[..3],
-        true => &SMALL,
-        false => &FULL[..],
+    let rows = if !variant.small {
+        &FULL[..]
+    } else if cfg!(miri) {
+        // Blocks of stride 1 and 2; more would take Miri too long.
+        &SMALL[..3]
+    } else {
+        &SMALL
     };
     let mut blocks = Vec::new();
     for &(name, stride, conv_1x1, three, double, pool) in rows {

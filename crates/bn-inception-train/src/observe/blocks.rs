@@ -1,13 +1,13 @@
-//! Each block's parameters: gradients, changes, values.
+//! Gradients, changes and values of each block's parameters.
 
 use std::collections::BTreeMap;
 
 use bn_inception::Model;
-use bn_inception::state::TensorRole;
+use bn_inception::TensorRole;
 use burn::tensor::{Tensor, TensorReadError};
 
 use super::histogram;
-use crate::parameters::{self, NamedTensors};
+use crate::optim::NamedTensors;
 use crate::run_log::{BlockTelemetry, Histogram};
 
 /// Sums of squares by tensor name.
@@ -36,30 +36,30 @@ impl Norms {
     }
 }
 
-/// What one optimizer step did to the weights.
+/// The change of the weights in one optimizer step.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Change {
+pub(super) struct Change {
     before: Norms,
     difference: Norms,
 }
 
 impl Change {
-    /// From parameters to parameters.
-    pub(crate) fn between(
-        mut before: NamedTensors,
-        mut after: NamedTensors,
+    /// From all values of a network before the step to those after it.
+    pub(super) fn between(
+        before: &NamedTensors,
+        after: &NamedTensors,
     ) -> Result<Self, TensorReadError> {
-        let is_weight = |name: &str| TensorRole::of(name) == TensorRole::Weight;
-        before.retain(|name, _| is_weight(name));
-        let difference: NamedTensors = before
+        let weights = before
             .iter()
-            .filter_map(|(name, old)| {
-                let new = after.remove(name)?;
-                Some((name.clone(), new - old.clone()))
-            })
-            .collect();
+            .filter(|(name, _)| TensorRole::of(name) == TensorRole::Weight);
+        let both = weights.filter_map(|(name, old)| Some((name, old, after.get(name)?)));
+        let difference = both.map(|(name, old, new)| (name.clone(), new.clone() - old.clone()));
+        let difference: NamedTensors = difference.collect();
+        let before = difference
+            .keys()
+            .map(|name| (name.clone(), before[name].clone()));
         Ok(Self {
-            before: Norms::of(&before)?,
+            before: Norms::of(&before.collect())?,
             difference: Norms::of(&difference)?,
         })
     }
@@ -78,17 +78,18 @@ fn block_of(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
-/// All blocks of `model` in forward order.
+/// All blocks of `model`, which has these `parameters`, in forward order.
 pub(super) fn blocks(
     model: &Model,
+    parameters: &NamedTensors,
     gradients: &Norms,
     change: &Change,
 ) -> Result<Vec<BlockTelemetry>, TensorReadError> {
     let mut values: BTreeMap<(String, Kind), Vec<Vec<f32>>> = BTreeMap::new();
-    for (name, tensor) in parameters::values(model) {
-        if let Some(kind) = Kind::of(&name) {
-            let key = (block_of(&name).to_owned(), kind);
-            let data = tensor.try_into_vec_as::<f32>()?;
+    for (name, tensor) in parameters {
+        if let Some(kind) = Kind::of(name) {
+            let key = (block_of(name).to_owned(), kind);
+            let data = tensor.clone().try_into_vec_as::<f32>()?;
             values.entry(key).or_default().push(data);
         }
     }
@@ -109,7 +110,7 @@ pub(super) fn blocks(
     Ok(names.filter_map(block).collect())
 }
 
-/// What share one histogram.
+/// Parameters that share one histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Weight,
@@ -133,6 +134,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::optim;
     use bn_inception::Preset;
     use burn::tensor::Device;
 
@@ -170,7 +172,7 @@ mod tests {
             ("3a.conv_1x1.norm.beta", &[9.0]),
             ("3b.conv_1x1.weight", &[1.0]),
         ]);
-        let change = Change::between(before, after).unwrap();
+        let change = Change::between(&before, &after).unwrap();
         assert!((change.ratio("3a") - 0.1).abs() < 1e-6);
         assert_eq!(change.ratio("3b"), 0.0, "nothing to divide by");
     }
@@ -179,7 +181,13 @@ mod tests {
     fn blocks_come_in_forward_order_with_every_parameter() {
         let config = Preset::Caffe.config().with_width(0.1).with_classes(3);
         let model = config.init(&Device::flex()).unwrap();
-        let found = blocks(&model, &Norms::default(), &Change::default()).unwrap();
+        let found = blocks(
+            &model,
+            &optim::values(&model),
+            &Norms::default(),
+            &Change::default(),
+        )
+        .unwrap();
         let names: Vec<_> = found.iter().map(|block| block.block.as_str()).collect();
         let expected = "stem 3a 3b 3c 4a 4b 4c 4d 4e 5a 5b classifier";
         assert_eq!(names.join(" "), expected);
@@ -188,7 +196,7 @@ mod tests {
         let all = found
             .iter()
             .map(|block| count(&block.weights) + optional(&block.gamma) + optional(&block.beta));
-        assert_eq!(all.sum::<usize>(), crate::run::parameter_count(&model));
+        assert_eq!(all.sum::<usize>(), model.config().parameters());
         assert!(found[0].gamma.is_some() && found[11].gamma.is_none());
     }
 }

@@ -12,6 +12,7 @@ use image::{Rgb, RgbImage};
 
 use super::encode;
 use super::probe::{Probe, ProbeImage};
+use crate::rank::predicted;
 use crate::run_log::{GradCam, Overlay};
 
 /// The end point that is looked at.
@@ -49,12 +50,9 @@ pub(super) fn overlays(
     let probabilities = softmax(model.classifier.forward(maps.clone()), 1);
     let [_, classes] = probabilities.dims();
     let probabilities = probabilities.try_into_vec_as::<f32>()?;
-    let mut predicted = Vec::with_capacity(count);
-    for row in probabilities.chunks_exact(classes) {
-        let best =
-            (0..classes).reduce(|best, next| if row[next] > row[best] { next } else { best });
-        predicted.push(best.unwrap_or_default());
-    }
+    let rows = probabilities.chunks_exact(classes);
+    // A broken network predicts nothing: its images have no finite heat and are left out below.
+    let predicted: Vec<usize> = rows.map(|row| predicted(row).unwrap_or_default()).collect();
     let heat = heat(model, maps.clone(), &predicted);
     let [_, height, width] = heat.dims();
     let heat = heat.try_into_vec_as::<f32>()?;

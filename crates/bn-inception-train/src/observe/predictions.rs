@@ -1,15 +1,16 @@
-//! What a network predicted for every validation image.
+//! Predictions of a network for the validation images.
 
 use std::cmp::Reverse;
 
+use super::encode;
 use crate::loader::ImageLoader;
-use crate::observe::encode;
 use crate::progress::Validation;
+use crate::rank::predicted;
 use crate::run_log::{
     ClassCount, ConfusedPair, Confusion, MATRIX_CLASSES, Sample, TOP_CONFUSIONS, ValidationReport,
 };
 
-/// How many images are shown.
+/// Number of images shown.
 const SAMPLES: usize = 12;
 
 /// The predictions of one pass, in the order of the images.
@@ -19,29 +20,27 @@ pub(crate) struct Predictions {
     classes: usize,
 }
 
-/// What was predicted for one image.
+/// The prediction for one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Prediction {
     class: usize,
-    predicted: usize,
+    /// None if the network is broken: it is wrong then, whatever the class.
+    predicted: Option<usize>,
     probability: f32,
 }
 
+impl Prediction {
+    fn is_right(&self) -> bool {
+        self.predicted == Some(self.class)
+    }
+}
+
 impl Predictions {
-    /// Adds the next image: its row of logits and its class. The first of equal logits counts.
+    /// Adds the next image: its row of logits and its class.
     pub(crate) fn add(&mut self, logits: &[f32], class: usize) {
-        let best = (0..logits.len()).reduce(|best, next| {
-            if logits[next] > logits[best] {
-                next
-            } else {
-                best
-            }
-        });
-        let predicted = best.unwrap_or_default();
-        let sum: f32 = logits
-            .iter()
-            .map(|logit| (logit - logits[predicted]).exp())
-            .sum();
+        let predicted = predicted(logits);
+        let largest = predicted.map_or(f32::NAN, |predicted| logits[predicted]);
+        let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
         self.classes = logits.len();
         self.list.push(Prediction {
             class,
@@ -53,19 +52,15 @@ impl Predictions {
     /// The whole report; `loader` is the one that the images came from.
     pub(crate) fn report(&self, result: Validation, loader: &ImageLoader) -> ValidationReport {
         let sample = |index: usize| {
-            let Prediction {
-                class,
-                predicted,
-                probability,
-            } = self.list[index];
+            let prediction = self.list[index];
             let (file, image) = loader.picture(index)?;
             Some(Sample {
                 file,
                 thumbnail: encode::jpeg(&encode::shrink(&image))?,
-                class,
-                predicted,
-                probability,
-                correct: class == predicted,
+                class: prediction.class,
+                predicted: prediction.predicted?,
+                probability: prediction.probability,
+                correct: prediction.is_right(),
             })
         };
         ValidationReport {
@@ -81,7 +76,7 @@ impl Predictions {
         for prediction in &self.list {
             let count = &mut counts[prediction.class];
             count.total += 1;
-            count.correct += u64::from(prediction.class == prediction.predicted);
+            count.correct += u64::from(prediction.is_right());
         }
         counts
     }
@@ -89,7 +84,9 @@ impl Predictions {
     fn confusion(&self, matrix_classes: usize, top: usize) -> Confusion {
         let mut matrix = vec![vec![0; self.classes]; self.classes];
         for prediction in &self.list {
-            matrix[prediction.class][prediction.predicted] += 1;
+            if let Some(predicted) = prediction.predicted {
+                matrix[prediction.class][predicted] += 1;
+            }
         }
         if self.classes <= matrix_classes {
             return Confusion::Matrix(matrix);
@@ -110,14 +107,13 @@ impl Predictions {
         Confusion::Top(pairs)
     }
 
-    /// Half of the samples from the wrong predictions and half from the right ones, as far as there
-    /// are any, each spread evenly over the dataset and so over its classes.
+    /// Half of the samples from the wrong predictions and half from the right ones, as far as there are any, each spread
+    /// evenly over the dataset and so over its classes.
     fn chosen(&self) -> Vec<usize> {
         let of = |correct: bool| -> Vec<usize> {
             let is = |index: &usize| {
                 let prediction = self.list[*index];
-                prediction.probability.is_finite()
-                    && (prediction.class == prediction.predicted) == correct
+                prediction.probability.is_finite() && prediction.is_right() == correct
             };
             (0..self.list.len()).filter(is).collect()
         };
@@ -162,9 +158,25 @@ mod tests {
         let mut found = Predictions::default();
         found.add(&[1.0, 3.0, 3.0], 2);
         let first = found.list[0];
-        assert_eq!((first.class, first.predicted), (2, 1));
+        assert_eq!((first.class, first.predicted), (2, Some(1)));
         let expected = 1.0 / (2.0 + (-2.0_f32).exp());
         assert!((first.probability - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_broken_network_is_wrong_everywhere() {
+        let mut found = Predictions::default();
+        for class in 0..3 {
+            found.add(&[f32::NAN; 3], class);
+            found.add(&[f32::NAN, 1.0, 0.0], class);
+        }
+        let right: u64 = found.class_counts().iter().map(|count| count.correct).sum();
+        assert_eq!(right, 0);
+        assert_eq!(
+            found.confusion(3, 9),
+            Confusion::Matrix(vec![vec![0; 3]; 3])
+        );
+        assert!(found.chosen().is_empty());
     }
 
     #[test]
@@ -190,9 +202,7 @@ mod tests {
 
     #[test]
     fn samples_are_mixed_and_spread() {
-        let is_right = |found: &Predictions, index: &usize| {
-            found.list[*index].class == found.list[*index].predicted
-        };
+        let is_right = |found: &Predictions, index: &usize| found.list[*index].is_right();
         // Images, every how-manieth is right, samples, right ones among them.
         for (count, nth, samples, right) in [
             (300, 2, 12, 6),

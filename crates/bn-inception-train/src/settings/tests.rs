@@ -1,6 +1,16 @@
-//! Which settings are chosen, and which refused.
+//! Settings that are chosen, and choices that are refused.
 
-use super::*;
+use std::path::PathBuf;
+
+use super::{Choices, Settings};
+
+fn settings() -> Settings {
+    let choices = Choices {
+        seed: Some(3),
+        ..Choices::default()
+    };
+    choices.settings(None, None).unwrap()
+}
 
 fn photographs() -> Option<PathBuf> {
     Some(PathBuf::from("photographs"))
@@ -10,7 +20,7 @@ fn photographs() -> Option<PathBuf> {
 fn the_data_and_the_recipe_choose_the_defaults() {
     let none = Choices::default();
     let drawn = none.settings(None, None).unwrap();
-    assert_eq!(drawn.image_size, EMBEDDED.image_size);
+    assert_eq!(drawn.image_size, 64);
     assert_eq!((drawn.recipe.as_str(), drawn.batch_size), ("drawn", 32));
     let own = none.settings(photographs(), None).unwrap();
     assert_eq!((own.width, own.image_size, own.batch_size), (1.0, 224, 64));
@@ -102,7 +112,7 @@ fn wrong_values_are_named() {
 
 #[test]
 fn a_resumed_run_accepts_only_its_own_settings() {
-    let settings = Settings::for_tests();
+    let settings = settings();
     Choices::default().check_against(&settings).unwrap();
     let same = Choices {
         width: Some(settings.width),
@@ -124,7 +134,7 @@ fn a_resumed_run_accepts_only_its_own_settings() {
 
 #[test]
 fn settings_survive_a_checkpoint() {
-    let settings = Settings::for_tests();
+    let settings = settings();
     let text = serde_json::to_string(&settings).unwrap();
     assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
 }

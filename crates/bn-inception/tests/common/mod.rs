@@ -1,9 +1,10 @@
-//! Reading the parity fixtures.
+//! Parity fixtures, comparison of tensors, and tests whose requirements are missing.
 
 // A failed step of the preparation is a failed test.
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code)] // each test file uses a part
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -75,4 +76,14 @@ pub fn formula(name: &str, len: usize) -> impl Iterator<Item = f32> {
         z ^= z >> 31;
         (z >> 40) as f32 / 8_388_608.0 - 1.0
     })
+}
+
+/// Says on standard error that a test is skipped for want of `requirement`, or fails it if `BN_INCEPTION_REQUIRE`, a
+/// comma-separated list, names the requirement.
+pub fn missing(requirement: &str, why: &str) {
+    let required = std::env::var("BN_INCEPTION_REQUIRE").unwrap_or_default();
+    let required = required.split(',').any(|name| name.trim() == requirement);
+    assert!(!required, "BN_INCEPTION_REQUIRE demands {requirement}: {why}");
+    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    let _ = writeln!(std::io::stderr(), "skipped: no {requirement}: {why}");
 }

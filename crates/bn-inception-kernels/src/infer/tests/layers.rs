@@ -1,21 +1,21 @@
-//! Single layers with drawn extents on every instruction set with every algorithm.
+//! Tests of single layers with random extents on every instruction set and with every algorithm.
 
 use proptest::prelude::*;
 use proptest::{strategy::ValueTree, test_runner::TestRunner};
 
-use super::case::{LAYERS, Layer, any_extents, case, extents};
+use super::layer_test::{LAYERS, Layer, any_extents, extents, layer_test};
 use super::{Random, relative_rms};
+use crate::infer::build::Algorithm;
 use crate::infer::kernel::Kernels;
-use crate::infer::plan::Algorithm;
 
 #[test]
 fn direct_layers_and_maxima_are_exact_on_integers() {
     for kernels in Kernels::available() {
         for layer in LAYERS.into_iter().filter(|l| *l != Layer::Average) {
             any_extents(|extents| {
-                let case = case(kernels, layer, Algorithm::Direct, true, extents);
-                let found: Vec<f64> = case.run().into_iter().map(f64::from).collect();
-                prop_assert!(found == case.expected(), "{} {layer:?}", kernels.name);
+                let test = layer_test(kernels, layer, Algorithm::Direct, true, extents);
+                let found: Vec<f64> = test.run().into_iter().map(f64::from).collect();
+                prop_assert!(found == test.expected(), "{} {layer:?}", kernels.name);
                 Ok(())
             });
         }
@@ -34,12 +34,13 @@ fn every_algorithm_keeps_its_error_gate() {
             (Layer::Conv { stride: 1 }, Algorithm::F4, 2e-6),
         ] {
             any_extents(|extents| {
-                let case = case(kernels, layer, algorithm, false, extents);
-                let expected = case.expected();
-                // Of a few values all may have cancelled out; an error relative to them says nothing.
-                let lively = expected.iter().map(|v| v * v).sum::<f64>() / expected.len() as f64;
-                if lively > 0.01 {
-                    let rms = relative_rms(&case.run(), &expected);
+                let test = layer_test(kernels, layer, algorithm, false, extents);
+                let expected = test.expected();
+                // With few values all may cancel, and an error relative to them is meaningless.
+                let mean_square =
+                    expected.iter().map(|v| v * v).sum::<f64>() / expected.len() as f64;
+                if mean_square > 0.01 {
+                    let rms = relative_rms(&test.run(), &expected);
                     let name = kernels.name;
                     prop_assert!(rms <= gate, "{name} {layer:?} {algorithm:?}: {rms:.2e}");
                 }
@@ -51,7 +52,7 @@ fn every_algorithm_keeps_its_error_gate() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    // The rig runs one thread after the other, the last one first: an overlap or a gap between them would show.
+    // The harness runs one thread after the other, the last one first, which reveals an overlap or a gap between them.
     for kernels in Kernels::available() {
         for layer in LAYERS {
             for algorithm in [Algorithm::Direct, Algorithm::F2, Algorithm::F4] {
@@ -62,10 +63,10 @@ fn any_number_of_threads_gives_the_same_bits() {
                 let mut runner = TestRunner::deterministic();
                 for _ in 0..if cfg!(miri) { 1 } else { 4 } {
                     let extents = extents.new_tree(&mut runner).unwrap().current();
-                    let mut case = case(kernels, layer, algorithm, false, extents);
+                    let mut test = layer_test(kernels, layer, algorithm, false, extents);
                     let mut run = |threads| -> Vec<u32> {
-                        case.threads = threads;
-                        case.run().into_iter().map(f32::to_bits).collect()
+                        test.threads = threads;
+                        test.run().into_iter().map(f32::to_bits).collect()
                     };
                     let one = run(1);
                     let teams = if cfg!(miri) { 2..3 } else { 2..9 };
@@ -88,10 +89,10 @@ fn a_nan_or_infinite_pixel_reaches_what_its_windows_reach() {
         for poison in [f32::NAN, f32::INFINITY] {
             for layer in LAYERS {
                 any_extents(|extents| {
-                    let mut case = case(kernels, layer, Algorithm::Direct, true, extents);
-                    let at = Random(extents.5 + 1).below(case.input.len());
-                    case.input[at] = poison;
-                    for (found, expected) in case.run().into_iter().zip(case.expected()) {
+                    let mut test = layer_test(kernels, layer, Algorithm::Direct, true, extents);
+                    let at = Random(extents.5 + 1).below(test.input.len());
+                    test.input[at] = poison;
+                    for (found, expected) in test.run().into_iter().zip(test.expected()) {
                         let same = match (poison.is_nan(), layer) {
                             // Only averages with a divisor of nine are inexact.
                             (_, Layer::Average) => {
@@ -112,7 +113,7 @@ fn a_nan_or_infinite_pixel_reaches_what_its_windows_reach() {
     }
 }
 
-/// Winograd's sums run over a tile: what is not finite spreads to the outputs of the tiles that read it, and no further.
+/// Winograd sums run over a tile: a non-finite pixel affects exactly the outputs of the tiles that read it.
 #[test]
 fn winograd_spreads_nan_within_the_tiles_that_read_it() {
     for kernels in Kernels::available() {
@@ -120,29 +121,30 @@ fn winograd_spreads_nan_within_the_tiles_that_read_it() {
             for poison in [f32::NAN, f32::INFINITY] {
                 any_extents(|extents| {
                     let layer = Layer::Conv { stride: 1 };
-                    let mut case = case(kernels, layer, algorithm, false, extents);
-                    let clean = case.run();
-                    let [height, width] = case.size;
-                    let at = Random(extents.5 + 1).below(case.input.len());
-                    case.input[at] = poison;
+                    let mut test = layer_test(kernels, layer, algorithm, false, extents);
+                    let clean = test.run();
+                    let [height, width] = test.size;
+                    let at = Random(extents.5 + 1).below(test.input.len());
+                    test.input[at] = poison;
                     let (image, y) = (
-                        at / (height * width) / case.conv.in_channels,
+                        at / (height * width) / test.conv.in_channels,
                         at / width % height,
                     );
                     let reads = |out: usize, pixel: usize| {
                         let first = out / side * side;
                         (first..first + side + 2).contains(&(pixel + 1))
                     };
-                    let direct = case.expected();
-                    for (i, found) in case.run().into_iter().enumerate() {
-                        let n = i / (height * width) / case.conv.out_channels;
+                    let direct = test.expected();
+                    for (i, found) in test.run().into_iter().enumerate() {
+                        let n = i / (height * width) / test.conv.out_channels;
                         let tile = n == image
                             && reads(i / width % height, y)
                             && reads(i % width, at % width);
-                        // A weight of zero times infinity is NaN in both; drawn weights are hardly ever zero.
-                        match tile {
-                            true => prop_assert!(!direct[i].is_nan() || found.is_nan()),
-                            false => prop_assert!(found.to_bits() == clean[i].to_bits()),
+                        // A weight of zero times infinity is NaN in both; random weights are hardly ever zero.
+                        if tile {
+                            prop_assert!(!direct[i].is_nan() || found.is_nan());
+                        } else {
+                            prop_assert!(found.to_bits() == clean[i].to_bits());
                         }
                     }
                     Ok(())

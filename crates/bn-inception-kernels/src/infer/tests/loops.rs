@@ -1,12 +1,13 @@
-//! Every inner loop of every instruction set by itself, at every tile size, against the sum or maximum it stands for.
-//! Operands have exactly the extents of the loops' contracts and lie between pages that cannot be touched.
+//! Tests of every inner loop of every instruction set, at every tile size, against its definition. Operands have
+//! exactly the extents in the contracts of the loops and lie between guard pages.
 
 use super::Random;
 use super::guard::{FLUSH, Flush, Guarded};
-use crate::infer::kernel::{BLOCK, Kernels, PoolRow, Product, Step, VECTORS};
+use crate::infer::kernel::{Kernels, PixelStride, PoolRow, Product};
+use crate::infer::layout::{BLOCK, VECTORS};
 use crate::infer::winograd::{self, F2, F3, F4, Output};
 
-/// Small whole numbers, whose products and sums are exact.
+/// Small integers, whose products and sums are exact.
 fn integers(random: &mut Random, len: usize) -> Vec<f32> {
     (0..len).map(|_| random.below(9) as f32 - 4.0).collect()
 }
@@ -17,14 +18,19 @@ fn every_product_tile_is_exact() {
     for kernels in Kernels::available() {
         for flush in FLUSH {
             for pixels in 1..=kernels.pixels() {
-                for step in [Step::Block, Step::TwoBlocks, Step::Rgb, Step::TwoRgb] {
+                for pixel_stride in [
+                    PixelStride::Block,
+                    PixelStride::TwoBlocks,
+                    PixelStride::Rgb,
+                    PixelStride::TwoRgb,
+                ] {
                     for (groups, depth, missing) in [(1, 1, false), (2, 16, true), (3, 9, false)] {
                         product(
                             &mut random,
                             kernels,
                             flush,
                             pixels,
-                            step,
+                            pixel_stride,
                             groups,
                             depth,
                             missing,
@@ -36,24 +42,24 @@ fn every_product_tile_is_exact() {
     }
 }
 
-#[allow(clippy::too_many_arguments)] // which loop, and the extents of its operands
+#[allow(clippy::too_many_arguments)] // the loop and the extents of its operands
 fn product(
     random: &mut Random,
     kernels: &Kernels,
     flush: Flush,
     pixels: usize,
-    step: Step,
+    pixel_stride: PixelStride,
     groups: usize,
     depth: usize,
     missing: bool,
 ) {
     let (oc, lanes) = (kernels.oc, kernels.lanes);
-    // Groups in any order, overlapping or not.
+    // Groups in descending order, overlapping or not.
     let offsets: Vec<usize> = (0..groups)
         .map(|g| (groups - 1 - g) * (depth + g))
         .collect();
     let reach = offsets.iter().max().unwrap() + depth;
-    let x = integers(random, (pixels - 1) * step.floats() + reach);
+    let x = integers(random, (pixels - 1) * pixel_stride.floats() + reach);
     let w = integers(random, groups * depth * oc);
     let bias = integers(random, oc);
     let floor: Vec<f32> = (0..oc)
@@ -82,10 +88,10 @@ fn product(
         to: pointers,
         to_step,
     };
-    // SAFETY: operands of the contract's extents.
-    unsafe { (kernels.product[pixels - 1][step as usize])(&job) };
+    // SAFETY: operands with the extents in the contract.
+    unsafe { (kernels.product[pixels - 1][pixel_stride as usize])(&job) };
     let what = format!(
-        "{} {pixels} pixels {step:?} {groups} x {depth} {flush:?}",
+        "{} {pixels} pixels {pixel_stride:?} {groups} x {depth} {flush:?}",
         kernels.name
     );
     for (v, to) in to.iter_mut().enumerate() {
@@ -99,7 +105,7 @@ fn product(
             let mut sum = bias[o];
             for (g, offset) in offsets.iter().enumerate() {
                 for d in 0..depth {
-                    sum += x[offset + p * step.floats() + d] * w[(g * depth + d) * oc + o];
+                    sum += x[offset + p * pixel_stride.floats() + d] * w[(g * depth + d) * oc + o];
                 }
             }
             assert_eq!(found, sum.max(floor[o]), "{what}: pixel {p} channel {o}");
@@ -123,13 +129,13 @@ fn every_pooling_row_is_exact() {
     }
 }
 
-/// Three rows with `columns` pixels each and something between the rows.
+/// Three rows of `columns` pixels, with padding between the rows.
 fn rows(random: &mut Random, columns: usize) -> (Vec<f32>, usize) {
     let row = (columns + random.below(3)) * BLOCK;
     (integers(random, 2 * row + columns * BLOCK), row)
 }
 
-/// The nine values of a window of one channel.
+/// The nine values of a window in one channel.
 fn window(x: &[f32], row: usize, left: usize, channel: usize) -> [f32; 9] {
     std::array::from_fn(|t| x[t / 3 * row + (left + t % 3) * BLOCK + channel])
 }
@@ -149,18 +155,19 @@ fn maximum(random: &mut Random, kernels: &Kernels, flush: Flush, width: usize, s
         stride,
         to: to.only().as_mut_ptr(),
     };
-    // SAFETY: operands of the contract's extents.
+    // SAFETY: operands with the extents in the contract.
     unsafe { (kernels.max_row)(&job) };
     for (at, found) in to.only().iter().enumerate() {
         let values = window(&x, row, at / BLOCK * stride, at % BLOCK);
         let most = values.into_iter().fold(f32::NEG_INFINITY, f32::max);
-        match values.iter().any(|v| v.is_nan()) {
-            true => assert!(found.is_nan(), "{} lost a NaN", kernels.name),
-            false => assert_eq!(
+        if values.iter().any(|v| v.is_nan()) {
+            assert!(found.is_nan(), "{} lost a NaN", kernels.name);
+        } else {
+            assert_eq!(
                 *found, most,
                 "{} width {width} stride {stride}",
                 kernels.name
-            ),
+            );
         }
     }
 }
@@ -182,7 +189,7 @@ fn average(random: &mut Random, kernels: &Kernels, flush: Flush, width: usize) {
         stride: 1,
         to: to.only().as_mut_ptr(),
     };
-    // SAFETY: operands of the contract's extents.
+    // SAFETY: operands with the extents in the contract.
     unsafe { (kernels.average_row)(&job, scale_at, bias_at, floor_at) };
     for (at, found) in to.only().iter().enumerate() {
         let (p, c) = (at / BLOCK, at % BLOCK);
@@ -203,7 +210,7 @@ fn mean(random: &mut Random, kernels: &Kernels, flush: Flush, width: usize) {
     let x = integers(random, (height - 1) * row + width * BLOCK);
     let mut from = Guarded::copy(&x, flush);
     let mut to = Guarded::new(&[BLOCK], flush);
-    // SAFETY: operands of the contract's extents.
+    // SAFETY: operands with the extents in the contract.
     unsafe {
         (kernels.mean)(
             from.only().as_ptr(),
@@ -224,7 +231,7 @@ fn mean(random: &mut Random, kernels: &Kernels, flush: Flush, width: usize) {
     }
 }
 
-/// Transforms of one tile, products taken here, against the direct sums.
+/// The transforms of one tile, with the products computed here, against direct sums.
 #[test]
 fn every_winograd_tile_keeps_its_error_gate() {
     let mut random = Random(13);
@@ -260,10 +267,10 @@ fn tile<const R: usize>(
     let (v_stride, m_stride) = (BLOCK + 5, oc + 3);
     let mut from = Guarded::copy(&x, flush);
     let mut v = Guarded::new(&[(positions - 1) * v_stride + BLOCK], flush);
-    // SAFETY: operands of the contract's extents.
+    // SAFETY: operands with the extents in the contract.
     unsafe {
         let to = v.only().as_mut_ptr();
-        (kernels.wino_input[scheme])(from.only().as_ptr(), row, to, v_stride);
+        (kernels.winograd_input[scheme])(from.only().as_ptr(), row, to, v_stride);
     }
     let mut m = Guarded::new(&[(positions - 1) * m_stride + oc], flush);
     for (o, g) in filters.iter().enumerate() {
@@ -295,8 +302,8 @@ fn tile<const R: usize>(
             row: [to_row; VECTORS],
             size: [height, width],
         };
-        // SAFETY: operands of the contract's extents.
-        unsafe { (kernels.wino_output[scheme])(&job) };
+        // SAFETY: operands with the extents in the contract.
+        unsafe { (kernels.winograd_output[scheme])(&job) };
         for (v, to) in to.iter_mut().enumerate() {
             for (at, &found) in to.only().iter().enumerate() {
                 let (y, x_at, lane) = (at / to_row, at % to_row / BLOCK, at % to_row % BLOCK);

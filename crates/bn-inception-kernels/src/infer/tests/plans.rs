@@ -1,15 +1,16 @@
-//! Whole plans: every tensor, filter and scratch memory between pages that cannot be touched, or all in one arena full
-//! of NaN, as the engine has it. What a step reads without its having been written in this call is NaN, and so are then the logits.
+//! Tests of whole plans, with every tensor, filter and scratch memory between guard pages, or with all tensors in one
+//! arena filled with NaN, as in the engine. A read of data not written in the same call gives NaN, and thereby NaN
+//! logits.
 
 use super::common::{bits, random};
 use super::guard::{FLUSH, Flush, Guarded};
+use super::harness::{Arena, Harness};
 use super::networks::{VARIANTS, network};
-use super::rig::{Arena, Rig};
-use crate::infer::build::Builder;
+use crate::infer::build::{Algorithm, Builder, PlanConfig};
 use crate::infer::engine::{Engine, Options};
 use crate::infer::kernel::Kernels;
 use crate::infer::network::Network;
-use crate::infer::plan::{Algorithm, Filters, Setting};
+use crate::infer::pack::FilterCache;
 
 const ALGORITHMS: [Option<Algorithm>; 4] = [
     None,
@@ -20,36 +21,39 @@ const ALGORITHMS: [Option<Algorithm>; 4] = [
 
 fn run(
     network: &Network,
-    setting: &Setting<'_>,
+    config: &PlanConfig<'_>,
     (images, [batch, height, width]): (&[f32], [usize; 3]),
     (threads, arena, flush): (usize, Arena, Flush),
 ) -> Vec<u32> {
-    let mut b = Builder::new(network, setting, [height, width]);
+    let mut b = Builder::new(network, config, [height, width]);
     b.network(batch).unwrap();
-    let mut rig = Rig::new(b, threads, arena, flush);
+    let mut harness = Harness::new(b, threads, arena, flush);
     let mut input = Guarded::copy(images, flush);
     let mut output = Guarded::new(&[batch * network.classes()], flush);
-    for phase in 0..rig.phases.len() {
+    for phase in 0..harness.phases.len() {
         // SAFETY: input and output have the network's extents.
-        unsafe { rig.phase(phase, input.only().as_ptr(), output.only().as_mut_ptr()) };
-        rig.bury(phase);
+        unsafe { harness.phase(phase, input.only().as_ptr(), output.only().as_mut_ptr()) };
+        harness.poison_dead(phase);
     }
     bits(output.only())
 }
 
 #[test]
-fn no_step_leaves_its_memory_or_reads_what_is_stale() {
-    // Miri takes seconds for what takes microseconds.
-    let (variants, width, algorithms) = match cfg!(miri) {
-        true => (&VARIANTS[4..], 0.05, &ALGORITHMS[2..]),
-        false => (&VARIANTS[..], 0.2, &ALGORITHMS[..]),
+fn no_step_leaves_its_memory_or_reads_stale_data() {
+    // Miri takes seconds where a processor takes microseconds.
+    let (variants, width, algorithms) = if cfg!(miri) {
+        (&VARIANTS[4..], 0.05, &ALGORITHMS[2..])
+    } else {
+        (&VARIANTS[..], 0.2, &ALGORITHMS[..])
     };
     for variant in variants {
         let network = network(variant, width, 7);
-        let size = match variant.small {
-            true if cfg!(miri) => [1, 4, 5],
-            true => [2, 9, 11],
-            false => [2, 37, 50],
+        let size = if !variant.small {
+            [2, 37, 50]
+        } else if cfg!(miri) {
+            [1, 4, 5]
+        } else {
+            [2, 9, 11]
         };
         let images = random(size.iter().product::<usize>() * 3, 31);
         for kernels in Kernels::available() {
@@ -65,22 +69,22 @@ fn no_step_leaves_its_memory_or_reads_what_is_stale() {
                 assert!(logits.iter().all(|v| v.is_finite()));
                 let logits = bits(&logits);
 
-                let filters = Filters::new();
-                let setting = Setting {
+                let filters = FilterCache::new();
+                let config = PlanConfig {
                     kernels,
                     threads: 1,
                     algorithm,
                     filters: &filters,
                 };
                 for (threads, arena, flush) in [
-                    (1, Arena::Apart, FLUSH[0]),
-                    (2, Arena::Apart, FLUSH[1]),
+                    (1, Arena::Separate, FLUSH[0]),
+                    (2, Arena::Separate, FLUSH[1]),
                     (4, Arena::Shared, FLUSH[0]),
                     (1, Arena::Shared, FLUSH[1]),
                 ] {
                     let how = (threads, arena, flush);
                     assert!(
-                        run(&network, &setting, (&images, size), how) == logits,
+                        run(&network, &config, (&images, size), how) == logits,
                         "{} {} {algorithm:?} {how:?}",
                         variant.name,
                         kernels.name

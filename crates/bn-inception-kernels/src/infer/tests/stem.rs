@@ -1,24 +1,25 @@
-//! The first convolution, from images in their usual order, on every instruction set with both of its algorithms.
+//! Tests of the first convolution, from images in NCHW order, on every instruction set and with both of its algorithms.
 
 use super::guard::{FLUSH, Guarded};
-use super::rig::{Arena, Rig};
+use super::harness::{Arena, Harness};
 use super::{Random, conv, paddings, relative_rms};
-use crate::infer::build::Builder;
-use crate::infer::kernel::{BLOCK, Kernels};
+use crate::infer::build::{Algorithm, Builder, PlanConfig};
+use crate::infer::kernel::Kernels;
+use crate::infer::layout::BLOCK;
 use crate::infer::network::{Conv, Placement, windows};
-use crate::infer::plan::{Algorithm, Filters, Setting};
+use crate::infer::pack::FilterCache;
 
-struct Case {
+struct StemTest {
     conv: Conv,
     stride: usize,
     padding: [(usize, usize); 2],
-    /// Images in the batch, first of those convolved, their number.
+    /// Number of images of the batch, first of those convolved, and their number.
     images: [usize; 3],
     size: [usize; 2],
     input: Vec<f32>,
 }
 
-impl Case {
+impl StemTest {
     fn out(&self) -> [usize; 2] {
         let of = |axis: usize| {
             windows(
@@ -39,33 +40,33 @@ impl Case {
         random: &mut Random,
     ) -> Vec<f32> {
         let network = paddings(Placement::both(1, 1), Placement::both(1, 1), true);
-        let filters = Filters::new();
-        let setting = Setting {
+        let filters = FilterCache::new();
+        let config = PlanConfig {
             kernels,
             threads: 1,
             algorithm: Some(algorithm),
             filters: &filters,
         };
-        let mut b = Builder::new(&network, &setting, self.size);
+        let mut b = Builder::new(&network, &config, self.size);
         let [_, first, count] = self.images;
         let map = b
             .first_conv(&self.conv, self.stride, self.padding, (first, count))
             .unwrap();
         let flush = FLUSH[random.below(2)];
-        let mut rig = Rig::new(b, 1 + random.below(4), Arena::Apart, flush);
+        let mut harness = Harness::new(b, 1 + random.below(4), Arena::Separate, flush);
         let mut input = Guarded::copy(&self.input, flush);
-        for phase in 0..rig.phases.len() {
+        for phase in 0..harness.phases.len() {
             // SAFETY: the input has the extents of the batch; no step writes to the output.
-            unsafe { rig.phase(phase, input.only().as_ptr(), std::ptr::null_mut()) };
+            unsafe { harness.phase(phase, input.only().as_ptr(), std::ptr::null_mut()) };
         }
         let [height, width] = self.out();
         let mut found = Vec::new();
         for n in 0..count {
             for o in 0..self.conv.out_channels {
-                let place = map.place(o / BLOCK);
+                let view = map.view(o / BLOCK);
                 for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-                    let at = place.at + n * place.image + y * place.row + x * BLOCK + o % BLOCK;
-                    found.push(rig.tensor(map.tensor)[at]);
+                    let at = view.offset + n * view.image + y * view.row + x * BLOCK + o % BLOCK;
+                    found.push(harness.tensor(map.tensor)[at]);
                 }
             }
         }
@@ -97,30 +98,35 @@ impl Case {
     }
 }
 
-fn case(random: &mut Random, kernel: usize, integers: bool) -> Case {
-    // Large enough for Winograd's method to be chosen where it is asked for.
-    let size = match cfg!(miri) {
-        true => [23, 23],
-        false => [31 + random.below(40), 31 + random.below(40)],
+fn stem_test(random: &mut Random, kernel: usize, integers: bool) -> StemTest {
+    // Large enough for a Winograd convolution to be chosen if requested.
+    let size = if cfg!(miri) {
+        [23, 23]
+    } else {
+        [31 + random.below(40), 31 + random.below(40)]
     };
     let padding = match kernel {
         3 => [(1, 1); 2],
         _ => [(); 2].map(|()| [(3, 3), (2, 3), (0, 0), (1, 3)][random.below(4)]),
     };
-    let images = match cfg!(miri) {
-        true => [2, 1, 1],
-        false => [3, random.below(2), 1 + random.below(2)],
+    let images = if cfg!(miri) {
+        [2, 1, 1]
+    } else {
+        [3, random.below(2), 1 + random.below(2)]
     };
-    let mut value = || match integers {
-        true => random.below(9) as f32 - 4.0,
-        false => random.normal(),
+    let mut value = || {
+        if integers {
+            random.below(9) as f32 - 4.0
+        } else {
+            random.normal()
+        }
     };
     let input = (0..images[0] * 3 * size[0] * size[1])
         .map(|_| value())
         .collect();
-    let most = if cfg!(miri) { 1.0 } else { 20.0 };
-    let out_channels = 1 + (value().abs() * most) as usize;
-    Case {
+    let limit = if cfg!(miri) { 1.0 } else { 20.0 };
+    let out_channels = 1 + (value().abs() * limit) as usize;
+    StemTest {
         conv: conv(3, out_channels, kernel, value),
         stride: if kernel == 7 { 2 } else { 1 },
         padding,
@@ -135,10 +141,10 @@ fn direct_is_exact_on_integers() {
     let mut random = Random(21);
     for kernels in Kernels::available() {
         for round in 0..if cfg!(miri) { 1 } else { 12 } {
-            let case = case(&mut random, [7, 3][round % 2], true);
-            let found = case.run(kernels, Algorithm::Direct, &mut random);
+            let test = stem_test(&mut random, [7, 3][round % 2], true);
+            let found = test.run(kernels, Algorithm::Direct, &mut random);
             let found: Vec<f64> = found.into_iter().map(f64::from).collect();
-            assert!(found == case.expected(), "{} {:?}", kernels.name, case.size);
+            assert!(found == test.expected(), "{} {:?}", kernels.name, test.size);
         }
     }
 }
@@ -149,10 +155,10 @@ fn both_algorithms_keep_their_error_gates() {
     for kernels in Kernels::available() {
         for (algorithm, gate) in [(Algorithm::Direct, 1e-6), (Algorithm::F4, 2e-6)] {
             for _ in 0..if cfg!(miri) { 1 } else { 8 } {
-                let case = case(&mut random, 7, false);
-                let found = case.run(kernels, algorithm, &mut random);
-                let rms = relative_rms(&found, &case.expected());
-                let what = format!("{} {algorithm:?} {:?}", kernels.name, case.size);
+                let test = stem_test(&mut random, 7, false);
+                let found = test.run(kernels, algorithm, &mut random);
+                let rms = relative_rms(&found, &test.expected());
+                let what = format!("{} {algorithm:?} {:?}", kernels.name, test.size);
                 assert!(rms <= gate, "{what}: {rms:.2e} above {gate:.0e}");
             }
         }

@@ -1,0 +1,219 @@
+//! The loader of one dataset.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use burn::tensor::Device;
+use image::RgbImage;
+use rand::seq::SliceRandom;
+
+use super::batches::ImageBatches;
+use super::broken::{BrokenImage, BrokenImages};
+use super::epoch::{Epoch, Shared};
+use super::error::LoaderError;
+use super::options::LoaderOptions;
+use super::source::Source;
+use crate::augment::Augment;
+use crate::dataset::ImageFolder;
+use crate::preprocess::Preprocess;
+use crate::random::{Purpose, generator};
+
+/// Loads a folder's images, batch by batch.
+///
+/// A training loader shuffles every epoch, augments, and leaves out the images that do not fill the last batch (others
+/// in each epoch). An evaluation loader takes all images in order, and its last batch may be smaller.
+///
+/// Batches depend on the dataset, the seed, the epoch and the batch number alone: any number of workers gives the same
+/// bits, and [`Self::iter_from`] continues in the middle of an epoch as if it had never stopped. An image that cannot be
+/// decoded is replaced by the next readable one of its class and counted in [`Self::broken`]; an epoch never gets
+/// shorter.
+///
+/// It also implements Burn's [`DataLoader`](burn::data::dataloader::DataLoader), for burn-train's own loops.
+pub struct ImageLoader {
+    pub(super) shared: Arc<Shared>,
+    /// Indices in the dataset of this loader's images, in the order of an evaluation.
+    pub(super) indices: Arc<[u32]>,
+    pub(super) device: Device,
+    pub(super) next_epoch: AtomicU64,
+}
+
+impl ImageLoader {
+    /// A loader for training: views of the images by `augment`, normalised by `preprocess`.
+    ///
+    /// # Errors
+    /// [`LoaderError`] if the batch size is 0 or greater than the number of images, or `preprocess` is invalid.
+    pub fn train(
+        folder: Arc<ImageFolder>,
+        preprocess: Preprocess,
+        augment: Augment,
+        options: LoaderOptions,
+        device: &Device,
+    ) -> Result<Self, LoaderError> {
+        if folder.len() < options.batch_size {
+            return Err(LoaderError::TooFewImages {
+                root: folder.root().to_path_buf(),
+                images: folder.len(),
+                batch_size: options.batch_size,
+            });
+        }
+        let mut loader = Self::new(folder, preprocess, Some(augment), options, device)?;
+        // The dataset is sorted by class, so that a slice of it (for one of several devices) would hold a few classes
+        // only. Slices are therefore cut from a fixed mixture.
+        let mut indices = loader.indices.to_vec();
+        indices.shuffle(&mut generator(Purpose::Split, options.seed, 0, 0));
+        loader.indices = indices.into();
+        Ok(loader)
+    }
+
+    /// A loader for evaluation: images by [`Preprocess::eval_image`], in the order of the dataset.
+    ///
+    /// # Errors
+    /// [`LoaderError`] if the batch size is 0 or `preprocess` is invalid.
+    pub fn eval(
+        folder: Arc<ImageFolder>,
+        preprocess: Preprocess,
+        options: LoaderOptions,
+        device: &Device,
+    ) -> Result<Self, LoaderError> {
+        Self::new(folder, preprocess, None, options, device)
+    }
+
+    fn new(
+        folder: Arc<ImageFolder>,
+        preprocess: Preprocess,
+        augment: Option<Augment>,
+        options: LoaderOptions,
+        device: &Device,
+    ) -> Result<Self, LoaderError> {
+        let source = Source::new(folder, options)?;
+        preprocess.check()?;
+        let indices = (0..source.folder.len() as u32).collect();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                source,
+                preprocess,
+                augment,
+                waited: AtomicU64::new(0),
+            }),
+            indices,
+            device: device.clone(),
+            next_epoch: AtomicU64::new(0),
+        })
+    }
+
+    /// Batches in an epoch.
+    pub fn batches(&self) -> usize {
+        let size = self.shared.source.options.batch_size;
+        match self.shared.augment {
+            Some(_) => self.indices.len() / size,
+            None => self.indices.len().div_ceil(size),
+        }
+    }
+
+    /// Images in an epoch, without those that a training epoch leaves out.
+    pub(super) fn items(&self) -> usize {
+        match self.shared.augment {
+            Some(_) => self.batches() * self.shared.source.options.batch_size,
+            None => self.indices.len(),
+        }
+    }
+
+    /// The batches of `epoch` (from 0), starting with number `batch` (from 0). The epoch that
+    /// [`DataLoader::iter`](burn::data::dataloader::DataLoader::iter) takes next stays the same.
+    pub fn iter_from(&self, epoch: u64, batch: usize) -> ImageBatches {
+        let mut order = self.indices.to_vec();
+        if self.shared.augment.is_some() {
+            let seed = self.shared.source.options.seed;
+            order.shuffle(&mut generator(Purpose::Order, seed, epoch, 0));
+        }
+        let epoch = Epoch {
+            shared: self.shared.clone(),
+            order,
+            epoch,
+        };
+        let device = self.device.clone();
+        ImageBatches::new(epoch, batch, self.batches(), self.items(), device)
+    }
+
+    /// Sets the epoch of the next call of [`DataLoader::iter`](burn::data::dataloader::DataLoader::iter); every call
+    /// increments it.
+    pub fn set_epoch(&self, epoch: u64) {
+        self.next_epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    /// The images so far that could not be decoded, shared with this loader's copies and slices.
+    pub fn broken(&self) -> &BrokenImages {
+        &self.shared.source.broken
+    }
+
+    /// Counts images as broken that were found to be so before a run was resumed: the decoder's error by index in the
+    /// dataset, from [`BrokenImages::reasons`].
+    ///
+    /// # Panics
+    /// If an index is not below the number of images.
+    pub fn restore_broken(&self, reasons: BTreeMap<usize, String>) {
+        let source = &self.shared.source;
+        for (index, reason) in reasons {
+            let path = source.folder.path(index);
+            source.broken.add(index, BrokenImage { path, reason });
+        }
+    }
+
+    /// Name and evaluation crop of image `index` of the dataset. `None` if it cannot be decoded, which is not counted.
+    ///
+    /// # Panics
+    /// If `index` is not below the number of images.
+    pub fn picture(&self, index: usize) -> Option<(String, RgbImage)> {
+        let source = &self.shared.source;
+        let decoded = (source.decode)(&source.folder.path(index)).ok()?;
+        let image = self.shared.preprocess.eval_image(&decoded).ok()?;
+        Some((source.folder.name(index), image))
+    }
+
+    /// Seconds that consumers waited for batches so far, in this loader and its copies and slices.
+    pub fn wait_seconds(&self) -> f64 {
+        Duration::from_nanos(self.shared.waited.load(Ordering::Relaxed)).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::data::dataloader::DataLoader;
+
+    use super::*;
+
+    #[test]
+    fn a_panicking_worker_is_an_error_and_never_a_short_epoch() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["0.png", "1.png", "2.png", "3.png", "4-panic.png", "5.png"] {
+            std::fs::create_dir_all(dir.path().join("class")).unwrap();
+            std::fs::write(dir.path().join("class").join(name), "").unwrap();
+        }
+        for workers in [0, 1, 3] {
+            let options = LoaderOptions {
+                batch_size: 2,
+                workers,
+                seed: 0,
+                strict: false,
+            };
+            let folder = Arc::new(ImageFolder::open(dir.path()).unwrap());
+            let preprocess = Preprocess::imagenet(8);
+            let mut loader =
+                ImageLoader::eval(folder, preprocess, options, &Device::flex()).unwrap();
+            Arc::get_mut(&mut loader.shared).unwrap().source.decode = |path| {
+                assert!(!path.ends_with("4-panic.png"), "a decoder's own bug");
+                Ok(RgbImage::new(8, 8))
+            };
+            let mut batches = loader.iter();
+            assert!(batches.next().unwrap().is_ok());
+            assert!(batches.next().unwrap().is_ok());
+            assert!(!batches.progress().is_completed());
+            let error = batches.next().unwrap().unwrap_err().to_string();
+            assert!(error.contains("a decoder's own bug"), "{error}");
+            assert!(batches.next().is_none());
+            assert!(!batches.progress().is_completed());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Checkpoints: everything a run needs to go on as if it had never stopped, one file each.
+
+mod file;
+mod fit;
+mod folder;
+
+pub use file::{Arrays, Checkpoint, CheckpointError, DataFacts};
+pub use folder::CheckpointFolder;

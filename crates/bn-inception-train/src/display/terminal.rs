@@ -1,0 +1,190 @@
+//! burn-train's terminal interface, fed with our numbers.
+
+use std::mem;
+
+use burn::train::Interrupter;
+use burn::train::logger::TrainingProgressLogger as _;
+use burn::train::metric::state::{FormatOptions, NumericMetricState};
+use burn::train::metric::{
+    AccuracyMetric, LearningRateMetric, LossMetric, Metric, MetricAttributes, MetricDefinition,
+    MetricEntry, MetricId, NumericEntry, SerializedEntry, TopKAccuracyMetric,
+};
+use burn::train::renderer::tui::TuiMetricsRendererWrapper;
+use burn::train::renderer::{MetricState, MetricsRenderer as _, MetricsRendererTraining as _};
+
+use super::ctrl_c::KeepCtrlC;
+use super::screen::{Plan, Screen};
+use crate::run_log::Event;
+use crate::step::Scores;
+
+/// The interface. Dropping it gives the terminal back.
+pub(super) struct Terminal {
+    renderer: TuiMetricsRendererWrapper,
+    interrupter: Interrupter,
+    plan: Plan,
+    /// The half of an epoch that is under way, and its images that are done.
+    split: Option<(Split, usize)>,
+    /// Loss, top-1 and top-5; in training the learning rate, too.
+    curves: [Curve; 4],
+    _ctrl_c: KeepCtrlC,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Split {
+    Train,
+    Valid,
+}
+
+impl Terminal {
+    pub(super) fn open(plan: Plan) -> Self {
+        let interrupter = Interrupter::new();
+        let mut renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), Some(plan.epoch));
+        let curves = [
+            Curve::of(&LossMetric::new()),
+            Curve::of(&AccuracyMetric::new()),
+            Curve::of(&TopKAccuracyMetric::new(plan.classes.clamp(1, 5))),
+            Curve::of(&LearningRateMetric::new()),
+        ];
+        for curve in &curves {
+            renderer.register_metric(curve.definition.clone());
+        }
+        renderer.start(plan.total_epochs, plan.epoch + 1, None, None);
+        Self {
+            renderer,
+            interrupter,
+            plan,
+            split: None,
+            curves,
+            _ctrl_c: KeepCtrlC::start(),
+        }
+    }
+
+    /// Shows a batch, with the `values` of the first curves.
+    fn batch(&mut self, split: Split, images: usize, values: &[f64]) {
+        let before = match self.split {
+            Some((current, before)) if current == split => before,
+            _ => self.begin(split),
+        };
+        for (curve, value) in self.curves.iter_mut().zip(values) {
+            let state = curve.add(*value, images);
+            show(&mut self.renderer, split, state);
+        }
+        self.split = Some((split, before + images));
+        self.renderer.update_split(before + images);
+        self.renderer.log_event_training("Iteration".to_owned());
+    }
+
+    /// Begins a split. Returns its images that are done already.
+    fn begin(&mut self, split: Split) -> usize {
+        self.end_split();
+        match split {
+            Split::Train => {
+                self.renderer.start_split("train", self.plan.train_images);
+                // Of a resumed epoch, once.
+                mem::take(&mut self.plan.images)
+            }
+            Split::Valid => {
+                self.renderer.start_split("valid", self.plan.val_images);
+                0
+            }
+        }
+    }
+
+    fn end_split(&mut self) {
+        if let Some((split, _)) = self.split.take() {
+            for curve in &mut self.curves {
+                if let Some(state) = curve.end() {
+                    show(&mut self.renderer, split, state);
+                }
+            }
+            self.renderer.end_split();
+        }
+    }
+}
+
+fn show(renderer: &mut TuiMetricsRendererWrapper, split: Split, state: MetricState) {
+    match split {
+        Split::Train => renderer.update_train(state),
+        Split::Valid => renderer.update_valid(state),
+    }
+}
+
+impl Screen for Terminal {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Step(facts) => {
+                let top5 = facts.top5.unwrap_or_default();
+                let values = [facts.loss, 100.0 * facts.top1, 100.0 * top5, facts.lr];
+                self.batch(Split::Train, facts.images, &values);
+            }
+            Event::Validation(report) => {
+                self.end_split();
+                self.renderer.update_epoch(report.result.epoch);
+            }
+            _ => {}
+        }
+    }
+
+    fn validation_batch(&mut self, scores: &Scores) {
+        let share = |count: f64| count / scores.images() as f64;
+        let percent = |guesses: usize| 100.0 * share(scores.right(guesses) as f64);
+        let values = [share(scores.loss), percent(1), percent(5)];
+        self.batch(Split::Valid, scores.images(), &values);
+    }
+
+    fn wants_stop(&self) -> bool {
+        self.interrupter.should_stop()
+    }
+}
+
+/// A number over time, with its mean over the split. burn-train's own metrics compute theirs from the logits again.
+struct Curve {
+    definition: MetricDefinition,
+    state: NumericMetricState,
+    is_empty: bool,
+}
+
+impl Curve {
+    /// A curve that is called and formatted like `metric`.
+    fn of(metric: &impl Metric) -> Self {
+        Self {
+            definition: MetricDefinition::new(MetricId::new(metric.name()), metric),
+            state: NumericMetricState::new(),
+            is_empty: true,
+        }
+    }
+
+    fn add(&mut self, value: f64, images: usize) -> MetricState {
+        self.is_empty = false;
+        self.state.update(value, images);
+        let entry = self.state.compute_update(self.format());
+        self.numeric(entry, self.state.current_value())
+    }
+
+    /// The mean over the split; none if it had no such number.
+    fn end(&mut self) -> Option<MetricState> {
+        if mem::replace(&mut self.is_empty, true) {
+            return None;
+        }
+        let entry = self.state.compute_final(self.format());
+        let end = self.numeric(entry, self.state.final_value());
+        self.state.reset();
+        Some(end)
+    }
+
+    fn numeric(&self, entry: SerializedEntry, value: NumericEntry) -> MetricState {
+        let entry = MetricEntry::new(self.definition.metric_id.clone(), entry);
+        MetricState::Numeric(entry, Some(value))
+    }
+
+    fn format(&self) -> FormatOptions {
+        let format = FormatOptions::new(self.definition.name.clone()).precision(2);
+        match &self.definition.attributes {
+            MetricAttributes::Numeric(attributes) => match &attributes.unit {
+                Some(unit) => format.unit(unit),
+                None => format,
+            },
+            MetricAttributes::None => format,
+        }
+    }
+}

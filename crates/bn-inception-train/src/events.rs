@@ -1,0 +1,77 @@
+//! The one stream of a run's events. Log, TensorBoard, dashboard and screen are its readers.
+
+use std::path::Path;
+
+use crate::display::Screen;
+use crate::error::TrainError;
+use crate::output::{LOG_FILE, TENSORBOARD_FOLDER};
+use crate::run_log::{Event, Journal, RunLog, Sink, TensorBoard};
+use crate::step::Scores;
+
+/// The stream, which every event enters once.
+pub(crate) struct Events {
+    journal: Journal,
+    screen: Option<Box<dyn Screen>>,
+}
+
+impl Events {
+    /// A stream into the log in the folder `out`, which the dashboard reads, and with `tensorboard` into that one's files.
+    pub(crate) fn open(out: &Path, tensorboard: bool) -> Result<Self, TrainError> {
+        let path = out.join(LOG_FILE);
+        let log = RunLog::open(&path).map_err(TrainError::output(&path))?;
+        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+        if tensorboard {
+            let folder = out.join(TENSORBOARD_FOLDER);
+            let sink = TensorBoard::create(&folder).map_err(TrainError::output(&folder))?;
+            sinks.push(Box::new(sink));
+        }
+        Ok(Self {
+            journal: Journal::new(log, sinks),
+            screen: None,
+        })
+    }
+
+    /// The log with its sinks, for events of other threads.
+    pub(crate) fn journal(&self) -> Journal {
+        self.journal.clone()
+    }
+
+    /// Shows the events from now on.
+    pub(crate) fn show_on(&mut self, screen: Option<Box<dyn Screen>>) {
+        self.screen = screen;
+    }
+
+    /// Passes an event on to every reader.
+    pub(crate) fn send(&mut self, event: Event) -> Result<(), TrainError> {
+        if let Some(screen) = &mut self.screen {
+            screen.event(&event);
+        }
+        let written = self.journal.record(event);
+        written.map_err(TrainError::output(self.journal.path()))
+    }
+
+    /// Shows a batch of the validation under way.
+    pub(crate) fn validation_batch(&mut self, scores: &Scores) {
+        if let Some(screen) = &mut self.screen {
+            screen.validation_batch(scores);
+        }
+    }
+
+    /// True once the user has asked on the screen for the end of the run.
+    pub(crate) fn wants_stop(&self) -> bool {
+        self.screen
+            .as_ref()
+            .is_some_and(|screen| screen.wants_stop())
+    }
+
+    /// Gives the terminal back.
+    pub(crate) fn close_screen(&mut self) {
+        self.screen = None;
+    }
+
+    /// Lets the log's sinks write what they have.
+    pub(crate) fn close(&mut self) {
+        self.close_screen();
+        self.journal.close();
+    }
+}

@@ -1,0 +1,81 @@
+//! The looks into one run's network, and when to take them.
+
+use bn_inception::{Model, Preprocess};
+use burn::tensor::{Device, TensorReadError};
+
+use super::activations;
+use super::blocks::{self, Change, Norms};
+use super::filters;
+use super::grad_cam;
+use super::probe::Probe;
+use crate::dataset::ImageFolder;
+use crate::optim::NamedTensors;
+use crate::run_log::{FilterGrid, GradCam, Telemetry};
+
+/// Optimizer steps from one look inside to the next, unless the user says otherwise.
+pub const TELEMETRY_EVERY: u64 = 25;
+
+/// Looks into one run's network.
+pub(crate) struct Observer {
+    every: u64,
+    probe: Probe,
+}
+
+impl Observer {
+    /// Looks after every `every`-th step (never, if that is 0), with images of `folder` on `device`.
+    pub(crate) fn new(
+        every: u64,
+        folder: &ImageFolder,
+        preprocess: &Preprocess,
+        device: &Device,
+    ) -> Self {
+        let probe = if every == 0 {
+            Probe::none()
+        } else {
+            Probe::new(folder, preprocess, device)
+        };
+        Self { every, probe }
+    }
+
+    /// True if there is a look after step `step`, counted from 1. The first step is looked at, too.
+    pub(crate) fn is_due(&self, step: u64) -> bool {
+        self.every > 0 && (step == 1 || step.is_multiple_of(self.every))
+    }
+
+    /// The inside of `model`, a copy on the plain device, after step `step`, which had gradients with these `norms` and
+    /// changed the values from `before` to `after`.
+    pub(crate) fn telemetry(
+        &self,
+        model: &Model,
+        step: u64,
+        norms: &Norms,
+        [before, after]: &[NamedTensors; 2],
+    ) -> Result<Telemetry, TensorReadError> {
+        let change = Change::between(before, after)?;
+        Ok(Telemetry {
+            step,
+            blocks: blocks::blocks(model, after, norms, &change)?,
+            activations: activations::percentiles(model, self.probe.images())?,
+        })
+    }
+
+    /// The first layer of `model`.
+    pub(crate) fn filters(&self, model: &Model, step: u64) -> Option<FilterGrid> {
+        if self.every == 0 {
+            return None;
+        }
+        filters::grid(model, step)
+    }
+
+    /// Evidence in the probe's images for the class that `model`, on the plain device, predicts.
+    pub(crate) fn grad_cam(
+        &self,
+        model: &Model,
+        step: u64,
+    ) -> Result<Option<GradCam>, TensorReadError> {
+        if self.every == 0 {
+            return Ok(None);
+        }
+        grad_cam::overlays(model, &self.probe, step)
+    }
+}

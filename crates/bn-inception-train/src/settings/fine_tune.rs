@@ -1,0 +1,49 @@
+//! Fine-tuning: a run that starts from trained weights and learns other classes.
+//!
+//! The network, its preprocessing and all of its weights but the classifier's come from those weights. The part up to an
+//! end point of the user's choice may be frozen; the rest and the new classifier learn at two rates.
+
+use std::path::{Path, PathBuf};
+
+use bn_inception::{BnInceptionConfig, Preprocess};
+use serde::{Deserialize, Serialize};
+
+use crate::drawn::DrawnConfig;
+
+/// The part of a run's settings that comes with the weights it starts from, and their treatment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FineTune {
+    /// Name or path of the weights. A resumed run does not need them any more.
+    pub weights: String,
+    /// The end point up to which the network is frozen; `None` trains all of it.
+    pub freeze: Option<String>,
+    /// Learning rate of what is neither frozen nor the classifier, before the schedule's factor.
+    pub lr: f64,
+    /// Learning rate of the classifier, before the schedule's factor.
+    pub head_lr: f64,
+    /// The weights' network, with its own number of classes.
+    pub network: BnInceptionConfig,
+    /// Preprocessing of images, now as when the weights were trained.
+    pub preprocess: Preprocess,
+}
+
+impl FineTune {
+    /// The images drawn for a run without data of its own: few, of few classes, at the weights' size.
+    pub(crate) fn drawn(&self) -> DrawnConfig {
+        DrawnConfig {
+            classes: 5,
+            train_per_class: 200,
+            val_per_class: 40,
+            size: self.preprocess.size.clamp(16, 1024),
+            ..DrawnConfig::default()
+        }
+    }
+
+    /// The settings as they may leave this machine: with the weights' name and not their place.
+    pub(crate) fn without_place(self) -> Self {
+        let name = Path::new(&self.weights).file_name().map(PathBuf::from);
+        let weights = name.map_or_else(String::new, |name| name.display().to_string());
+        Self { weights, ..self }
+    }
+}

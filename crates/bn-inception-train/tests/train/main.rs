@@ -1,0 +1,9 @@
+//! Whole runs on small data: fine-tuning, resuming, looking inside, and wrong inputs.
+
+#![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
+
+mod common;
+mod fine_tune;
+mod resume;
+mod telemetry;
+mod wrong_inputs;

@@ -1,0 +1,130 @@
+//! Images to be classified, from wherever they are.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+
+use crate::decode::{self, DecodeError};
+use crate::preprocess::PreprocessError;
+
+/// An image to be classified: a file, its bytes or pixels. Paths (`&str`, `&Path`), the bytes of a JPEG or PNG file
+/// (`&[u8]`, `&Vec<u8>`) and an [`RgbImage`] convert into it.
+#[derive(Debug, Clone, Copy)]
+pub enum ImageSource<'a> {
+    /// A JPEG or PNG file.
+    Path(&'a Path),
+    /// The contents of a JPEG or PNG file.
+    Bytes(&'a [u8]),
+    /// Pixels, row by row from the top, three bytes each: red, green, blue.
+    Rgb {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// 3 × width × height bytes.
+        pixels: &'a [u8],
+    },
+    /// A decoded image.
+    Image(&'a RgbImage),
+}
+
+/// Failure to classify an image.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictError {
+    /// The file cannot be read or decoded.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: DecodeError,
+    },
+    /// The bytes cannot be decoded.
+    #[error("{0}")]
+    Bytes(#[from] DecodeError),
+    /// The number of pixels is not that of width and height.
+    #[error("{width}x{height} RGB pixels are {expected} bytes, found {found}")]
+    Pixels {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// 3 × width × height.
+        expected: u64,
+        /// Number of bytes.
+        found: usize,
+    },
+    /// The image has no pixels.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
+}
+
+impl<'a> ImageSource<'a> {
+    /// The decoded image; a copy where it was not decoded before.
+    ///
+    /// # Errors
+    /// [`PredictError`] if there is no such file, its content is no image, or the pixels are too few or too many.
+    pub fn decode(self) -> Result<Cow<'a, RgbImage>, PredictError> {
+        match self {
+            ImageSource::Image(image) => Ok(Cow::Borrowed(image)),
+            ImageSource::Bytes(bytes) => Ok(Cow::Owned(decode::decode(bytes)?)),
+            ImageSource::Path(path) => {
+                let image = decode::decode_file(path).map_err(|source| PredictError::File {
+                    path: path.to_owned(),
+                    source,
+                });
+                Ok(Cow::Owned(image?))
+            }
+            ImageSource::Rgb { width, height, pixels } => {
+                let expected = 3 * u64::from(width) * u64::from(height);
+                let found = pixels.len();
+                let fits = (found as u64 == expected).then(|| pixels.to_vec());
+                let image = fits.and_then(|pixels| RgbImage::from_raw(width, height, pixels));
+                let error = PredictError::Pixels {
+                    width,
+                    height,
+                    expected,
+                    found,
+                };
+                image.map(Cow::Owned).ok_or(error)
+            }
+        }
+    }
+}
+
+impl<'a> From<&'a RgbImage> for ImageSource<'a> {
+    fn from(image: &'a RgbImage) -> Self {
+        Self::Image(image)
+    }
+}
+
+impl<'a> From<&'a [u8]> for ImageSource<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for ImageSource<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<'a> From<&'a Path> for ImageSource<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl<'a> From<&'a PathBuf> for ImageSource<'a> {
+    fn from(path: &'a PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl<'a> From<&'a str> for ImageSource<'a> {
+    fn from(path: &'a str) -> Self {
+        Self::Path(Path::new(path))
+    }
+}

@@ -1,0 +1,90 @@
+//! Errors of weight files.
+
+use std::path::{Path, PathBuf};
+
+use bn_inception_fetch::FetchError;
+use bn_inception_formats::{Format, ReadError};
+
+use super::export::ExportError;
+use super::import::ImportError;
+use super::metadata::MetadataError;
+use crate::folded::EngineError;
+use crate::state::StateError;
+
+/// Failure to open, put together or write weights. The message names the file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{problem}", path.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display())))]
+pub struct WeightsError {
+    path: Option<PathBuf>,
+    problem: Box<WeightsProblem>,
+}
+
+impl WeightsError {
+    pub(crate) fn new(path: Option<&Path>, problem: impl Into<WeightsProblem>) -> Self {
+        Self {
+            path: path.map(Path::to_owned),
+            problem: Box::new(problem.into()),
+        }
+    }
+
+    /// The file, or the name of the weights; `None` for weights that came from no file.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The cause.
+    pub fn problem(&self) -> &WeightsProblem {
+        &self.problem
+    }
+
+    /// The cause, by value.
+    pub fn into_problem(self) -> WeightsProblem {
+        *self.problem
+    }
+}
+
+/// Problems of weight files.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsProblem {
+    /// The file cannot be read or written.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The file is of no known format, cut short or damaged.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    /// The tensors cannot be written.
+    #[error("{0}")]
+    Export(#[from] ExportError),
+    /// The file behind the name cannot be had.
+    #[error("{0}")]
+    Fetch(#[from] FetchError),
+    /// The file was not written by this project, and the caller did not say what is in it.
+    #[error(
+        "{format} without configuration: say which network and pixels it is for (`--preset` and `--preprocess`), here or once for all in `convert`"
+    )]
+    NoConfiguration {
+        /// The file's format.
+        format: Format,
+    },
+    /// The file was written by this project, and the caller says what is in it nevertheless.
+    #[error("says itself which network and pixels it is for: leave out `--preset` and `--preprocess`")]
+    HasConfiguration,
+    /// The tensors are not those of the network that the caller named.
+    #[error("{0}")]
+    Import(#[from] ImportError),
+    /// The metadata describes no network.
+    #[error("{0}")]
+    Metadata(#[from] MetadataError),
+    /// The file does not exist, and no weights have this name.
+    #[error("no such file, and no weights of that name ({known})")]
+    NotFound {
+        /// The names there are.
+        known: String,
+    },
+    /// The tensors are not those of the configuration.
+    #[error("{0}")]
+    State(#[from] StateError),
+    /// The engine refuses the options.
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+}

@@ -1,0 +1,261 @@
+//! The one way from a file to a network, and back.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use atomic_write_file::AtomicWriteFile;
+use bn_inception_fetch::Store;
+use bn_inception_formats as formats;
+use burn::tensor::Device;
+
+use super::error::{WeightsError, WeightsProblem};
+use super::export::{self, ExportError, Precision};
+use super::import::{self, Import};
+use super::metadata::{self, Metadata};
+use super::names::Names;
+use super::registry;
+use crate::fold::fold;
+use crate::folded::{EngineOptions, FoldedModel};
+use crate::model::Model;
+use crate::state::{self, State};
+
+/// The tensors of a network and all that is known about them, before they are on a device. The tensors are exactly
+/// those of the configuration, and the metadata is sound: both are checked once, where the value is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    state: State,
+    metadata: Metadata,
+    /// The file they were read from, for messages.
+    path: Option<PathBuf>,
+}
+
+impl Weights {
+    /// The weights that the [registry] calls `name`, downloaded into the user's cache if need be, or else the file at
+    /// the path `name`. A file of another project needs an `import` that says what is in it; anything else must not
+    /// have one.
+    ///
+    /// # Errors
+    /// [`WeightsError`] naming the file and what is wrong with it.
+    pub fn open(name: impl AsRef<Path>, import: Option<&Import>) -> Result<Self, WeightsError> {
+        Self::open_from(&Store::new(), name, import)
+    }
+
+    /// [`Self::open`] with a cache of the caller's choice, which may also be offline or report progress.
+    ///
+    /// # Errors
+    /// [`WeightsError`] naming the file and what is wrong with it.
+    pub fn open_from(store: &Store, name: impl AsRef<Path>, import: Option<&Import>) -> Result<Self, WeightsError> {
+        let path = name.as_ref();
+        let read = || match path.to_str().and_then(registry::named) {
+            Some(entry) => published(entry, import, store),
+            None if !path.exists() => {
+                let known = registry::entries().iter().map(|entry| entry.name.as_str());
+                let known = known.collect::<Vec<_>>().join(", ");
+                Err(WeightsProblem::NotFound { known })
+            }
+            None => parse(std::fs::read(path)?, import),
+        };
+        let weights = read().map_err(|problem| WeightsError::new(Some(path), problem))?;
+        Ok(Self {
+            path: Some(path.to_owned()),
+            ..weights
+        })
+    }
+
+    /// The weights in the bytes of a file, which [`Self::open`] would accept.
+    ///
+    /// # Errors
+    /// [`WeightsError`], which names no file.
+    pub fn from_bytes(bytes: impl AsRef<[u8]>, import: Option<&Import>) -> Result<Self, WeightsError> {
+        parse(bytes, import).map_err(|problem| WeightsError::new(None, problem))
+    }
+
+    /// The weights of `model`, copied to the host, and what there is to say about them.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn from_model(model: &Model, metadata: Metadata) -> Result<Self, WeightsError> {
+        Self::new(model.state(), metadata)
+    }
+
+    /// Weights with the tensors of `state`, folded ([`FoldedModel::state`]) or not.
+    ///
+    /// # Errors
+    /// [`WeightsProblem::Metadata`] if labels, preprocessing and configuration do not fit one another,
+    /// [`WeightsProblem::State`] if the tensors are not those of the configuration.
+    pub fn new(state: State, metadata: Metadata) -> Result<Self, WeightsError> {
+        checked(state, metadata).map_err(|problem| WeightsError::new(None, problem))
+    }
+
+    /// The network, its images and its classes.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The tensors by name.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The network, for training and inference.
+    pub fn model(self, device: &Device) -> (Model, Metadata) {
+        let blank = self.metadata.config.blank(device);
+        (state::fill(blank, self.state), self.metadata)
+    }
+
+    /// The network folded for inference. No unfolded model is made on the way: it takes less time and memory than
+    /// [`Model::fold`]. `options` are for the CPU engine.
+    ///
+    /// # Errors
+    /// [`WeightsProblem::Engine`] if the engine refuses the options.
+    pub fn folded(self, device: &Device, options: &EngineOptions) -> Result<(FoldedModel, Metadata), WeightsError> {
+        let model = FoldedModel::of_checked(&self.metadata.config, self.state, device, options);
+        let model = model.map_err(|error| WeightsError::new(self.path.as_deref(), error))?;
+        Ok((model, self.metadata))
+    }
+
+    /// The same network with every batch normalisation merged into the convolution before it: for inference only.
+    pub fn fold(mut self) -> Self {
+        (self.metadata.config, self.state) = fold(&self.metadata.config, self.state);
+        self
+    }
+
+    /// A safetensors file with all of the metadata in one entry.
+    ///
+    /// # Errors
+    /// [`ExportError::Name`] if `names` has none for a tensor.
+    pub fn to_safetensors(&self, precision: Precision, names: Names) -> Result<Vec<u8>, ExportError> {
+        export::safetensors(&self.state, &self.metadata, precision, names)
+    }
+
+    /// The same as a burnpack file, Burn's own container.
+    ///
+    /// # Errors
+    /// [`ExportError::Name`] if `names` has none for a tensor.
+    pub fn to_burnpack(&self, precision: Precision, names: Names) -> Result<Vec<u8>, ExportError> {
+        export::burnpack(&self.state, &self.metadata, precision, names)
+    }
+
+    /// An ONNX file: `images` `[batch, 3, S, S]` → `logits` `[batch, classes]`, where the batch may be of any size and S
+    /// is the configuration's input size.
+    ///
+    /// The input size is fixed because padding depends on it: a pool that may hang over the edge (Caffe) and
+    /// TensorFlow's `SAME` pad odd and even sizes differently, and the graph holds the resulting numbers. Initializers
+    /// carry this project's names, and the metadata is inside, so [`Weights::open`] reads the file back. ONNX's batch
+    /// normalisation always has a γ; in a network without one it is 1, and the configuration in the file says that
+    /// there is one.
+    ///
+    /// # Errors
+    /// [`ExportError::Metadata`] if the metadata cannot be written.
+    pub fn into_onnx(self) -> Result<Vec<u8>, ExportError> {
+        export::onnx(self.state, self.metadata)
+    }
+
+    /// Writes a safetensors file to `path`, atomically: a reader sees the old file or the new one, never a part.
+    ///
+    /// # Errors
+    /// [`WeightsProblem::Io`] if the file cannot be written, or something other than a file is at `path`: a device,
+    /// say, which it would replace.
+    pub fn save(&self, path: impl AsRef<Path>, precision: Precision) -> Result<(), WeightsError> {
+        let path = path.as_ref();
+        let write = || -> Result<(), WeightsProblem> {
+            let bytes = self.to_safetensors(precision, Names::Own)?;
+            if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+                let message = "it exists and is not a regular file";
+                Err(io::Error::new(io::ErrorKind::InvalidInput, message))?;
+            }
+            let mut file = AtomicWriteFile::open(path)?;
+            file.write_all(&bytes)?;
+            Ok(file.commit()?)
+        };
+        write().map_err(|problem| WeightsError::new(Some(path), problem))
+    }
+}
+
+fn checked(state: State, metadata: Metadata) -> Result<Weights, WeightsProblem> {
+    metadata.check()?;
+    state::check(&metadata.config.tensors(), &state)?;
+    Ok(Weights {
+        state,
+        metadata,
+        path: None,
+    })
+}
+
+/// The weights of `entry`. `import` must be absent: the registry knows.
+fn published(entry: &registry::Entry, import: Option<&Import>, store: &Store) -> Result<Weights, WeightsProblem> {
+    if import.is_some() {
+        return Err(WeightsProblem::HasConfiguration);
+    }
+    let Some(source) = entry.source() else {
+        return parse(entry.built_in().unwrap_or_default(), None);
+    };
+    let mut weights = parse(store.bytes(&source)?, Some(&entry.import()))?;
+    weights.metadata.labels = entry.labels.names();
+    weights.metadata.facts.extend(entry.facts());
+    Ok(weights)
+}
+
+/// Takes the bytes to free them before the tensors are worked on: one copy of the weights less at the peak.
+fn parse(bytes: impl AsRef<[u8]>, import: Option<&Import>) -> Result<Weights, WeightsProblem> {
+    let archive = formats::read(bytes.as_ref())?;
+    drop(bytes);
+    match (archive.metadata.get(metadata::KEY), import) {
+        (Some(entry), None) => {
+            let mut metadata = Metadata::from_entry(entry)?;
+            if archive.tensors.contains_key("stem.conv1.weight") {
+                let tensors = archive.tensors.into_iter();
+                let state = tensors.map(|(name, array)| (name, import::data(array)));
+                return checked(state.collect(), metadata);
+            }
+            // Written with the names of another project.
+            metadata.check()?;
+            let import = Import {
+                classes: Some(metadata.config.classes),
+                ..Import::new(metadata.config, metadata.preprocess.clone())
+            };
+            let (state, imported) = import::read(archive, &import)?;
+            metadata.config = imported.config;
+            Ok(Weights {
+                state,
+                metadata,
+                path: None,
+            })
+        }
+        (Some(_), Some(_)) => Err(WeightsProblem::HasConfiguration),
+        (None, Some(import)) => {
+            metadata::check_preprocess(&import.preprocess, &import.config)?;
+            let (state, metadata) = import::read(archive, import)?;
+            Ok(Weights {
+                state,
+                metadata,
+                path: None,
+            })
+        }
+        (None, None) => Err(WeightsProblem::NoConfiguration { format: archive.format }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::registry::{Labels, entries};
+
+    #[test]
+    fn the_built_in_file_says_the_same_as_its_entry() {
+        for entry in entries() {
+            let Some(bytes) = entry.built_in() else {
+                continue;
+            };
+            let archive = formats::read(bytes).unwrap();
+            assert_eq!(archive.format, entry.format);
+            let Weights { metadata, .. } = Weights::from_bytes(bytes, None).unwrap();
+            let import = entry.import();
+            let config = import.config.with_classes(entry.classes);
+            let config = config.with_input_size(metadata.config.input_size);
+            assert_eq!(metadata.config, config);
+            assert_eq!(metadata.preprocess, import.preprocess);
+            assert_eq!(Labels::Listed(metadata.labels), entry.labels);
+        }
+    }
+}

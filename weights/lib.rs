@@ -1,0 +1,7 @@
+#![doc = include_str!("README.md")]
+
+/// `registry.toml`: one table for each set of weights that has a name.
+pub const REGISTRY: &str = include_str!("registry.toml");
+
+/// Weight files that are part of the program, by file name.
+pub const BUILT_IN: [(&str, &[u8]); 1] = [("imagenette.safetensors", include_bytes!("imagenette.safetensors"))];
