@@ -11,11 +11,7 @@ use std::process::{Command, Output};
 /// If it has not been built.
 pub fn program(name: &str) -> Command {
     let test = env::current_exe().unwrap_or_default();
-    let profile = test
-        .ancestors()
-        .nth(2)
-        .map(PathBuf::from)
-        .unwrap_or_default();
+    let profile = test.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
     let path = profile
         .join("examples")
         .join(name)
@@ -58,14 +54,8 @@ pub fn fail(name: &str, arguments: &[&str], parts: &[&str]) {
     let output = run(name, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{name} {arguments:?} succeeded");
-    assert!(
-        !stderr.contains("panicked"),
-        "{name} {arguments:?}: {stderr}"
-    );
-    let errors: Vec<_> = stderr
-        .lines()
-        .filter(|line| line.starts_with("error"))
-        .collect();
+    assert!(!stderr.contains("panicked"), "{name} {arguments:?}: {stderr}");
+    let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error")).collect();
     let [line] = errors.as_slice() else {
         panic!("{name} {arguments:?}: expected one line of error, got: {stderr}");
     };

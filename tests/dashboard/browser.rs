@@ -84,8 +84,7 @@ impl Browser {
         let source = json!({ "source": script });
         tab.0.call("Page.addScriptToEvaluateOnNewDocument", source);
         tab.0.call("Page.navigate", json!({ "url": url }));
-        tab.0
-            .receive(|message| message["method"] == "Page.loadEventFired");
+        tab.0.receive(|message| message["method"] == "Page.loadEventFired");
         tab
     }
 }

@@ -62,12 +62,7 @@ fn panels(tab: &Tab) -> Vec<String> {
                 .map((panel) => panel.ariaLabel).join('|');
         })()",
     );
-    titles
-        .as_str()
-        .unwrap()
-        .split('|')
-        .map(str::to_owned)
-        .collect()
+    titles.as_str().unwrap().split('|').map(str::to_owned).collect()
 }
 
 /// A folder with a small drawn dataset.
@@ -128,11 +123,7 @@ fn a_live_run() {
     tab.wait_for(&format!("{} > 5", drawn("Loss")));
     let before = tab.evaluate(&drawn("Loss")).as_u64().unwrap();
     tab.wait_for(&format!("{} > {before} + 5", drawn("Loss")));
-    assert_eq!(
-        tab.evaluate("location.hash"),
-        "",
-        "the token stays out of sight"
-    );
+    assert_eq!(tab.evaluate("location.hash"), "", "the token stays out of sight");
     let early = panels(&tab);
     for title in [
         "Loss",
@@ -175,8 +166,7 @@ fn a_live_run() {
 
     // The button asks first. A page that is not on top is not told that its dialog closed.
     tab.bring_to_front();
-    let click =
-        |selector: &str| tab.evaluate(&format!("document.querySelector('{selector}').click()"));
+    let click = |selector: &str| tab.evaluate(&format!("document.querySelector('{selector}').click()"));
     click("#stop");
     tab.wait_for("document.querySelector('#ask-stop').open");
     click("#ask-stop [value=stop]");
@@ -194,9 +184,7 @@ fn a_live_run() {
     };
     assert_eq!(status.code(), Some(130), "stopped and saved");
     tab.wait_for("document.body.innerText.includes('stopped: ')");
-    tab.wait_for(
-        "document.querySelector('#connection').textContent.startsWith('The process has ended')",
-    );
+    tab.wait_for("document.querySelector('#connection').textContent.startsWith('The process has ended')");
     nothing_is_wrong(&tab);
 }
 
@@ -214,10 +202,7 @@ fn a_report_without_a_network() {
     }
     let report = folder.path("report.html");
     let runs = folder.path("runs").display().to_string();
-    let printed = succeed(
-        "dashboard",
-        &[&runs, "--export", &report.display().to_string()],
-    );
+    let printed = succeed("dashboard", &[&runs, "--export", &report.display().to_string()]);
     assert!(printed.contains("MB"), "{printed}");
 
     let tab = open(&browser, &format!("file://{}", report.display()));

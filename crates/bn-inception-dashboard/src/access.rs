@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, StatusCode, header};
 use subtle::ConstantTimeEq as _;
 
+/// Status and text of an answer.
+pub type Answer = (StatusCode, &'static str);
+
 /// The rules for requests.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -27,9 +30,7 @@ impl Access {
             .unwrap_or(name);
         match literal.parse::<IpAddr>() {
             // An address is never looked up, so it cannot be rebound.
-            Ok(address) => {
-                address.is_loopback() || address == self.bound || self.bound.is_unspecified()
-            }
+            Ok(address) => address.is_loopback() || address == self.bound || self.bound.is_unspecified(),
             Err(_) => {
                 let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
                 name == "localhost" || self.names.contains(&name)
@@ -41,26 +42,21 @@ impl Access {
     ///
     /// # Errors
     /// 421 or 403, with one line that says what to do.
-    pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+    pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), Answer> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         if !text(header::HOST).is_some_and(|host| self.knows_host(host)) {
             return Err((
                 StatusCode::MISDIRECTED_REQUEST,
                 "this server answers to localhost and to the address it was told to listen on, \
-                 and to no other Host",
+                 and to no other Host\n",
             ));
         }
         // Browsers tell which site a request comes from; a foreign one may open the page and nothing else.
         let site = headers.get("sec-fetch-site");
         let foreign = site.is_some_and(|site| site == "cross-site" || site == "same-site");
-        let navigates = headers
-            .get("sec-fetch-mode")
-            .is_some_and(|mode| mode == "navigate");
+        let navigates = headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
         if foreign && !navigates {
-            return Err((
-                StatusCode::FORBIDDEN,
-                "only the dashboard's own page may ask",
-            ));
+            return Err((StatusCode::FORBIDDEN, "only the dashboard's own page may ask\n"));
         }
         Ok(())
     }
@@ -69,7 +65,7 @@ impl Access {
     ///
     /// # Errors
     /// 401, with one line that says what to do.
-    pub fn check_token(&self, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+    pub fn check_token(&self, headers: &HeaderMap) -> Result<(), Answer> {
         let Some(token) = &self.token else {
             return Ok(());
         };
@@ -78,10 +74,10 @@ impl Access {
             .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         match given {
             Some(given) if bool::from(given.ct_eq(token.as_bytes())) => Ok(()),
-            Some(_) => Err((StatusCode::UNAUTHORIZED, "wrong token")),
+            Some(_) => Err((StatusCode::UNAUTHORIZED, "wrong token\n")),
             None => Err((
                 StatusCode::UNAUTHORIZED,
-                "this dashboard wants its token: open the address that was printed when it started",
+                "this dashboard wants its token: open the address that was printed when it started\n",
             )),
         }
     }

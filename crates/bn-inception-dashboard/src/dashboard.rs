@@ -154,9 +154,7 @@ fn listen(address: Option<&str>, has_token: bool) -> Result<TcpListener, Dashboa
         address: text.to_owned(),
         reason,
     };
-    let mut found = text
-        .to_socket_addrs()
-        .map_err(|error| refused(error.to_string()))?;
+    let mut found = text.to_socket_addrs().map_err(|error| refused(error.to_string()))?;
     let resolved = found
         .next()
         .ok_or_else(|| refused("no address of that name".to_owned()))?;

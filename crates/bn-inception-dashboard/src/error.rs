@@ -45,9 +45,7 @@ pub enum DashboardError {
         address: String,
     },
     /// A token that cannot go into a header, or is guessed too easily.
-    #[error(
-        "a token has {least} to 128 letters, digits and -._~, not {found} characters like these"
-    )]
+    #[error("a token has {least} to 128 letters, digits and -._~, not {found} characters like these")]
     Token {
         /// Fewest characters accepted.
         least: usize,

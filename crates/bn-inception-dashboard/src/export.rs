@@ -5,11 +5,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use atomic_write_file::AtomicWriteFile;
-use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error::DashboardError;
 use crate::page;
-use crate::runs::{Follower, lock};
+use crate::runs::Follower;
 
 /// Writes what a dashboard of the runs in `folders` would show now to `path`, as one page that needs nothing else.
 /// Returns its size in bytes: 4.7 million for the charting library, plus the runs' data.
@@ -23,12 +22,10 @@ pub fn export(folders: Vec<PathBuf>, path: &Path) -> Result<u64, DashboardError>
         let folder = folder.to_owned();
         return Err(DashboardError::NoRecord { folder });
     }
-    let runs = follower.runs().list();
-    let messages: Vec<Box<RawValue>> = runs
-        .iter()
-        .enumerate()
-        .filter_map(|(index, run)| to_raw_value(&lock(run).message(index, 0)?).ok())
-        .collect();
+    let runs = follower.runs();
+    let runs = runs.lock();
+    let messages = runs.iter().enumerate();
+    let messages: Vec<_> = messages.filter_map(|(index, run)| run.message(index, 0)).collect();
     let write = |source| DashboardError::Write {
         path: path.to_owned(),
         source,

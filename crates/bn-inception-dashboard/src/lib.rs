@@ -67,3 +67,8 @@ pub use error::DashboardError;
 pub use export::export;
 pub use server::StopAction;
 pub use tensorboard::TensorBoard;
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -43,55 +43,37 @@ pub const SERVED_POLICY: &str = concat!(
 );
 
 /// A file of the page.
-#[derive(Debug)]
 pub struct Asset {
+    /// Path in a request.
+    pub path: &'static str,
     /// Media type.
     pub mime: &'static str,
-    content: LazyLock<(String, String)>,
-}
-
-impl Asset {
-    const fn new(mime: &'static str, make: fn() -> (String, String)) -> Self {
-        Self {
-            mime,
-            content: LazyLock::new(make),
-        }
-    }
-
     /// Content.
-    pub fn text(&self) -> &str {
-        &self.content.0
-    }
-
-    /// SHA-256 of the content, as an entity tag.
-    pub fn tag(&self) -> &str {
-        &self.content.1
-    }
+    pub text: String,
+    /// SHA-256 of the content in base64.
+    pub digest: String,
 }
 
-/// The document.
-pub static PAGE: Asset = Asset::new("text/html; charset=utf-8", || tagged(DOCUMENT.to_owned()));
-
-/// The style sheet.
-pub static STYLE: Asset = Asset::new("text/css; charset=utf-8", || {
-    tagged(include_str!("page/style.css").to_owned())
+/// The document, the style sheet, the page's own modules as one, and the charting library.
+pub static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
+    let asset = |path, mime, text: String| {
+        let digest = STANDARD.encode(Sha256::digest(text.as_bytes()));
+        Asset {
+            path,
+            mime,
+            text,
+            digest,
+        }
+    };
+    let style = include_str!("page/style.css").to_owned();
+    let script = "text/javascript; charset=utf-8";
+    [
+        asset("/", "text/html; charset=utf-8", DOCUMENT.to_owned()),
+        asset("/app.css", "text/css; charset=utf-8", style),
+        asset("/app.js", script, joined(MODULES)),
+        asset("/plotly.js", script, plotly_source()),
+    ]
 });
-
-/// The page's own modules as one.
-pub static SCRIPT: Asset = Asset::new("text/javascript; charset=utf-8", || tagged(joined(MODULES)));
-
-/// The charting library.
-pub static PLOTLY: Asset = Asset::new("text/javascript; charset=utf-8", || tagged(plotly_source()));
-
-fn tagged(text: String) -> (String, String) {
-    let tag = format!("\"{}\"", digest(&text));
-    (text, tag)
-}
-
-/// SHA-256 in base64.
-fn digest(text: &str) -> String {
-    STANDARD.encode(Sha256::digest(text.as_bytes()))
-}
 
 /// Modules concatenated, without their imports and with plain declarations for exports: a report has no files to import
 /// from.
@@ -120,14 +102,13 @@ fn plotly_source() -> String {
 pub fn report(data: &str) -> String {
     // Inside a script element only end tags and comments have a meaning.
     let data = data.replace('<', "\\u003c");
+    let [_, style, script, plotly] = &*ASSETS;
     let policy = format!(
         concat!(
             "default-src 'none'; script-src 'sha256-{}' 'sha256-{}'; style-src 'sha256-{}' ",
             inline_style!()
         ),
-        digest(PLOTLY.text()),
-        digest(SCRIPT.text()),
-        digest(STYLE.text()),
+        plotly.digest, script.digest, style.digest,
     );
     let parts = [
         (
@@ -136,32 +117,25 @@ pub fn report(data: &str) -> String {
         ),
         (
             "<link rel=\"stylesheet\" href=\"app.css\">",
-            format!("<style>{}</style>", STYLE.text()),
+            format!("<style>{}</style>", style.text),
         ),
         (
             "<script src=\"plotly.js\" defer></script>",
             format!(
                 "<script type=\"application/json\" id=\"report\">{data}</script>\n\
                  <script>{}</script>",
-                PLOTLY.text()
+                plotly.text
             ),
         ),
         (
             "<script src=\"app.js\" type=\"module\"></script>",
-            format!("<script type=\"module\">{}</script>", SCRIPT.text()),
+            format!("<script type=\"module\">{}</script>", script.text),
         ),
     ];
-    let mut rest = DOCUMENT;
-    let mut report = String::with_capacity(DOCUMENT.len() + data.len() + PLOTLY.text().len());
-    for (place, content) in parts {
-        if let Some((before, after)) = rest.split_once(place) {
-            report.push_str(before);
-            report.push_str(&content);
-            rest = after;
-        }
-    }
-    report.push_str(rest);
-    report
+    let document = DOCUMENT.to_owned();
+    parts
+        .iter()
+        .fold(document, |page, (link, content)| page.replacen(link, content, 1))
 }
 
 #[cfg(test)]
@@ -170,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_crate_still_carries_plotly() {
-        let source = PLOTLY.text();
+        let source = &ASSETS[3].text;
         assert!(source.len() > 1 << 20, "{} bytes", source.len());
         assert!(source.contains("Plotly"));
         assert!(!source.contains("MathJax-script"));
@@ -184,19 +158,14 @@ mod tests {
             joined(&[one, two]),
             "// One.\nconst a = 1;\nfunction b() {\n  return a;\n}\nb();\n"
         );
-        assert!(!SCRIPT.text().contains("\nimport "));
-        assert!(!SCRIPT.text().contains("\nexport "));
+        assert!(!ASSETS[2].text.contains("\nimport "));
+        assert!(!ASSETS[2].text.contains("\nexport "));
     }
 
     #[test]
     fn a_report_holds_everything_and_no_more_tags_than_it_should() {
         let report = report("{\"name\":\"</script><script>alert(1)</script>\"}");
-        for link in [
-            "href=\"app.css\"",
-            "src=\"plotly.js\"",
-            "src=\"app.js\"",
-            "<!-- policy",
-        ] {
+        for link in ["href=\"app.css\"", "src=\"plotly.js\"", "src=\"app.js\"", "<!-- policy"] {
             assert!(DOCUMENT.contains(link), "{link}");
             assert!(!report.contains(link), "{link}");
         }

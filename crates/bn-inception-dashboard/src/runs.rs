@@ -5,4 +5,4 @@ mod series;
 mod snapshots;
 mod state;
 
-pub(crate) use follower::{Follower, MOST_RUNS, Runs, lock};
+pub(crate) use follower::{Follower, MOST_RUNS, Runs};

@@ -14,8 +14,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::access::Access;
-use crate::page::{self, Asset};
+use crate::access::{Access, Answer};
+use crate::page::{ASSETS, Asset, SERVED_POLICY};
 use crate::runs::Runs;
 use crate::stream;
 
@@ -86,25 +86,11 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) {
 }
 
 fn router(site: Arc<Site>) -> Router {
-    Router::new()
-        .route(
-            "/",
-            get(async |headers: HeaderMap| page::PAGE.answer(&headers)),
-        )
-        .route(
-            "/app.css",
-            get(async |headers: HeaderMap| page::STYLE.answer(&headers)),
-        )
-        .route(
-            "/app.js",
-            get(async |headers: HeaderMap| page::SCRIPT.answer(&headers)),
-        )
-        .route(
-            "/plotly.js",
-            get(async |headers: HeaderMap| page::PLOTLY.answer(&headers)),
-        )
-        .route("/events", get(events))
-        .route("/stop", post(stop))
+    let mut router = Router::new().route("/events", get(events)).route("/stop", post(stop));
+    for asset in ASSETS.iter() {
+        router = router.route(asset.path, get(async |headers: HeaderMap| file(asset, &headers)));
+    }
+    router
         .fallback(async || (StatusCode::NOT_FOUND, "there is no such page\n"))
         .layer(middleware::from_fn_with_state(site.clone(), guard))
         .with_state(site)
@@ -114,10 +100,10 @@ fn router(site: Arc<Site>) -> Router {
 async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let mut response = match site.access.check_origin(request.headers()) {
         Ok(()) => next.run(request).await,
-        Err((status, text)) => (status, format!("{text}\n")).into_response(),
+        Err(refusal) => refusal.into_response(),
     };
     let headers = [
-        ("content-security-policy", page::SERVED_POLICY),
+        ("content-security-policy", SERVED_POLICY),
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
         ("cross-origin-resource-policy", "same-origin"),
@@ -125,73 +111,47 @@ async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
         ("cache-control", "no-cache"),
     ];
     for (name, value) in headers {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
 }
 
-impl Asset {
-    fn answer(&'static self, headers: &HeaderMap) -> Response {
-        let tag = self.tag();
-        if headers
-            .get(header::IF_NONE_MATCH)
-            .is_some_and(|known| known == tag)
-        {
-            return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag.to_owned())]).into_response();
-        }
-        let headers = [
-            (header::CONTENT_TYPE, self.mime.to_owned()),
-            (header::ETAG, tag.to_owned()),
-        ];
-        (headers, self.text()).into_response()
+fn file(asset: &'static Asset, headers: &HeaderMap) -> Response {
+    let tag = format!("\"{}\"", asset.digest);
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == &tag) {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
     }
+    let headers = [(header::CONTENT_TYPE, asset.mime.to_owned()), (header::ETAG, tag)];
+    (headers, asset.text.as_str()).into_response()
 }
 
-async fn events(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    if let Err((status, text)) = site.access.check_token(&headers) {
-        return (status, format!("{text}\n")).into_response();
-    }
+async fn events(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Response, Answer> {
+    site.access.check_token(&headers)?;
     let Ok(permit) = site.streams.clone().try_acquire_owned() else {
         let text = format!("{MOST_STREAMS} pages are open already; close one and try again\n");
         let headers = [(header::RETRY_AFTER, "5"), (header::CONNECTION, "close")];
-        return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
+        return Ok((StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response());
     };
-    let seen = headers
-        .get("last-event-id")
-        .and_then(|value| value.to_str().ok());
+    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let can_stop = site.can_stop();
-    stream::events(
-        site.runs.clone(),
-        can_stop,
-        site.closing.clone(),
-        permit,
-        seen,
-    )
-    .into_response()
+    let events = stream::events(site.runs.clone(), can_stop, site.closing.clone(), permit, seen);
+    Ok(events.into_response())
 }
 
-async fn stop(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    if let Err((status, text)) = site.access.check_token(&headers) {
-        return (status, format!("{text}\n")).into_response();
-    }
+async fn stop(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Answer, Answer> {
+    site.access.check_token(&headers)?;
     match &site.on_stop {
         Some(stop) if site.can_stop() => {
             stop();
-            (
-                StatusCode::ACCEPTED,
-                "the run saves a checkpoint and stops\n",
-            )
-                .into_response()
+            Ok((StatusCode::ACCEPTED, "the run saves a checkpoint and stops\n"))
         }
-        Some(_) => {
-            let text = "stopping wants a dashboard that was started with a token\n";
-            (StatusCode::FORBIDDEN, text).into_response()
-        }
-        None => {
-            let text = "this dashboard only watches; stop the run where it was started\n";
-            (StatusCode::CONFLICT, text).into_response()
-        }
+        Some(_) => Err((
+            StatusCode::FORBIDDEN,
+            "stopping wants a dashboard that was started with a token\n",
+        )),
+        None => Err((
+            StatusCode::CONFLICT,
+            "this dashboard only watches; stop the run where it was started\n",
+        )),
     }
 }

@@ -1,6 +1,6 @@
 //! The stream of server-sent events of an open page: first everything it has not seen, then the news.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::runs::{MOST_RUNS, Runs, lock};
+use crate::runs::{MOST_RUNS, Runs};
 
 /// Minimum time between two looks for news.
 const PACE: Duration = Duration::from_millis(500);
@@ -33,27 +33,10 @@ impl Seen {
 
     fn id(&self) -> String {
         let offsets = self.0.iter();
-        let mut parts: Vec<_> = offsets
-            .map(|(key, offset)| format!("{key}-{offset}"))
-            .collect();
+        let mut parts: Vec<_> = offsets.map(|(key, offset)| format!("{key}-{offset}")).collect();
         parts.sort();
         parts.join(".")
     }
-}
-
-struct Connection {
-    runs: Arc<Runs>,
-    can_stop: bool,
-    seen: Seen,
-    /// Runs still to look at since the last news.
-    waiting: VecDeque<usize>,
-    changes: watch::Receiver<u64>,
-    closing: watch::Receiver<bool>,
-    looked: Instant,
-    greeted: bool,
-    looked_last: bool,
-    done: bool,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// The stream for a page that has seen everything up to `seen`, the id of an event. It ends once `closing` is true.
@@ -64,99 +47,84 @@ pub fn events(
     permit: OwnedSemaphorePermit,
     seen: Option<&str>,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>> + use<>> {
+    let (sender, receiver) = mpsc::channel(1);
+    let seen = Seen::parse(seen.unwrap_or_default());
     let connection = Connection {
-        seen: Seen::parse(seen.unwrap_or_default()),
-        waiting: VecDeque::new(),
-        changes: runs.changes(),
-        closing,
-        looked: Instant::now(),
-        greeted: false,
-        looked_last: false,
-        done: false,
         runs,
-        can_stop,
-        _permit: permit,
+        seen,
+        closing,
+        sender,
     };
-    // An event is made once the last one is on its way, so a slow page gets fewer, longer ones and costs no memory.
-    let events = stream::unfold(connection, async |mut connection| {
-        let event = connection.next().await?;
-        Some((Ok(event), connection))
+    tokio::spawn(async move {
+        let closed = connection.sender.clone();
+        tokio::select! {
+            _ = connection.feed(can_stop) => {}
+            // The page has gone.
+            () = closed.closed() => {}
+        }
+        drop(permit);
+    });
+    let events = stream::unfold(receiver, async |mut receiver| {
+        let event = receiver.recv().await?;
+        Some((Ok(event), receiver))
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(10)))
 }
 
+/// An open page.
+struct Connection {
+    runs: Arc<Runs>,
+    seen: Seen,
+    closing: watch::Receiver<bool>,
+    sender: mpsc::Sender<sse::Event>,
+}
+
 impl Connection {
-    async fn next(&mut self) -> Option<sse::Event> {
-        if self.done {
-            return None;
-        }
-        if !self.greeted {
-            self.greeted = true;
-            self.look();
-            return Some(self.greeting());
-        }
+    /// Sends the greeting, the news as they come, and the farewell. `None` if the page has gone.
+    async fn feed(mut self, can_stop: bool) -> Option<()> {
+        let mut changes = self.runs.changes();
+        let greeting = json!({ "runs": self.runs.keys(), "can_stop": can_stop });
+        let greeting = sse::Event::default().event("hello").data(greeting.to_string());
+        self.sender.send(greeting).await.ok()?;
         loop {
-            while let Some(index) = self.waiting.pop_front() {
+            let last = *self.closing.borrow();
+            let looked = Instant::now();
+            changes.mark_unchanged();
+            let keys = self.runs.keys();
+            // Keys of replaced logs would make the id grow.
+            self.seen.0.retain(|key, _| keys.contains(key));
+            for index in 0..keys.len() {
+                // An event is made once the last one is on its way, so a slow page gets fewer, longer ones.
+                let sender = self.sender.clone();
+                let place = sender.reserve().await.ok()?;
                 if let Some(event) = self.news_of(index) {
-                    return Some(event);
+                    place.send(event);
                 }
             }
-            if *self.closing.borrow() {
-                if self.looked_last {
-                    self.done = true;
-                    return Some(sse::Event::default().event("bye").data("{}"));
-                }
-                self.looked_last = true;
-                self.look();
-                continue;
+            if last {
+                let farewell = sse::Event::default().event("bye").data("{}");
+                return self.sender.send(farewell).await.ok();
             }
             // At most as often as a person can look.
             let news = async {
-                let _ = self.changes.changed().await;
-                tokio::time::sleep_until(self.looked + PACE).await;
+                let _ = changes.changed().await;
+                tokio::time::sleep_until(looked + PACE).await;
             };
             tokio::select! {
                 () = news => {}
                 _ = self.closing.wait_for(|closing| *closing) => {}
             }
-            self.look();
         }
     }
 
-    /// Queues every run to be looked at.
-    fn look(&mut self) {
-        self.changes.mark_unchanged();
-        self.looked = Instant::now();
-        let keys = self.keys();
-        self.waiting = (0..keys.len()).collect();
-        // Keys of replaced logs would make the id grow.
-        self.seen.0.retain(|key, _| keys.contains(key));
-    }
-
-    fn keys(&self) -> Vec<String> {
-        let runs = self.runs.list();
-        runs.iter().map(|run| lock(run).key.clone()).collect()
-    }
-
-    fn greeting(&self) -> sse::Event {
-        let greeting = json!({ "runs": self.keys(), "can_stop": self.can_stop });
-        sse::Event::default()
-            .event("hello")
-            .data(greeting.to_string())
-    }
-
     fn news_of(&mut self, index: usize) -> Option<sse::Event> {
-        let runs = self.runs.list();
-        let run = lock(runs.get(index)?);
+        let runs = self.runs.lock();
+        let run = runs.get(index)?;
         let since = self.seen.0.get(&run.key).copied().unwrap_or(0);
         let message = serde_json::to_string(&run.message(index, since)?).ok()?;
         self.seen.0.insert(run.key.clone(), run.state.offset);
-        Some(
-            sse::Event::default()
-                .event("run")
-                .id(self.seen.id())
-                .data(message),
-        )
+        let event = sse::Event::default().event("run");
+        Some(event.id(self.seen.id()).data(message))
     }
 }
 

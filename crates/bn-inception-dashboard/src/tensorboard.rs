@@ -1,8 +1,4 @@
-//! TensorBoard event files, from the stream of a run's events.
-//!
-//! `tensorboard --logdir OUT` shows scalars (`train/…`, `validation/…`, `gradients/…`, `updates/…`,
-//! `activations/…`, `system/…`), histograms (`weights/…`, `gamma/…`, `beta/…`) and images (`filters`,
-//! `grad_cam/…`, `samples/…`).
+//! TensorBoard event files.
 
 mod proto;
 
@@ -10,34 +6,36 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message as _;
 
-use crate::run_log::{
-    Event, Histogram, Picture, Record, Sink, StepFacts, SystemSample, Telemetry, ValidationReport,
-};
-use proto::{HistogramProto, Image, SessionLog, Summary, Value, What};
+use crate::run_log::{Event, Histogram, Picture, Record, Sink, StepFacts, SystemSample, Telemetry, ValidationReport};
+use proto::{HistogramProto, Image, OneValue, SESSION_START, SessionLog, Summary, Value, What};
 
-/// Writes one event file.
+/// A sink that writes a TensorBoard event file.
+///
+/// `tensorboard --logdir OUT` shows scalars (`train/…`, `validation/…`, `gradients/…`, `updates/…`, `activations/…`,
+/// `system/…`), histograms (`weights/…`, `gamma/…`, `beta/…`) and images (`filters`, `grad_cam/…`, `samples/…`).
 pub struct TensorBoard {
     file: BufWriter<File>,
-    /// Of the newest record that has one: for those without.
+    /// Step of the last event that has one, for those without.
     step: u64,
 }
 
 impl TensorBoard {
-    /// A new event file in `folder`, which is made if need be; a resumed run's lies beside the older
-    /// ones.
+    /// Creates an event file in `folder`, beside those of the processes that the run resumes. Creates the folder if it does
+    /// not exist.
     ///
     /// # Errors
-    /// What the file system says.
+    /// [`std::io::Error`] if the file cannot be created.
     pub fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let time = now.unwrap_or_default();
-        // TensorBoard reads a folder's files in the order of their names and never one that it has left.
+        // TensorBoard reads a folder's files in the order of their names and does not return to an earlier one.
         let name = format!(
             "events.out.tfevents.{:010}.{:09}.{}",
             time.as_secs(),
@@ -58,7 +56,7 @@ impl TensorBoard {
         Ok(sink)
     }
 
-    /// A TFRecord: length, its checksum, data, its checksum, all little-endian.
+    /// Writes a TFRecord: length, its checksum, data, its checksum, all little-endian.
     fn write(&mut self, event: proto::Event) -> io::Result<()> {
         let data = event.encode_to_vec();
         let length = (data.len() as u64).to_le_bytes();
@@ -71,9 +69,7 @@ impl TensorBoard {
 
 /// TFRecord's checksum: CRC-32C, rotated right by 15 bits, plus a constant.
 fn masked_crc(data: &[u8]) -> u32 {
-    crc32c::crc32c(data)
-        .rotate_right(15)
-        .wrapping_add(0xa282_ead8)
+    crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 impl Sink for TensorBoard {
@@ -84,19 +80,16 @@ impl Sink for TensorBoard {
     fn take(&mut self, record: &Record) -> io::Result<()> {
         self.step = record.event.step().unwrap_or(self.step);
         let what = match &record.event {
-            // Tells TensorBoard to forget what it knows of later steps.
+            // Makes TensorBoard drop later steps.
             Event::Resume { step, .. } => {
                 self.step = step + 1;
-                What::SessionLog(SessionLog::started())
+                What::SessionLog(SessionLog { status: SESSION_START })
             }
-            event => {
-                let value = values(event);
-                if value.is_empty() {
-                    return Ok(());
-                }
-                What::Summary(Summary { value })
-            }
+            event => What::Summary(summary(event)),
         };
+        if matches!(&what, What::Summary(summary) if summary.value.is_empty()) {
+            return Ok(());
+        }
         self.write(proto::Event {
             wall_time: record.time,
             step: self.step as i64,
@@ -109,132 +102,118 @@ impl Sink for TensorBoard {
     }
 }
 
-fn values(event: &Event) -> Vec<Value> {
+/// The values of an event; none for an event that TensorBoard has no panel for.
+fn summary(event: &Event) -> Summary {
+    let mut summary = Summary::default();
     match event {
-        Event::Step(facts) => of_step(facts),
-        Event::Validation(report) => of_validation(report),
-        Event::Telemetry(telemetry) => of_telemetry(telemetry),
-        Event::System(sample) => of_system(sample),
-        Event::Filters(filters) => image("filters".to_owned(), &filters.picture)
-            .into_iter()
-            .collect(),
+        Event::Step(facts) => summary.step(facts),
+        Event::Validation(report) => summary.validation(report),
+        Event::Telemetry(telemetry) => summary.telemetry(telemetry),
+        Event::System(sample) => summary.system(sample),
+        Event::Filters(filters) => summary.image("filters".to_owned(), &filters.picture),
         Event::GradCam(cam) => {
-            let overlays = cam.overlays.iter().enumerate();
-            overlays
-                .filter_map(|(number, one)| image(format!("grad_cam/{number}"), &one.overlay))
-                .collect()
+            for (number, one) in cam.overlays.iter().enumerate() {
+                summary.image(format!("grad_cam/{number}"), &one.overlay);
+            }
         }
-        _ => Vec::new(),
+        _ => {}
     }
+    summary
 }
 
-fn scalar(tag: impl Into<String>, value: f64) -> Value {
-    Value {
-        tag: tag.into(),
-        value: Some(proto::OneValue::Simple(value as f32)),
-    }
-}
-
-fn of_step(facts: &StepFacts) -> Vec<Value> {
-    let per_second = |amount: f64| amount / facts.seconds.max(1e-9);
-    let all = [
-        ("loss", Some(facts.loss)),
-        ("top1", Some(facts.top1)),
-        ("top5", facts.top5),
-        ("learning_rate", Some(facts.lr)),
-        ("gradient_norm", facts.grad_norm),
-        ("images_per_second", Some(per_second(facts.images as f64))),
-        ("data_wait", Some(per_second(facts.wait_seconds))),
-        ("epoch", Some(facts.epoch as f64)),
-    ];
-    let all = all.into_iter();
-    all.filter_map(|(tag, value)| Some(scalar(format!("train/{tag}"), value?)))
-        .collect()
-}
-
-fn of_validation(report: &ValidationReport) -> Vec<Value> {
-    let result = &report.result;
-    let scalars = [
-        ("top1", result.top1),
-        ("top5", result.top5),
-        ("loss", result.loss),
-    ];
-    let scalars = scalars.map(|(tag, value)| scalar(format!("validation/{tag}"), value));
-    let samples = report.samples.iter().enumerate();
-    let samples = samples.filter_map(|(number, sample)| {
-        let verdict = if sample.correct { "right" } else { "wrong" };
-        image(format!("samples/{number:02} {verdict}"), &sample.thumbnail)
-    });
-    scalars.into_iter().chain(samples).collect()
-}
-
-fn of_telemetry(telemetry: &Telemetry) -> Vec<Value> {
-    let mut values = Vec::new();
-    for block in &telemetry.blocks {
-        let name = &block.block;
-        values.push(scalar(format!("gradients/{name}"), block.grad_norm));
-        values.push(scalar(format!("updates/{name}"), block.update_ratio));
-        let histograms = [
-            ("weights", Some(&block.weights)),
-            ("gamma", block.gamma.as_ref()),
-            ("beta", block.beta.as_ref()),
+impl Summary {
+    fn step(&mut self, facts: &StepFacts) {
+        let per_second = |amount: f64| amount / facts.seconds.max(1e-9);
+        let values = [
+            ("loss", Some(facts.loss)),
+            ("top1", Some(facts.top1)),
+            ("top5", facts.top5),
+            ("learning_rate", Some(facts.lr)),
+            ("gradient_norm", facts.grad_norm),
+            ("images_per_second", Some(per_second(facts.images as f64))),
+            ("data_wait", Some(per_second(facts.wait_seconds))),
+            ("epoch", Some(facts.epoch as f64)),
         ];
-        for (kind, found) in histograms {
-            values.extend(found.map(|found| histogram(format!("{kind}/{name}"), found)));
+        for (tag, value) in values {
+            if let Some(value) = value {
+                self.scalar(format!("train/{tag}"), value);
+            }
         }
     }
-    for layer in &telemetry.activations {
-        for (percentile, value) in [("p15", layer.p15), ("p50", layer.p50), ("p85", layer.p85)] {
-            let tag = format!("activations/{}/{percentile}", layer.layer);
-            values.push(scalar(tag, value.into()));
+
+    fn validation(&mut self, report: &ValidationReport) {
+        self.scalar("validation/top1".to_owned(), report.result.top1);
+        self.scalar("validation/top5".to_owned(), report.result.top5);
+        self.scalar("validation/loss".to_owned(), report.result.loss);
+        for (number, sample) in report.samples.iter().enumerate() {
+            let verdict = if sample.correct { "right" } else { "wrong" };
+            self.image(format!("samples/{number:02} {verdict}"), &sample.thumbnail);
         }
     }
-    values
-}
 
-fn of_system(sample: &SystemSample) -> Vec<Value> {
-    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    let mut values = vec![
-        scalar("system/cpu_percent", sample.cpu_percent.into()),
-        scalar("system/process_gib", gib(sample.process_bytes)),
-        scalar("system/available_gib", gib(sample.available_bytes)),
-    ];
-    for (number, gpu) in sample.gpus.iter().enumerate() {
-        let tag = |what: &str| format!("system/gpu{number}_{what}");
-        values.push(scalar(tag("percent"), gpu.percent.into()));
-        values.push(scalar(tag("gib"), gib(gpu.used_bytes)));
+    fn telemetry(&mut self, telemetry: &Telemetry) {
+        for block in &telemetry.blocks {
+            let name = &block.block;
+            self.scalar(format!("gradients/{name}"), block.grad_norm);
+            self.scalar(format!("updates/{name}"), block.update_ratio);
+            for (kind, histogram) in block.histograms() {
+                self.histogram(format!("{kind}/{name}"), histogram);
+            }
+        }
+        for layer in &telemetry.activations {
+            for (percentile, value) in [(15, layer.p15), (50, layer.p50), (85, layer.p85)] {
+                let tag = format!("activations/{}/p{percentile}", layer.layer);
+                self.scalar(tag, value.into());
+            }
+        }
     }
-    values
-}
 
-fn histogram(tag: String, found: &Histogram) -> Value {
-    let edges = found.edges();
-    let value = HistogramProto {
-        min: found.min.into(),
-        max: found.max.into(),
-        num: found.counts.iter().sum::<u64>() as f64,
-        sum: found.sum,
-        sum_squares: found.sum_squares,
-        bucket_limit: edges.into_iter().skip(1).map(f64::from).collect(),
-        bucket: found.counts.iter().map(|count| *count as f64).collect(),
-    };
-    Value {
-        tag,
-        value: Some(proto::OneValue::Histogram(value)),
+    fn system(&mut self, sample: &SystemSample) {
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        self.scalar("system/cpu_percent".to_owned(), sample.cpu_percent.into());
+        self.scalar("system/process_gib".to_owned(), gib(sample.process_bytes));
+        self.scalar("system/available_gib".to_owned(), gib(sample.available_bytes));
+        for (number, gpu) in sample.gpus.iter().enumerate() {
+            self.scalar(format!("system/gpu{number}_percent"), gpu.percent.into());
+            self.scalar(format!("system/gpu{number}_gib"), gib(gpu.used_bytes));
+        }
     }
-}
 
-fn image(tag: String, picture: &Picture) -> Option<Value> {
-    let value = Image {
-        height: picture.height as i32,
-        width: picture.width as i32,
-        colorspace: 3,
-        encoded_image_string: STANDARD.decode(&picture.data).ok()?,
-    };
-    Some(Value {
-        tag,
-        value: Some(proto::OneValue::Image(value)),
-    })
+    fn scalar(&mut self, tag: String, value: f64) {
+        self.push(tag, OneValue::Simple(value as f32));
+    }
+
+    fn histogram(&mut self, tag: String, histogram: &Histogram) {
+        let edges = histogram.edges().into_iter();
+        let value = HistogramProto {
+            min: histogram.min.into(),
+            max: histogram.max.into(),
+            num: histogram.counts.iter().sum::<u64>() as f64,
+            sum: histogram.sum,
+            sum_squares: histogram.sum_squares,
+            bucket_limit: edges.skip(1).map(f64::from).collect(),
+            bucket: histogram.counts.iter().map(|count| *count as f64).collect(),
+        };
+        self.push(tag, OneValue::Histogram(value));
+    }
+
+    /// Adds an image, unless its base64 is damaged.
+    fn image(&mut self, tag: String, picture: &Picture) {
+        if let Ok(encoded_image_string) = STANDARD.decode(&picture.data) {
+            let value = Image {
+                height: picture.height as i32,
+                width: picture.width as i32,
+                colorspace: 3,
+                encoded_image_string,
+            };
+            self.push(tag, OneValue::Image(value));
+        }
+    }
+
+    fn push(&mut self, tag: String, value: OneValue) {
+        let value = Some(value);
+        self.value.push(Value { tag, value });
+    }
 }
 
 #[cfg(test)]
@@ -262,11 +241,7 @@ mod tests {
             sink.take(&record).unwrap();
         }
         sink.flush().unwrap();
-        let file = fs::read_dir(folder.path())
-            .unwrap()
-            .next()
-            .unwrap()
-            .unwrap();
+        let file = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
         let mut bytes = fs::read(file.path()).unwrap().as_slice().to_vec();
         let mut tags = Vec::new();
         while !bytes.is_empty() {
@@ -280,17 +255,8 @@ mod tests {
             }
             bytes.drain(..16 + length);
         }
-        for tag in [
-            "train/loss",
-            "validation/top1",
-            "weights/3a",
-            "gamma/3a",
-            "filters",
-        ] {
-            assert!(
-                tags.iter().any(|found| found == tag),
-                "{tags:?} lacks {tag}"
-            );
+        for tag in ["train/loss", "validation/top1", "weights/3a", "gamma/3a", "filters"] {
+            assert!(tags.iter().any(|found| found == tag), "{tags:?} lacks {tag}");
         }
     }
 }

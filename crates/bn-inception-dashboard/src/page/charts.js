@@ -14,8 +14,9 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "300px" });
 
-// Adds a panel: `{ title, note, wide, tools, has(view), coming(view), draw(body, view) }`. It is shown where `has` says
-// that it has something to show, or `coming` what it will show; `view` is what the page shows now.
+// Adds a panel: `{ title, note, wide, tools, has(view), coming(view), key(view), draw(body, view) }`. It is shown if `has`
+// is true, or with the text of `coming` until then. It is drawn anew only when `key`, if there is one, changes. `view` is
+// the state of the page.
 export function addPanel(section, panel) {
   const heading = element("h3", { textContent: panel.title });
   const head = element("header", {}, [heading, panel.tools ?? null]);
@@ -24,12 +25,11 @@ export function addPanel(section, panel) {
   const empty = element("p", { className: "empty", hidden: true });
   const root = element("article", { className: panel.wide ? "panel wide" : "panel", "aria-label": panel.title }, [head, note, body, empty]);
   section.append(root);
-  const added = { ...panel, root, body, empty, toolsElement: panel.tools, near: false, stale: true };
-  panels.push(added);
+  panels.push({ ...panel, root, body, empty, near: false, stale: true });
   seen.observe(root);
 }
 
-// Shows every panel that applies; draws those in sight now and the others when they come in sight.
+// Shows every panel that applies. Panels out of sight are drawn when they come into sight.
 export function refresh(view) {
   for (const panel of panels) {
     panel.view = view;
@@ -37,7 +37,7 @@ export function refresh(view) {
     const text = full ? null : panel.coming?.(view) ?? null;
     panel.root.hidden = !full && text === null;
     panel.body.hidden = !full;
-    if (panel.toolsElement) panel.toolsElement.hidden = !full;
+    if (panel.tools) panel.tools.hidden = !full;
     panel.empty.hidden = full || text === null;
     panel.empty.textContent = text ?? "";
     panel.stale = full;
@@ -47,18 +47,26 @@ export function refresh(view) {
 
 function drawPanel(panel) {
   panel.stale = false;
+  const key = panel.key && JSON.stringify(panel.key(panel.view));
+  if (key && key === panel.drawn) return;
+  panel.drawn = key;
   panel.draw(panel.body, panel.view);
 }
 
-// A horizontal place for rows of a series.
-export function across(row) {
+// Horizontal position of a row of a series.
+function across(row) {
   if (choices.axis === "images") return row[1];
   return choices.axis === "hours" ? row[2] / 3600 : row[0];
 }
 
 const AXIS_TITLES = { step: "optimizer steps", images: "training images", hours: "hours" };
 
-// Draws a chart into `body`. `y` is the vertical axis; traces are plotly's.
+// The trace of rows: a line, or a marker if there is only one.
+export function trace(rows, scale = 1) {
+  return { x: rows.map(across), y: rows.map((row) => scale * row[3]), mode: rows.length > 1 ? "lines" : "markers" };
+}
+
+// Draws a chart with plotly's `traces` into `body`. `x` and `y` are options of the axes.
 export function chart(body, traces, { y = {}, x = {}, label, ...layout }) {
   let figure = body.querySelector(":scope > .chart");
   if (!figure) {
@@ -87,47 +95,43 @@ export function chart(body, traces, { y = {}, x = {}, label, ...layout }) {
   Plotly.react(figure, traces, settings, CONFIG);
 }
 
-// An exponential mean without the pull towards zero at the beginning.
-export function smooth(values, weight) {
+// Exponential moving average with bias correction.
+function smooth(values, weight) {
   let [mean, share] = [0, 1];
   return values.map((value) => {
     mean = weight * mean + (1 - weight) * value;
     share *= weight;
-    // Rounded, or a constant would tremble by rounding errors that the axis then blows up.
+    // Rounded, or the axis would magnify the rounding errors of a constant.
     return Number((mean / (1 - share)).toPrecision(7));
   });
 }
 
-// The curve of a series of a run: what was measured, faint, and its smoothed course.
+// The traces of a series of a run: the values, faint, and their moving average.
 export function curve(run, name, { scale = 1, label, smoothed = true } = {}) {
   const rows = run.series[name] ?? [];
   const colour = runColour(run.index);
-  const x = rows.map(across);
-  const raw = rows.map((row) => scale * row[3]);
-  const line = { color: colour, width: 2, dash: runDash(run.index) };
-  if (!smoothed || choices.smoothing === 0) {
-    return [{ x, y: raw, name: label, mode: rows.length > 1 ? "lines" : "markers", line, marker: { color: colour } }];
-  }
+  const values = trace(rows, scale);
+  const shown = { ...values, name: label, line: { color: colour, width: 2, dash: runDash(run.index) }, marker: { color: colour } };
+  if (!smoothed || choices.smoothing === 0) return [shown];
   const traces = [];
   if (rows.some((row) => row.length > 4)) {
     const spread = (at) => rows.map((row) => scale * (row[at] ?? row[3]));
-    const edge = { x, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false };
+    const edge = { x: values.x, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false };
     traces.push({ ...edge, y: spread(4) }, { ...edge, y: spread(5), fill: "tonexty", fillcolor: faded(colour, 0.12) });
   }
-  traces.push({ x, y: raw, mode: "lines", line: { color: faded(colour, 0.3), width: 1 }, hoverinfo: "skip", showlegend: false });
-  traces.push({ x, y: smooth(raw, choices.smoothing), name: label, mode: rows.length > 1 ? "lines" : "markers", line, marker: { color: colour } });
+  traces.push({ ...values, mode: "lines", line: { color: faded(colour, 0.3), width: 1 }, hoverinfo: "skip", showlegend: false });
+  traces.push({ ...shown, y: smooth(values.y, choices.smoothing) });
   return traces;
 }
 
 const MOST_MARKERS = 60;
 
-// Exact points, such as validations, with a mark each while they are few.
+// The trace of exact values, such as validations, with a marker each while they are few.
 export function points(run, name, { scale = 1, label } = {}) {
   const rows = run.series[name] ?? [];
   const colour = runColour(run.index);
   return {
-    x: rows.map(across),
-    y: rows.map((row) => scale * row[3]),
+    ...trace(rows, scale),
     name: label,
     mode: rows.length > MOST_MARKERS ? "lines" : "lines+markers",
     line: { color: colour, width: 1.5, dash: "dot" },

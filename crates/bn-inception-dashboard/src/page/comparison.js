@@ -1,4 +1,4 @@
-// The panels that hold runs against each other.
+// The panels that compare runs.
 import { duration, element, number, percent, plain } from "./format.js";
 import { choices, cssColour, runColour, runDash } from "./theme.js";
 import { best, isOver, lastValue, reached, start } from "./store.js";
@@ -31,6 +31,7 @@ export function addComparison(section, redraw) {
     wide: true,
     note: "A click on a heading sorts.",
     has: (view) => view.all.length > 1,
+    key: (view) => [sorting, choices.theme, view.all.map((run) => [run.key, COLUMNS.map(([, value, text = plain]) => text(value(run)))])],
     draw: (body, view) => drawTable(body, view, redraw),
   });
   addTarget(section, redraw);
@@ -60,9 +61,6 @@ function cell(content, numeric = false) {
 }
 
 function drawTable(body, view, redraw) {
-  const key = JSON.stringify([sorting, view.all.map((run) => [run.key, COLUMNS.map(([, value, text = plain]) => text(value(run)))])]) + choices.theme;
-  if (body.dataset.drawn === key) return;
-  body.dataset.drawn = key;
   const focused = body.contains(document.activeElement) ? sorting.column : null;
   const heads = COLUMNS.map(([title], column) => {
     const sorted = sorting.column === column;
@@ -86,7 +84,7 @@ function compare(a, b) {
   return String(a ?? "").localeCompare(String(b ?? ""), "en", { numeric: true });
 }
 
-// Steps to an accuracy, the paper's yardstick.
+// Steps to an accuracy, the paper's measure of speed.
 function addTarget(section, redraw) {
   const input = element("input", { type: "number", min: 1, max: 100, step: 0.5 });
   input.addEventListener("input", () => {
@@ -108,7 +106,7 @@ function addTarget(section, redraw) {
   });
 }
 
-// What every run has reached, in whole fives of a percent.
+// The accuracy that every run has reached, rounded down to a multiple of 5 %.
 function usualTarget(view) {
   const bests = view.runs.map((run) => best(run)?.[3]).filter((value) => value !== undefined);
   return Math.max(0.05, Math.floor(20 * Math.min(...bests)) / 20);

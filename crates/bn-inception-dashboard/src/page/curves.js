@@ -1,12 +1,12 @@
-// The panels of curves that all visible runs share: training and machine.
+// The panels of training curves and of the machine.
 import { number, percent } from "./format.js";
 import { runColour, choices, faded } from "./theme.js";
 import { below, isOver, lastValue, start } from "./store.js";
-import { across, addPanel, chart, curve, points } from "./charts.js";
+import { addPanel, chart, curve, points, trace } from "./charts.js";
 
 const GIGABYTE = 1e-9;
 
-// Panels of one or two series a run. `series` are drawn as curves, `exact` as points; `late` says when they come.
+// Panels of one or two series a run: `series` drawn as curves, `exact` as points. `late` announces them.
 const PANELS = [
   { id: "loss", title: "Loss", unit: "cross-entropy (nats)", series: ["train/loss"], exact: ["val/loss"], log: true, late: firstStep },
   { id: "top1", title: "Top-1 accuracy", unit: "% of images", scale: 100, series: ["train/top1"], exact: ["val/top1"], late: firstStep },
@@ -71,13 +71,12 @@ export function addTraining(section) {
   });
 }
 
-// Waiting for data on top of computing, of the run in focus.
+// Waiting for data on top of computing, for the run in focus.
 function drawTime(body, view) {
   const run = view.focus;
   const parts = [["time/compute", "computing", runColour(0), "\\"], ["time/wait", "waiting for data", runColour(1), ""]];
   const traces = parts.map(([name, label, colour, shape]) => ({
-    x: run.series[name].map(across),
-    y: run.series[name].map((row) => 1000 * row[3]),
+    ...trace(run.series[name], 1000),
     name: label,
     stackgroup: "time",
     mode: "lines",
@@ -100,9 +99,8 @@ export function addMachine(section) {
       coming: panel.late,
       draw(body, view) {
         const traces = Object.entries(names(view.focus)).map(([name, label], index) => {
-          const rows = view.focus.series[name] ?? [];
           const line = { color: runColour(index), width: 2, dash: index ? "dash" : "solid" };
-          return { x: rows.map(across), y: rows.map((row) => (panel.scale ?? 1) * row[3]), name: label, mode: rows.length > 1 ? "lines" : "markers", line };
+          return { ...trace(view.focus.series[name] ?? [], panel.scale), name: label, line };
         });
         chart(body, traces, { y: { title: { text: panel.unit }, rangemode: "tozero" }, label: spoken(panel.title, { runs: [view.focus] }, Object.keys(names(view.focus)), panel.scale) });
       },

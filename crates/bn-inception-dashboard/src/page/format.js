@@ -1,4 +1,4 @@
-// Numbers and elements as people read them.
+// Numbers as text, and elements of the page.
 
 export function element(tag, properties = {}, children = []) {
   const made = document.createElement(tag);
@@ -14,7 +14,7 @@ export function percent(fraction, digits = 1) {
   return Number.isFinite(fraction) ? `${(100 * fraction).toFixed(digits)} %` : "–";
 }
 
-// Four digits that matter; what is too large or small for that, with an exponent.
+// Four significant digits, with an exponent for very large and very small numbers.
 export function number(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
@@ -35,7 +35,7 @@ export function moment(seconds) {
   return new Date(1000 * seconds).toLocaleString();
 }
 
-// A value of a configuration.
+// A value of a configuration as text.
 export function plain(value) {
   if (value === null || value === undefined) return "–";
   return typeof value === "object" ? JSON.stringify(value) : String(value);

@@ -1,4 +1,4 @@
-// The page: what is connected to what.
+// The page: its sections, controls and connection.
 import { element } from "./format.js";
 import { applyTheme, choices, onSystemTheme, recall, remember } from "./theme.js";
 import { apply, arrange, inOrder, isOver } from "./store.js";
@@ -26,7 +26,7 @@ let pending = null;
 let timer = null;
 let drawn = { at: -Infinity, took: 0 }; // milliseconds
 
-// What the page shows now.
+// The state of the page: all runs, those shown, and the one whose details are shown.
 function currentView() {
   const all = inOrder();
   const runs = all.filter((run) => !choices.hidden.includes(run.key));
@@ -63,12 +63,12 @@ function drawAll(view) {
   }
 }
 
-// Many messages make one drawing, and a page that nobody sees makes none.
+// Draws once for many messages, and not at all while the page is hidden.
 function drawSoon() {
   pending ??= requestAnimationFrame(draw);
 }
 
-// News may wait: the processor that draws may be the one that trains. At most a tenth of its time goes into charts.
+// Draws news with a delay, in at most a tenth of the time: the processor that draws may be the one that trains.
 function drawLater() {
   const due = drawn.at + Math.max(1000, 10 * drawn.took);
   timer ??= setTimeout(() => {
@@ -111,7 +111,7 @@ function build() {
   at("stop").addEventListener("click", () => at("ask-stop").showModal());
   at("ask-stop").addEventListener("close", askedToStop);
   at("ask-token").addEventListener("close", () => setToken(at("token").value));
-  // Without it there is nothing to show.
+  // Without a token there is nothing to show.
   at("ask-token").addEventListener("cancel", (event) => event.preventDefault());
 }
 
@@ -159,7 +159,7 @@ function connect() {
       if (!at("ask-token").open) at("ask-token").showModal();
     },
   });
-  // The clock goes on where the log does not.
+  // Times since the last line go on without news.
   setInterval(drawLater, 15_000);
 }
 

@@ -1,8 +1,8 @@
-// The panels of the network's inside: gradients, updates, activations, histograms, filters.
+// The panels of gradients, updates, activations and histograms.
 import { element } from "./format.js";
 import { cssColour, faded, ordered, runColour, runDash } from "./theme.js";
 import { below, isOver, start } from "./store.js";
-import { across, addPanel, chart } from "./charts.js";
+import { addPanel, chart, trace } from "./charts.js";
 
 const KINDS = { weights: "weights", gamma: "γ (scales)", beta: "β (shifts)" };
 
@@ -11,12 +11,12 @@ function later(view, what) {
   return run ? `${what} comes after step ${start(run).telemetry_every}, and every ${start(run).telemetry_every} steps from there.` : null;
 }
 
-// Names of the blocks, or of the layers watched, in forward order.
+// Names of the blocks (0) or of the layers watched (1), in forward order.
 function order(run, which) {
   return run.cells.layers?.[which] ?? [];
 }
 
-export function addNetwork(section) {
+export function addNetwork(section, redraw) {
   addPanel(section, {
     title: "Gradient norm by block",
     note: "Euclidean norm before clipping; dark is near the input, bright near the output, thick is the whole network.",
@@ -40,20 +40,19 @@ export function addNetwork(section) {
     coming: (view) => later(view, "The first measurement"),
     draw: drawActivations,
   });
-  addHistograms(section);
+  addHistograms(section, redraw);
 }
 
 function drawBlocks(body, run, prefix, unit) {
   const known = below(run, prefix);
   const blocks = order(run, 0).filter((block) => known.includes(`${prefix}/${block}`));
   const traces = blocks.map((block, index) => {
-    const rows = run.series[`${prefix}/${block}`];
-    return { x: rows.map(across), y: rows.map((row) => row[3]), name: block, mode: rows.length > 1 ? "lines" : "markers", line: { width: 1.5 }, marker: { color: ordered(index, blocks.length) } };
+    const color = ordered(index, blocks.length);
+    return { ...trace(run.series[`${prefix}/${block}`]), name: block, line: { color, width: 1.5 }, marker: { color } };
   });
-  traces.forEach((trace) => { trace.line.color = trace.marker.color; });
   const whole = run.series[prefix] ?? [];
   if (whole.length) {
-    traces.push({ x: whole.map(across), y: whole.map((row) => row[3]), name: "whole network", mode: "lines", line: { color: faded(runColour(1), 0.6), width: 2.5 } });
+    traces.push({ ...trace(whole), name: "whole network", mode: "lines", line: { color: faded(runColour(1), 0.6), width: 2.5 } });
   }
   const y = { title: { text: unit }, type: "log", exponentformat: "power", dtick: 1 };
   chart(body, traces, { y, hovermode: "closest", label: `${unit} of ${blocks.length} blocks of ${run.name}` });
@@ -78,45 +77,40 @@ function drawActivations(body, view) {
 }
 
 function band(run, layer, name) {
-  const rows = (percentile) => run.series[`activation/${layer}/${percentile}`] ?? [];
-  const colour = runColour(run.index);
-  const trace = (percentile) => ({ x: rows(percentile).map(across), y: rows(percentile).map((row) => row[3]), mode: "lines", legendgroup: run.key });
-  const edge = { line: { width: 1, color: faded(colour, 0.5), dash: runDash(run.index) }, showlegend: false };
-  const single = rows(50).length === 1;
+  const percentile = (which) => ({ ...trace(run.series[`activation/${layer}/${which}`] ?? []), legendgroup: run.key });
+  const [color, dash] = [runColour(run.index), runDash(run.index)];
+  const edge = { line: { width: 1, color: faded(color, 0.5), dash }, showlegend: false };
   return [
-    { ...trace(15), ...edge, name: "15th percentile", mode: single ? "markers" : "lines", marker: { color: colour, symbol: "triangle-up" } },
-    { ...trace(85), ...edge, name: "85th percentile", mode: single ? "markers" : "lines", marker: { color: colour, symbol: "triangle-down" }, fill: "tonexty", fillcolor: faded(colour, 0.2) },
-    { ...trace(50), name, mode: single ? "markers" : "lines", line: { color: colour, width: 2, dash: runDash(run.index) }, marker: { color: colour } },
+    { ...percentile(15), ...edge, name: "15th percentile", marker: { color, symbol: "triangle-up" } },
+    { ...percentile(85), ...edge, name: "85th percentile", marker: { color, symbol: "triangle-down" }, fill: "tonexty", fillcolor: faded(color, 0.2) },
+    { ...percentile(50), name, line: { color, width: 2, dash }, marker: { color } },
   ];
 }
 
-function addHistograms(section) {
+function addHistograms(section, redraw) {
   const kind = element("select", { "aria-label": "What" }, Object.entries(KINDS).map(([value, text]) => element("option", { value, textContent: text })));
   const block = element("select", { "aria-label": "Block" });
   const tools = element("div", { className: "tools" }, [kind, block]);
-  let last = null;
-  const draw = (body, view) => {
-    last = { body, view };
-    const names = Object.keys(view.focus.tracks);
-    const blocks = order(view.focus, 0).filter((name) => names.includes(`${kind.value}/${name}`));
-    const chosen = blocks.includes(block.value) ? block.value : blocks.at(-1);
-    block.replaceChildren(...blocks.map((name) => element("option", { value: name, textContent: name, selected: name === chosen })));
-    drawHistograms(body, view.focus.tracks[`${kind.value}/${chosen}`] ?? [], `${KINDS[kind.value]} of ${chosen}`);
-  };
-  tools.addEventListener("change", () => last && draw(last.body, last.view));
+  tools.addEventListener("change", redraw);
   addPanel(section, {
     title: "Histograms",
     note: "How the values of a block are spread, over steps.",
     tools,
     has: (view) => view.focus && Object.keys(view.focus.tracks).length > 0,
     coming: (view) => later(view, "The first histogram"),
-    draw,
+    draw(body, view) {
+      const { tracks } = view.focus;
+      const blocks = order(view.focus, 0).filter((name) => `${kind.value}/${name}` in tracks);
+      const chosen = blocks.includes(block.value) ? block.value : blocks.at(-1);
+      block.replaceChildren(...blocks.map((name) => element("option", { value: name, textContent: name, selected: name === chosen })));
+      drawHistograms(body, tracks[`${kind.value}/${chosen}`] ?? [], `${KINDS[kind.value]} of ${chosen}`);
+    },
   });
 }
 
 const BINS = 60;
 
-// One histogram as bars, more as a map over steps, all in the same bins.
+// One histogram as bars, several as a heat map over steps, all in the same bins.
 function drawHistograms(body, snapshots, title) {
   const shown = snapshots.filter((snapshot) => snapshot.value.counts.length > 0);
   if (!shown.length) return;
@@ -144,7 +138,7 @@ function drawHistograms(body, snapshots, title) {
   });
 }
 
-// A histogram's counts, in percent, spread over common bins.
+// The counts of a histogram in percent, distributed over common bins.
 function rebinned({ min, max, counts }, low, width) {
   const column = new Array(BINS).fill(0);
   const total = counts.reduce((sum, count) => sum + count, 0) || 1;

@@ -1,10 +1,10 @@
-// The cards of the runs, the log of what to look at, and what a run was started with.
+// The cards of the runs, their warnings and their settings.
 import { duration, element, moment, number, percent, plain } from "./format.js";
 import { best, isOver, lastValue, start } from "./store.js";
 import { addPanel } from "./charts.js";
 import { swatch } from "./comparison.js";
 
-const SILENT = 90; // seconds without a line after which a run may be dead
+const SILENT = 90; // seconds without a line after which a run may have been killed
 
 const ENDS = { interrupted: "stopped", failed: "failed", finished: "finished" };
 
@@ -31,7 +31,7 @@ function facts(run) {
   ];
 }
 
-// Draws the cards. `on` has functions toggle(run) and focus(run).
+// Draws the cards. `on` has functions toggle(key) and focus(key).
 export function drawCards(place, view, on) {
   const cards = view.all.map((run) => place.querySelector(`[data-key="${run.key}"]`) ?? newCard(run, on));
   if (cards.length !== place.children.length || cards.some((card, index) => place.children[index] !== card)) place.replaceChildren(...cards);
@@ -88,6 +88,7 @@ export function addAbout(section) {
   addPanel(section, {
     title: "About the run",
     has: (view) => Boolean(view.focus?.cells.start),
+    key: (view) => [view.focus.name, view.focus.cells.start],
     draw(body, view) {
       const [time, begun] = view.focus.cells.start;
       const { settings = {}, recipe = {}, versions = {}, labels = [], command = [], ...rest } = begun;
@@ -101,9 +102,6 @@ export function addAbout(section) {
         ["versions", Object.entries(versions).map((pair) => pair.join(" ")).join(", ")],
         ["classes", labels.length > 12 ? `${labels.length}: ${labels.slice(0, 12).join(", ")} …` : labels.join(", ")],
       ];
-      const key = JSON.stringify(pairs);
-      if (body.dataset.drawn === key) return;
-      body.dataset.drawn = key;
       const rows = pairs.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })]);
       body.replaceChildren(element("dl", { className: "about" }, rows));
     },

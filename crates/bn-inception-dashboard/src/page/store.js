@@ -1,12 +1,12 @@
-// The runs as far as this page has seen them.
+// The runs as far as the page has received them.
 
-export const runs = new Map();
+const runs = new Map();
 
 export function inOrder() {
   return [...runs.values()].sort((a, b) => a.index - b.index);
 }
 
-// Takes in a message of the server: what of a run changed since the last one.
+// Applies a message of the server: the changes of a run since the last one.
 export function apply(message) {
   for (const other of runs.values()) {
     if (other.index === message.index && other.key !== message.key) runs.delete(other.key);
@@ -29,7 +29,7 @@ export function apply(message) {
   Object.assign(run.cells, message.cells);
 }
 
-// Takes in the keys of all runs in their order. A key is empty while the server has not begun to read that run.
+// Applies the keys of all runs in their order. A key is empty while the server has not begun to read that run.
 export function arrange(keys) {
   for (const run of runs.values()) {
     const index = keys.indexOf(run.key);
@@ -54,12 +54,12 @@ export function isOver(run) {
   return run.standing.status !== "open";
 }
 
-// Names of series below `prefix/`.
+// Names of the series that begin with `prefix/`.
 export function below(run, prefix) {
   return Object.keys(run.series).filter((name) => name.startsWith(`${prefix}/`));
 }
 
-// The first validation at or above `target`: `[step, images, seconds, accuracy]`. Nothing in between is made up.
+// The first validation at or above `target`, as `[step, images, seconds, accuracy]`; nothing is interpolated.
 export function reached(run, target) {
   return run.cells.records?.find((record) => record[3] >= target);
 }

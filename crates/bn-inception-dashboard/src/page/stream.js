@@ -1,7 +1,7 @@
-// The connection to the server: server-sent events over fetch, because an EventSource sends no token and says nothing
-// about why it failed.
+// The connection to the server: server-sent events over `fetch`, because an `EventSource` sends no token and does not say
+// why it failed.
 
-const QUIET = 25_000; // milliseconds; the server sends a sign of life every ten seconds
+const QUIET = 25_000; // milliseconds; the server sends a keep-alive every ten seconds
 const AGAIN = Symbol("with the new token");
 
 let token = takeToken();
@@ -38,7 +38,7 @@ export async function requestStop() {
   return { ok: answer.ok, text: (await answer.text()).trim() };
 }
 
-// Follows the server for good. `on` has functions: live(), event(name, data), lost(reason, seconds), tokenNeeded(text).
+// Follows the server for ever. `on` has functions live(), event(name, data), lost(reason, seconds), tokenNeeded(text).
 export async function follow(on) {
   let failures = 0;
   for (;;) {
@@ -82,7 +82,7 @@ async function read(on, connected) {
       if (done) return null;
       clearTimeout(timer);
       timer = setTimeout(() => abort.abort(), QUIET);
-      // Only what may end an event is searched: a first one may be of several megabytes in many parts.
+      // Joined only when an event may be complete: the first one may have several megabytes in many parts.
       parts.push(value);
       if (!value.includes("\n")) continue;
       const events = parts.join("").split("\n\n");
@@ -104,7 +104,7 @@ function dispatch(block, on) {
   try {
     if (fields.data !== undefined) on.event(fields.event, JSON.parse(fields.data));
   } catch (error) {
-    // Whatever went wrong, the whole history puts it right.
+    // Asks for the whole history, which repairs the page.
     lastId = "";
     throw error;
   }

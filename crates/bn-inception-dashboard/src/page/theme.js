@@ -1,7 +1,7 @@
-// What a person chose, and the colours that follow from it.
+// The user's choices, and the colours that follow from them.
 
-// Okabe and Ito's palette, which people see apart whatever their colour vision; the order differs so that the first
-// ones stand out from the page.
+// The palette of Okabe and Ito, distinguishable with any colour vision, in an order that begins with strong contrast to
+// the page.
 const COLOURS = {
   light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b6b"],
   dark: ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#f0e442", "#bbbbbb"],
@@ -12,14 +12,14 @@ export const choices = { theme: "auto", axis: "step", smoothing: 0.6, log: false
 const KEPT = ["theme", "axis", "smoothing", "log"];
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
 
-// Storage may be forbidden, or empty, or of another version.
+// Storage may be forbidden, empty or of another version.
 export function recall() {
   try {
     const kept = JSON.parse(localStorage.getItem("bn-inception-dashboard") ?? "{}");
     for (const name of KEPT) {
       if (typeof kept[name] === typeof choices[name]) choices[name] = kept[name];
     }
-  } catch { /* the defaults do */ }
+  } catch { /* keeps the defaults */ }
 }
 
 export function remember() {
@@ -51,7 +51,7 @@ export function runColour(index) {
   return colours[index % colours.length];
 }
 
-// The eighth run has the first one's colour and another dash.
+// The dash distinguishes runs of the same colour.
 export function runDash(index) {
   return DASHES[Math.floor(index / COLOURS.light.length) % DASHES.length];
 }
@@ -61,12 +61,13 @@ export function faded(colour, opacity) {
   return `rgba(${r}, ${g}, ${b}, ${opacity})`;
 }
 
-// The i-th of n things in an order: part of Cividis, which is even to every eye.
+// Part of the colour map Cividis, which is perceptually uniform.
 const CIVIDIS = {
   light: [[0, 34, 78], [67, 78, 108], [125, 124, 120], [188, 174, 108], [214, 190, 60]],
   dark: [[80, 110, 190], [125, 135, 165], [165, 160, 150], [215, 195, 110], [254, 232, 80]],
 };
 
+// Colour of the `index`-th of `count` things in an order.
 export function ordered(index, count) {
   const stops = CIVIDIS[themeName()];
   const place = count > 1 ? (index / (count - 1)) * (stops.length - 1) : 0;

@@ -1,4 +1,4 @@
-// The panels of a validation: confusions, classes, samples, filters, evidence.
+// The panels of a validation: confusions, classes, samples, filters, Grad-CAM.
 import { element, percent } from "./format.js";
 import { runColour } from "./theme.js";
 import { isOver, label } from "./store.js";
@@ -11,22 +11,24 @@ function afterValidation(view) {
   return view.runs.some((run) => !isOver(run)) ? "Comes with the first validation, at the end of an epoch." : null;
 }
 
-export function addValidation(section) {
+export function addValidation(section, redraw) {
   const cell = (name) => (view) => Boolean(view.focus?.cells[name]);
   addPanel(section, { title: "Confusions", note: "Of the images of a row's class, how many were taken for a column's.", has: cell("confusion"), coming: afterValidation, draw: drawConfusion });
   addPanel(section, { title: "Accuracy by class", has: cell("classes"), coming: afterValidation, draw: drawClasses });
-  addSamples(section);
-  addPanel(section, { title: "First-layer filters", has: cell("filters"), coming: afterValidation, draw: drawFilters });
+  addSamples(section, redraw);
+  const key = (name, step) => (view) => [view.focus.key, step(view.focus.cells[name])];
+  addPanel(section, { title: "First-layer filters", has: cell("filters"), coming: afterValidation, key: key("filters", ({ step }) => step), draw: drawFilters });
   addPanel(section, {
     title: "Grad-CAM",
     note: "Where the network sees the class it predicts: the image, and the same with the evidence bright.",
     has: cell("grad_cam"),
     coming: afterValidation,
+    key: key("grad_cam", ({ step }) => step),
     draw: drawEvidence,
   });
 }
 
-// A matrix where its cells can be told apart, the most frequent mistakes where not.
+// A matrix of few classes, or the most frequent mistakes of many.
 function drawConfusion(body, view) {
   const [step, confusion] = view.focus.cells.confusion;
   const matrix = confusion.matrix;
@@ -90,7 +92,7 @@ function bars(body, names, values, unit, spoken) {
 }
 
 function picture({ mime, data, width, height }, alt) {
-  // Only what images are: the log may come from anywhere.
+  // Images only: the log may come from anywhere.
   const known = ["image/jpeg", "image/png"].includes(mime);
   return element("img", { src: known ? `data:${mime};base64,${data}` : "", alt, width, height, loading: "lazy" });
 }
@@ -107,29 +109,28 @@ function verdict(run, { file, class: truth, predicted, probability }) {
   ];
 }
 
-function addSamples(section) {
+function addSamples(section, redraw) {
   const filter = element("select", { "aria-label": "Which samples" }, [["all", "all"], ["wrong", "wrong ones"], ["right", "right ones"]].map(([value, textContent]) => element("option", { value, textContent })));
-  let last = null;
-  const draw = (body, view) => {
-    const [step, samples] = view.focus.cells.samples;
-    const key = [view.focus.key, step, filter.value].join();
-    last = { body, view };
-    if (body.dataset.drawn === key) return;
-    body.dataset.drawn = key;
-    const shown = samples.filter((sample) => filter.value === "all" || sample.correct === (filter.value === "right"));
-    const cards = shown.map((sample) => element("li", { className: sample.correct ? "" : "wrong" }, [picture(sample.thumbnail, sample.file), ...verdict(view.focus, sample)]));
-    const none = element("p", { className: "faint", textContent: "None of these." });
-    body.replaceChildren(cards.length ? element("ul", { className: "cards" }, cards) : none);
-  };
-  filter.addEventListener("change", () => last && draw(last.body, last.view));
-  addPanel(section, { title: "Sample predictions", wide: true, tools: element("div", { className: "tools" }, [filter]), has: (view) => Boolean(view.focus?.cells.samples), coming: afterValidation, draw });
+  filter.addEventListener("change", redraw);
+  addPanel(section, {
+    title: "Sample predictions",
+    wide: true,
+    tools: element("div", { className: "tools" }, [filter]),
+    has: (view) => Boolean(view.focus?.cells.samples),
+    coming: afterValidation,
+    key: (view) => [view.focus.key, view.focus.cells.samples[0], filter.value],
+    draw(body, view) {
+      const [, samples] = view.focus.cells.samples;
+      const shown = samples.filter((sample) => filter.value === "all" || sample.correct === (filter.value === "right"));
+      const cards = shown.map((sample) => element("li", { className: sample.correct ? "" : "wrong" }, [picture(sample.thumbnail, sample.file), ...verdict(view.focus, sample)]));
+      const none = element("p", { className: "faint", textContent: "None of these." });
+      body.replaceChildren(cards.length ? element("ul", { className: "cards" }, cards) : none);
+    },
+  });
 }
 
 function drawFilters(body, view) {
-  const filters = view.focus.cells.filters;
-  const key = [view.focus.key, filters.step].join();
-  if (body.dataset.drawn === key) return;
-  body.dataset.drawn = key;
+  const { filters } = view.focus.cells;
   const image = picture(filters.picture, `${filters.filters} filters of ${filters.layer}`);
   image.className = "filters";
   const note = element("p", { className: "note", textContent: `${filters.filters} filters of ${filters.layer} at step ${filters.step}, each scaled to its own range.` });
@@ -139,9 +140,6 @@ function drawFilters(body, view) {
 function drawEvidence(body, view) {
   const run = view.focus;
   const { step, layer, overlays } = run.cells.grad_cam;
-  const key = [run.key, step].join();
-  if (body.dataset.drawn === key) return;
-  body.dataset.drawn = key;
   const cards = overlays.map((overlay) => {
     const pair = element("div", { className: "pair" }, [picture(overlay.image, overlay.file), picture(overlay.overlay, `evidence for ${label(run, overlay.predicted)}`)]);
     return element("li", { className: overlay.class === overlay.predicted ? "" : "wrong" }, [pair, ...verdict(run, overlay)]);

@@ -1,4 +1,4 @@
-//! What can happen in a run.
+//! The events of a run.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use super::start::Start;
 use super::telemetry::{SystemSample, Telemetry};
 use super::validation::ValidationReport;
 
-/// Something worth a line.
+/// Something that happened in a run, with its numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A new run. Everything before it in the file is void.
     Start(Box<Start>),
-    /// A run that goes on from a checkpoint. Lines of later steps that stand before it are void.
+    /// A run that goes on from a checkpoint. Earlier lines of later steps are void.
     Resume {
         /// Steps taken up to the checkpoint.
         step: u64,
@@ -26,15 +26,15 @@ pub enum Event {
     Step(StepFacts),
     /// A pass over the validation images.
     Validation(Box<ValidationReport>),
-    /// What goes on inside the network, every so many steps.
+    /// Gradients, updates, parameters and activations, every [`Start::telemetry_every`] steps.
     Telemetry(Box<Telemetry>),
     /// Processor, memory and GPUs, every few seconds.
     System(SystemSample),
     /// The first layer's filters, after a validation.
     Filters(FilterGrid),
-    /// Where in some validation images the network sees the class it predicts, after a validation.
+    /// Evidence for the predicted class in some validation images, after a validation.
     GradCam(GradCam),
-    /// A checkpoint was written.
+    /// A checkpoint on the disk.
     Checkpoint {
         /// Steps taken up to it.
         step: u64,
@@ -45,23 +45,23 @@ pub enum Event {
     BrokenImage {
         /// Its file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The decoder's error.
         reason: String,
     },
-    /// Something that a person should look at; the run goes on, or the next line says that it does not.
+    /// Something that a person should look at. The run goes on unless the next line says otherwise.
     Warning {
         /// Steps taken.
         step: u64,
-        /// What it is about.
+        /// Subject.
         kind: WarningKind,
-        /// One line.
+        /// The warning, in one line.
         message: String,
     },
     /// The run was stopped on request and can be resumed.
     Interrupted {
         /// Steps taken.
         step: u64,
-        /// Who asked.
+        /// Origin of the request.
         #[serde(default)]
         reason: String,
     },
@@ -77,12 +77,12 @@ pub enum Event {
         /// Steps taken.
         step: u64,
     },
-    /// An event of a later version of this program.
+    /// An event of a later version.
     #[serde(other)]
     Unknown,
 }
 
-/// How far a line makes earlier lines void.
+/// Extent to which a line makes earlier lines void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rewind {
     /// All of them.
@@ -91,8 +91,19 @@ pub enum Rewind {
     To(u64),
 }
 
+impl Rewind {
+    /// True if `event`, on an earlier line, is void.
+    #[must_use]
+    pub fn voids(&self, event: &Event) -> bool {
+        match self {
+            Self::All => true,
+            Self::To(step) => event.step().is_some_and(|own| own > *step),
+        }
+    }
+}
+
 impl Event {
-    /// The optimizer steps taken when it happened, where it belongs to a step.
+    /// Number of optimizer steps taken before it, for an event that belongs to a step.
     #[must_use]
     pub fn step(&self) -> Option<u64> {
         match self {
@@ -111,7 +122,7 @@ impl Event {
         }
     }
 
-    /// What it makes void.
+    /// The earlier lines it makes void.
     #[must_use]
     pub fn rewind(&self) -> Option<Rewind> {
         match self {
@@ -121,7 +132,7 @@ impl Event {
         }
     }
 
-    /// Whether nothing follows it unless the run is resumed.
+    /// True if nothing follows it unless the run is resumed.
     #[must_use]
     pub fn is_end(&self) -> bool {
         matches!(
@@ -147,24 +158,24 @@ pub struct StepFacts {
     pub top5: Option<f64>,
     /// Learning rate.
     pub lr: f64,
-    /// Global norm of the gradients, before clipping where the run clips; absent if it is not finite.
+    /// Global norm of the gradients before clipping; absent if it is not finite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f64>,
-    /// Images it was taken on.
+    /// Number of images in the batch.
     pub images: usize,
-    /// Seconds it took, waiting included.
+    /// Duration in seconds, waiting included.
     pub seconds: f64,
-    /// Seconds of those spent waiting for data.
+    /// Seconds spent waiting for data.
     pub wait_seconds: f64,
 }
 
-/// What a [`Event::Warning`] is about.
+/// Subject of an [`Event::Warning`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WarningKind {
     /// A number of the training is not finite.
     NotFinite,
-    /// A sink fell behind or died.
+    /// A sink that fell behind or failed.
     Sink,
     /// Anything else.
     #[serde(other)]

@@ -1,4 +1,4 @@
-//! The stream of a run's events: into the log, and from there to whoever listens.
+//! Events on their way into the log and to sinks.
 
 use std::io;
 use std::path::Path;
@@ -12,24 +12,24 @@ use super::event::{Event, WarningKind};
 use super::record::Record;
 use super::writer::RunLog;
 
-/// Records that wait for a sink at most. A validation's record with its pictures has about 100 kB.
+/// Maximum number of records that wait for a sink. A validation's record with its pictures has about 100 kB.
 const QUEUE: usize = 256;
 
-/// How long the end of a run waits for a sink to write what it has.
+/// Time limit for a sink to write what it has at the end of a run.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Something that makes use of records as they are written.
+/// A consumer of records as they are written.
 pub trait Sink: Send {
-    /// What to call it in a warning.
+    /// Name in warnings.
     fn name(&self) -> &'static str;
 
     /// Takes one record.
     ///
     /// # Errors
-    /// An error ends the sink; the run goes on without it.
+    /// [`std::io::Error`], which ends the sink; the run goes on without it.
     fn take(&mut self, record: &Record) -> io::Result<()>;
 
-    /// Writes out what was taken; called when no more is waiting.
+    /// Writes out what was taken; called when no record is waiting.
     ///
     /// # Errors
     /// As [`Self::take`].
@@ -40,9 +40,8 @@ pub trait Sink: Send {
 
 /// A run's log with its sinks. Clones share both.
 ///
-/// The log is written at once, by the thread that has the event. Each sink has a thread and a bounded
-/// queue: one that is slow misses records, one that fails or panics gets no more, and neither delays
-/// the run. Both are warned of in the log.
+/// The log is written at once, by the calling thread. Each sink has a thread and a bounded queue: one that is slow misses
+/// records, one that fails or panics gets no more, and neither delays the run. Both cause a warning in the log.
 #[derive(Clone)]
 pub struct Journal {
     log: RunLog,
@@ -51,7 +50,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Writes to `log` and passes on to `sinks`.
+    /// A journal that writes to `log` and passes records on to `sinks`.
     #[must_use]
     pub fn new(log: RunLog, sinks: Vec<Box<dyn Sink>>) -> Self {
         let sinks = sinks.into_iter().map(SinkQueue::start).collect();
@@ -62,7 +61,7 @@ impl Journal {
         }
     }
 
-    /// The log's file.
+    /// Path of the log.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.log.path()
@@ -71,40 +70,38 @@ impl Journal {
     /// Writes the event to the log and offers it to the sinks.
     ///
     /// # Errors
-    /// What the file system says of the log. Sinks' errors become warnings.
+    /// [`std::io::Error`] if the log cannot be written. Errors of sinks become warnings.
     pub fn record(&self, event: Event) -> io::Result<()> {
         if let Some(step) = event.step() {
             self.step.store(step, Ordering::Relaxed);
         }
+        // An end has to be the last line.
         let is_end = event.is_end();
         if is_end {
-            self.warn(SinkQueue::losses)?;
+            for message in self.sinks.iter().filter_map(SinkQueue::losses) {
+                self.warn(message)?;
+            }
         }
         let record = Arc::new(self.log.write(event)?);
-        for sink in self.sinks.iter() {
-            sink.offer(&record);
-        }
-        if !is_end {
-            self.warn(SinkQueue::trouble)?;
+        for message in self.sinks.iter().filter_map(|sink| sink.offer(&record)) {
+            if !is_end {
+                self.warn(message)?;
+            }
         }
         Ok(())
     }
 
-    /// Lets the sinks write what they have, for a few seconds at most. There are none afterwards.
+    /// Lets the sinks write what they have, for a few seconds at most. Later records reach the log only.
     pub fn close(&self) {
         for sink in self.sinks.iter() {
             sink.close();
         }
     }
 
-    fn warn(&self, of: impl Fn(&SinkQueue) -> Option<String>) -> io::Result<()> {
-        for message in self.sinks.iter().filter_map(of) {
-            self.log.write(Event::Warning {
-                step: self.step.load(Ordering::Relaxed),
-                kind: WarningKind::Sink,
-                message,
-            })?;
-        }
+    fn warn(&self, message: String) -> io::Result<()> {
+        let step = self.step.load(Ordering::Relaxed);
+        let kind = WarningKind::Sink;
+        self.log.write(Event::Warning { step, kind, message })?;
         Ok(())
     }
 }
@@ -112,11 +109,11 @@ impl Journal {
 /// A sink on its thread.
 struct SinkQueue {
     name: &'static str,
+    /// `None` once the sink has ended.
     sender: Mutex<Option<SyncSender<Arc<Record>>>>,
-    /// Why the sink ended, once it has.
+    /// Receives the result of a sink that has ended; its sender is dropped if the sink panics.
     ended: Mutex<Receiver<io::Result<()>>>,
     missed: AtomicU64,
-    news: Mutex<Option<String>>,
 }
 
 impl SinkQueue {
@@ -125,7 +122,6 @@ impl SinkQueue {
         let (end, ended) = mpsc::channel();
         let name = sink.name();
         let serve = move || {
-            // A panicking sink drops `end` without a word.
             let _ = end.send(serve(sink.as_mut(), &records));
         };
         let thread = thread::Builder::new().name(format!("{name} sink"));
@@ -136,20 +132,18 @@ impl SinkQueue {
             sender: Mutex::new(Some(sender)),
             ended: Mutex::new(ended),
             missed: AtomicU64::new(0),
-            news: Mutex::new(None),
         }
     }
 
-    fn offer(&self, record: &Arc<Record>) {
+    /// Queues the record. Returns a warning on the first one that finds the queue full or the sink dead.
+    fn offer(&self, record: &Arc<Record>) -> Option<String> {
+        let name = self.name;
         let mut sender = lock(&self.sender);
-        let Some(open) = sender.as_ref() else { return };
-        match open.try_send(Arc::clone(record)) {
-            Ok(()) => {}
+        match sender.as_ref()?.try_send(Arc::clone(record)) {
+            Ok(()) => None,
             Err(TrySendError::Full(_)) => {
-                if self.missed.fetch_add(1, Ordering::Relaxed) == 0 {
-                    let name = self.name;
-                    *lock(&self.news) = Some(format!("{name} falls behind and misses records"));
-                }
+                let first = self.missed.fetch_add(1, Ordering::Relaxed) == 0;
+                first.then(|| format!("{name} falls behind and misses records"))
             }
             Err(TrySendError::Disconnected(_)) => {
                 *sender = None;
@@ -157,17 +151,12 @@ impl SinkQueue {
                     Ok(Err(error)) => error.to_string(),
                     _ => "it panicked".to_owned(),
                 };
-                *lock(&self.news) = Some(format!("{} has stopped: {reason}", self.name));
+                Some(format!("{name} has stopped: {reason}"))
             }
         }
     }
 
-    /// What has to be said of it now.
-    fn trouble(&self) -> Option<String> {
-        lock(&self.news).take()
-    }
-
-    /// What has to be said of it at the end.
+    /// The warning to give at the end.
     fn losses(&self) -> Option<String> {
         let missed = self.missed.swap(0, Ordering::Relaxed);
         (missed > 0).then(|| format!("{} has missed {missed} records", self.name))
@@ -234,10 +223,7 @@ mod tests {
     }
 
     fn checkpoint(step: u64) -> Event {
-        Event::Checkpoint {
-            step,
-            path: "x".into(),
-        }
+        Event::Checkpoint { step, path: "x".into() }
     }
 
     fn warnings(path: &Path) -> Vec<String> {
@@ -270,14 +256,10 @@ mod tests {
         journal.close();
         assert!(took.iter().eq(2..=held));
 
-        let expected = [
-            "slow falls behind and misses records",
-            "slow has missed 10 records",
-        ];
+        let expected = ["slow falls behind and misses records", "slow has missed 10 records"];
         assert_eq!(warnings(journal.path()), expected);
         let steps = surviving(journal.path()).unwrap();
-        let steps = steps
-            .filter(|record| matches!(record.as_ref().unwrap().event, Event::Checkpoint { .. }));
+        let steps = steps.filter(|record| matches!(record.as_ref().unwrap().event, Event::Checkpoint { .. }));
         assert_eq!(steps.count() as u64, total);
     }
 

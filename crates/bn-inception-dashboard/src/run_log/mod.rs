@@ -31,12 +31,9 @@ pub use picture::{FilterGrid, GradCam, Overlay, Picture};
 pub use reader::{LogReader, MAX_LINE};
 pub use record::{LOG_FILE, Record, SCHEMA};
 pub use start::Start;
-pub use surviving::{Surviving, surviving};
-pub use telemetry::{
-    ActivationPercentiles, BlockTelemetry, GpuSample, Histogram, SystemSample, Telemetry,
-};
+pub use surviving::surviving;
+pub use telemetry::{ActivationPercentiles, BlockTelemetry, GpuSample, Histogram, SystemSample, Telemetry};
 pub use validation::{
-    ClassCount, ConfusedPair, Confusion, MATRIX_CLASSES, Sample, TOP_CONFUSIONS, Validation,
-    ValidationReport,
+    ClassCount, ConfusedPair, Confusion, MATRIX_CLASSES, Sample, TOP_CONFUSIONS, Validation, ValidationReport,
 };
 pub use writer::RunLog;

@@ -1,46 +1,45 @@
-//! Following a log.
+//! Following a run log.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::record::Record;
 
-/// Longest line that is read, in bytes; longer ones are passed over. The largest that is written, a
-/// validation's with its pictures, is about a hundredth of it.
+/// Maximum length of a line in bytes; longer ones are skipped. The longest that is written, a validation's with its
+/// pictures, has about a hundredth of it.
 pub const MAX_LINE: usize = 16 << 20;
 
-/// Reads a log line by line, from any place, while it may still be written to.
+/// Reads a log line by line, from any offset, while it may still be written to.
 ///
-/// Memory use does not depend on the length of the log. Lines that are no records (cut off by a
-/// crash, too long, of a newer schema's form) are passed over and counted. What follows the last line
-/// end is left for later: a process may just be writing it.
+/// Memory use does not depend on the length of the log. Lines that are no records (cut off by a crash, too long, of a
+/// later schema) are skipped and counted. An unfinished last line is left for later: a process may be writing it.
 #[derive(Debug)]
 pub struct LogReader {
-    path: PathBuf,
     file: BufReader<File>,
-    /// The unfinished line at the end of what was read.
+    /// The unfinished line at the end of the bytes read.
     line: Vec<u8>,
-    /// Where `line` begins.
+    /// Offset of `line` in the file.
     offset: u64,
-    /// Bytes of an overlong line that were passed over already.
+    /// Bytes dropped of an overlong line.
     discarded: u64,
     skipped: u64,
 }
 
 impl LogReader {
-    /// A reader at the beginning of the log at `path`.
+    /// Opens the log at `path` at its beginning.
     ///
     /// # Errors
-    /// What the file system says.
+    /// [`std::io::Error`] if the file cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::open_at(path, 0)
     }
 
-    /// A reader that goes on at `offset`, an [`Self::offset`] of an earlier reader of the same log.
+    /// Opens the log at `path` at `offset`, an [`Self::offset`] of an earlier reader of the same log.
     ///
     /// # Errors
-    /// What the file system says, and [`io::ErrorKind::InvalidInput`] for an `offset` beyond the end.
+    /// [`std::io::Error`] if the file cannot be opened, of kind [`io::ErrorKind::InvalidInput`] if `offset` is beyond its
+    /// end.
     pub fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -50,7 +49,6 @@ impl LogReader {
         }
         file.seek(SeekFrom::Start(offset))?;
         Ok(Self {
-            path: path.to_owned(),
             file: BufReader::with_capacity(1 << 16, file),
             line: Vec::new(),
             offset,
@@ -59,28 +57,22 @@ impl LogReader {
         })
     }
 
-    /// The log's file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Where the first line begins that was not yet returned or passed over.
+    /// Offset in bytes of the first line not yet returned or skipped.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// How many lines were passed over because they are no records.
+    /// Number of lines skipped because they are no records.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
 
-    /// The next record. `None`: there is no further whole line now; later there may be.
+    /// The next record, or `None` if there is no further whole line now; there may be one later.
     ///
     /// # Errors
-    /// What the file system says; the reader may be asked again.
+    /// [`std::io::Error`] if the file cannot be read; a later call may succeed.
     pub fn next_record(&mut self) -> io::Result<Option<Record>> {
         loop {
             let buffer = self.file.fill_buf()?;
@@ -91,7 +83,7 @@ impl LogReader {
             let part = end.map_or(buffer.len(), |end| end + 1);
             if self.discarded > 0 || self.line.len() + part > MAX_LINE {
                 self.discarded += (self.line.len() + part) as u64;
-                // Gives the memory back, too.
+                // Not `clear`, which would keep the memory.
                 self.line = Vec::new();
             } else {
                 self.line.extend_from_slice(&buffer[..part]);
@@ -107,7 +99,7 @@ impl LogReader {
         }
     }
 
-    /// Ends the line that is whole now.
+    /// Parses the finished line and makes room for the next.
     fn take_line(&mut self) -> Option<Record> {
         let record = match self.discarded {
             0 => serde_json::from_slice(&self.line).ok(),
@@ -144,9 +136,7 @@ mod tests {
     fn a_growing_log_is_followed_and_half_a_line_waits() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.jsonl");
-        let finished = |step: u64| {
-            format!("{{\"schema\":2,\"time\":1.5,\"event\":\"finished\",\"step\":{step}}}\n")
-        };
+        let finished = |step: u64| format!("{{\"schema\":2,\"time\":1.5,\"event\":\"finished\",\"step\":{step}}}\n");
         append(&path, &finished(1));
         let mut reader = LogReader::open(&path).unwrap();
         assert_eq!(drain(&mut reader), [Event::Finished { step: 1 }]);
@@ -168,24 +158,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_passed_over_and_counted() {
+    fn lines_that_are_no_records_are_skipped_and_counted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.jsonl");
         append(&path, "{\"schema\":2,\"time\":1,\"event\":\"ste\n\n");
         append(&path, "null\n\u{fffd}\n{\"schema\":2,\"time\":1}\n");
-        append(
-            &path,
-            "{\"schema\":3,\"time\":1,\"event\":\"dreamt\",\"of\":[1]}\n",
-        );
+        append(&path, "{\"schema\":3,\"time\":1,\"event\":\"dreamt\",\"of\":[1]}\n");
         append(
             &path,
             "{\"schema\":3,\"time\":1,\"event\":\"warning\",\"step\":1,\"kind\":\"new\",\"message\":\"m\"}\n",
         );
         append(&path, &"x".repeat(MAX_LINE + 5));
-        append(
-            &path,
-            "\n{\"schema\":2,\"time\":1,\"event\":\"finished\",\"step\":9}\n",
-        );
+        append(&path, "\n{\"schema\":2,\"time\":1,\"event\":\"finished\",\"step\":9}\n");
         let mut reader = LogReader::open(&path).unwrap();
         let warning = Event::Warning {
             step: 1,
@@ -221,16 +205,13 @@ mod tests {
         let Event::Start(start) = &events[0] else {
             panic!("{events:?}")
         };
-        assert_eq!(
-            (start.settings["seed"].as_u64(), start.total_steps),
-            (Some(3), 6)
-        );
+        assert_eq!((start.settings["seed"].as_u64(), start.total_steps), (Some(3), 6));
         assert!(matches!(&events[1], Event::Step(facts) if facts.grad_norm.is_none()));
         assert!(matches!(&events[2], Event::Validation(report) if report.result.images == 12));
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn written_records_are_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.jsonl");
         let log = RunLog::open(&path).unwrap();

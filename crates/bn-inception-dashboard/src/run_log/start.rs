@@ -6,57 +6,54 @@ use std::ffi::OsString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What a run was started with. Fields that logs of schema 1 lack are empty when such a log is read.
+/// The settings and surroundings of a run. Fields that logs of schema 1 lack are read as empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Start {
-    /// The choices that determine its numbers, by the name of their flag.
+    /// Settings that determine the run's numbers, by the name of their flag.
     pub settings: Map<String, Value>,
-    /// What the recipe stands for: learning rate, schedule, optimizer and so on.
+    /// Hyperparameters of the recipe: learning rate, schedule, optimizer and so on.
     pub recipe: Map<String, Value>,
     /// Seed of everything random.
     pub seed: u64,
-    /// The program, with its version.
+    /// Name and version of the program.
     pub program: String,
-    /// Version of each crate that shapes the numbers, by name.
+    /// Versions of the crates that shape the numbers, by name.
     pub versions: BTreeMap<String, String>,
     /// Git revision of the source, `+` behind it if the source had been changed.
     pub revision: Option<String>,
-    /// The command line, the program's name first.
+    /// Command line, the program's name first.
     pub command: Vec<String>,
     /// Name of the device it runs on.
     pub device: String,
-    /// Optimizer steps it will take.
+    /// Optimizer steps to take.
     pub total_steps: u64,
-    /// Epochs it will begin.
+    /// Epochs to begin.
     pub total_epochs: usize,
-    /// Training images of an epoch.
+    /// Number of training images in an epoch.
     pub train_images: usize,
-    /// Validation images.
+    /// Number of validation images.
     pub val_images: usize,
-    /// Hash over the names of classes and files; another dataset has another one.
+    /// Hash over the names of classes and files, which identifies the dataset.
     pub dataset: String,
     /// Class labels in the order of the logits.
     pub labels: Vec<String>,
-    /// Trainable parameters of the network.
+    /// Number of trainable parameters.
     pub parameters: usize,
-    /// Optimizer steps from one [`Event::Telemetry`] to the next, 0 for none.
+    /// Optimizer steps from one [`Event::Telemetry`](super::Event::Telemetry) to the next, 0 for none.
     pub telemetry_every: u64,
 }
 
-/// What the workspace pins; Burn itself does not tell.
+/// Version of Burn that the workspace pins; Burn itself has no constant for it.
 const BURN_VERSION: &str = "0.22.1";
 
 impl Start {
-    /// A start of `program` (name and version), built from git revision `revision`, as the process was called;
-    /// all else empty.
+    /// The start of `program` (name and version), built from git revision `revision`, with this process's command line.
+    /// All else is empty.
     #[must_use]
     pub fn of_program(program: String, revision: Option<String>) -> Self {
         // Our crates all have the same version.
-        let versions = [
-            ("bn-inception", env!("CARGO_PKG_VERSION")),
-            ("burn", BURN_VERSION),
-        ];
+        let versions = [("bn-inception", env!("CARGO_PKG_VERSION")), ("burn", BURN_VERSION)];
         let versions = versions.into_iter();
         Self {
             program,
@@ -70,8 +67,8 @@ impl Start {
     }
 }
 
-/// Arguments as text, with an ellipsis for the value of each flag whose name ends in `token`: the log goes to places that
-/// a secret does not.
+/// Arguments as text, with an ellipsis for the value of each flag whose name ends in `token`: logs are passed around,
+/// secrets are not.
 fn without_tokens(arguments: impl Iterator<Item = OsString>) -> Vec<String> {
     let mut secret = false;
     let arguments = arguments.map(|argument| {

@@ -1,15 +1,15 @@
-//! What goes on inside the network and the machine.
+//! Measurements inside the network and of the machine.
 
 use serde::{Deserialize, Serialize};
 
-/// The inside of the network after one optimizer step.
+/// Measurements inside the network after one optimizer step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Telemetry {
     /// Steps taken, this one included.
     pub step: u64,
-    /// The blocks in forward order: `stem`, `3a` … `5b`, `classifier`.
+    /// Blocks in forward order: `stem`, `3a` … `5b`, `classifier`.
     pub blocks: Vec<BlockTelemetry>,
-    /// Chosen layers' pre-activations on a fixed batch of validation images, in forward order.
+    /// Pre-activations of some layers for a fixed batch of validation images, in forward order.
     pub activations: Vec<ActivationPercentiles>,
 }
 
@@ -18,19 +18,32 @@ pub struct Telemetry {
 pub struct BlockTelemetry {
     /// Name of the block.
     pub block: String,
-    /// Euclidean norm of its gradients, before clipping.
+    /// Euclidean norm of the gradients before clipping.
     pub grad_norm: f64,
-    /// Euclidean norm of the step's change of its weights over that of the weights: about 1e-3 in a
-    /// healthy run. γ, β and biases do not count.
+    /// Euclidean norm of the step's update of the weights divided by the norm of the weights, about 1e-3 in a healthy run.
+    /// γ, β and biases do not count.
     pub update_ratio: f64,
-    /// Its filters' or matrix's values.
+    /// Values of the filters, or of the linear layer's matrix.
     pub weights: Histogram,
-    /// Scales γ of its batch normalisations, if it has any.
+    /// Scales γ of the batch normalisations, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gamma: Option<Histogram>,
-    /// Shifts β of its batch normalisations, or biases where it has none.
+    /// Shifts β of the batch normalisations, or biases without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beta: Option<Histogram>,
+}
+
+impl BlockTelemetry {
+    /// The histograms it has, by the name of their field.
+    pub fn histograms(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
+        let all = [
+            ("weights", Some(&self.weights)),
+            ("gamma", self.gamma.as_ref()),
+            ("beta", self.beta.as_ref()),
+        ];
+        let all = all.into_iter();
+        all.filter_map(|(name, histogram)| Some((name, histogram?)))
+    }
 }
 
 /// Counts of values in equally wide bins from `min` to `max`.
@@ -44,12 +57,11 @@ pub struct Histogram {
     pub sum: f64,
     /// Sum of their squares.
     pub sum_squares: f64,
-    /// Values in each bin; a value on an inner edge counts to the right.
+    /// Number of values in each bin; a value on an inner edge belongs to the bin on its right.
     pub counts: Vec<u64>,
 }
 
-/// Percentiles of one layer's pre-activations: what its non-linearity gets, after batch
-/// normalisation where there is one (the paper's Figure 1 b and c).
+/// Percentiles of one layer's pre-activations, the inputs of its non-linearity (the paper's Figure 1 b and c).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ActivationPercentiles {
     /// Name of the layer: `stem.conv1`, `3a.conv_1x1` …
@@ -65,17 +77,17 @@ pub struct ActivationPercentiles {
 /// The machine and this process at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SystemSample {
-    /// Use of all processor cores, 0 to 100 %.
+    /// Utilisation of all processor cores, 0 to 100 %.
     pub cpu_percent: f32,
-    /// Use by this process, 100 % a core.
+    /// Processor use of this process, 100 % a core.
     pub process_cpu_percent: f32,
     /// Memory of this process in bytes.
     pub process_bytes: u64,
-    /// Memory that the system could still give out, in bytes.
+    /// Memory available to new processes, in bytes.
     pub available_bytes: u64,
     /// Memory of the machine, in bytes.
     pub total_bytes: u64,
-    /// Its GPUs, as far as the system tells.
+    /// GPUs with a driver that reports their use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuSample>,
 }
@@ -83,18 +95,18 @@ pub struct SystemSample {
 /// One GPU at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GpuSample {
-    /// What the driver calls it.
+    /// The driver's name for it.
     pub name: String,
-    /// Share of the time in which it computed, 0 to 100 %.
+    /// Share of the time in which it was busy, 0 to 100 %.
     pub percent: f32,
     /// Memory in use, in bytes.
     pub used_bytes: u64,
-    /// Memory it has, in bytes.
+    /// Memory of the GPU, in bytes.
     pub total_bytes: u64,
 }
 
 impl Histogram {
-    /// The bins' edges, one more than there are bins.
+    /// Edges of the bins, one more than there are bins.
     #[must_use]
     pub fn edges(&self) -> Vec<f32> {
         let bins = self.counts.len();

@@ -50,10 +50,7 @@ pub(crate) fn one_of_each() -> Vec<Event> {
     };
     let report = ValidationReport {
         result,
-        classes: vec![ClassCount {
-            correct: 1,
-            total: 2,
-        }],
+        classes: vec![ClassCount { correct: 1, total: 2 }],
         confusion: Some(Confusion::Matrix(vec![vec![1, 1], vec![0, 0]])),
         samples: vec![Sample {
             file: "tench/1.jpg".to_owned(),

@@ -1,13 +1,13 @@
-//! What a pass over the validation images found.
+//! Results of a validation.
 
 use serde::{Deserialize, Serialize};
 
 use super::picture::Picture;
 
-/// Networks with more classes than this log their top confusions instead of the whole matrix.
+/// Maximum number of classes with a whole confusion matrix; with more, the top confusions are logged.
 pub const MATRIX_CLASSES: usize = 100;
 
-/// How many confusions are logged then.
+/// Number of top confusions logged.
 pub const TOP_CONFUSIONS: usize = 200;
 
 /// The result of one pass over the validation images.
@@ -17,31 +17,31 @@ pub struct Validation {
     pub step: u64,
     /// Epochs begun before it, counted from 1.
     pub epoch: usize,
-    /// Images whose first guess is right, as a fraction.
+    /// Top-1 accuracy, as a fraction.
     pub top1: f64,
-    /// Images with the right class among the first five guesses, as a fraction.
+    /// Top-5 accuracy, as a fraction.
     pub top5: f64,
     /// Mean cross-entropy, without label smoothing.
     pub loss: f64,
-    /// Images looked at.
+    /// Number of images.
     pub images: u64,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 
-/// The result of a validation with what lies behind it.
+/// The result of a validation with its details.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValidationReport {
-    /// The numbers.
+    /// Accuracy and loss.
     #[serde(flatten)]
     pub result: Validation,
-    /// Each class, in the order of the logits.
+    /// Results by class, in the order of the logits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<ClassCount>,
-    /// What was taken for what.
+    /// Confusions between classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Confusion>,
-    /// Some images with their prediction, wrong ones first.
+    /// Some images with their predictions, wrong ones first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Sample>,
 }
@@ -57,49 +57,49 @@ impl From<Validation> for ValidationReport {
     }
 }
 
-/// The images of one class.
+/// Result of one class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassCount {
-    /// How many were classified rightly.
+    /// Number of images classified correctly.
     pub correct: u64,
-    /// How many there are.
+    /// Number of images.
     pub total: u64,
 }
 
-/// What was taken for what. Classes are indices into [`Start::labels`](super::Start::labels).
+/// Confusions between classes, which are indices into [`Start::labels`](super::Start::labels).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confusion {
-    /// `[true class][predicted class]`, up to [`MATRIX_CLASSES`].
+    /// Counts as `[true class][predicted class]`, for up to [`MATRIX_CLASSES`] classes.
     Matrix(Vec<Vec<u64>>),
-    /// The [`TOP_CONFUSIONS`] most frequent mistakes, the most frequent first.
+    /// The [`TOP_CONFUSIONS`] most frequent confusions, in descending order.
     Top(Vec<ConfusedPair>),
 }
 
-/// One kind of mistake.
+/// Images of one class that were taken for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfusedPair {
-    /// The class that it is.
+    /// Index of the true class.
     pub class: usize,
-    /// The class it was taken for.
+    /// Index of the predicted class.
     pub predicted: usize,
-    /// How often.
+    /// Number of images.
     pub count: u64,
 }
 
-/// One validation image and what the network made of it.
+/// One validation image with its prediction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// Name of its file, below the folder of validation images.
+    /// Path of the image, relative to the folder of validation images.
     pub file: String,
-    /// What the network saw, made small.
+    /// The network's input, made small.
     pub thumbnail: Picture,
-    /// Index of its class.
+    /// Index of the true class.
     pub class: usize,
-    /// Index of the class predicted.
+    /// Index of the predicted class.
     pub predicted: usize,
     /// Probability of the predicted class.
     pub probability: f32,
-    /// Whether the two classes are the same.
+    /// True if the prediction is right.
     pub correct: bool,
 }

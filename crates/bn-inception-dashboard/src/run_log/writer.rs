@@ -1,4 +1,4 @@
-//! Appending to a log.
+//! Appending to a run log.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -17,17 +17,13 @@ pub struct RunLog {
 }
 
 impl RunLog {
-    /// Opens the log at `path` for appending and makes it if need be. A line that a killed process
-    /// left unfinished is ended, so that the next one starts on a line of its own.
+    /// Opens the log at `path` for appending, and creates it if it does not exist. A line that a killed process left
+    /// unfinished is ended.
     ///
     /// # Errors
-    /// What the file system says.
+    /// [`std::io::Error`] if the file cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .read(true)
-            .open(path)?;
+        let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
         if file.seek(SeekFrom::End(0))? > 0 {
             let mut last = [0];
             file.seek(SeekFrom::End(-1))?;
@@ -42,18 +38,18 @@ impl RunLog {
         })
     }
 
-    /// The log's file.
+    /// Path of the log.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Appends a line, and returns what it says.
+    /// Appends a line for `event` and returns its record.
     ///
     /// # Errors
-    /// What the file system says.
+    /// [`std::io::Error`] if the line cannot be written.
     pub fn write(&self, event: Event) -> io::Result<Record> {
-        // Fine enough to tell a log from the one it replaces by the time of its first line.
+        // In microseconds: the time of its first line distinguishes a log from one that it replaces.
         let time = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |elapsed| elapsed.as_micros() as f64 / 1e6);
@@ -64,7 +60,7 @@ impl RunLog {
         };
         let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');
-        // One write call a line: a reader never sees half of one unless the process dies in it.
+        // One write per line: a reader sees part of a line only if the process dies in that call.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(&line)?;
         Ok(record)

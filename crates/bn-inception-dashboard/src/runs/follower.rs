@@ -73,19 +73,20 @@ impl Run {
 /// The runs on show, shared between the reading thread and the server.
 #[derive(Debug, Default)]
 pub struct Runs {
-    runs: Mutex<Vec<Arc<Mutex<Run>>>>,
+    runs: Mutex<Vec<Run>>,
     changed: watch::Sender<u64>,
 }
 
-/// Locks even after a panic of another holder: a state with half a record folded in is still worth showing.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Runs {
-    /// The runs at present.
-    pub fn list(&self) -> Vec<Arc<Mutex<Run>>> {
-        lock(&self.runs).clone()
+    /// The runs at present. A panic of another holder is ignored: a state with half a record folded in is still worth
+    /// showing.
+    pub fn lock(&self) -> MutexGuard<'_, Vec<Run>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keys of the runs.
+    pub fn keys(&self) -> Vec<String> {
+        self.lock().iter().map(|run| run.key.clone()).collect()
     }
 
     /// Notification of records read.
@@ -98,16 +99,15 @@ impl Runs {
 #[derive(Debug)]
 pub struct Follower {
     given: Vec<PathBuf>,
+    /// Logs of the runs, in the same order.
     logs: Vec<Log>,
     runs: Arc<Runs>,
 }
 
-/// One log and the run read from it.
 #[derive(Debug)]
 struct Log {
     folder: PathBuf,
     reader: Option<LogReader>,
-    run: Arc<Mutex<Run>>,
 }
 
 impl Follower {
@@ -129,9 +129,7 @@ impl Follower {
     pub fn of_existing(given: Vec<PathBuf>) -> Result<Self, DashboardError> {
         for folder in &given {
             if run_folders(folder).is_empty() {
-                return Err(DashboardError::NoRun {
-                    folder: folder.clone(),
-                });
+                return Err(DashboardError::NoRun { folder: folder.clone() });
             }
         }
         Ok(Self::new(given))
@@ -165,9 +163,8 @@ impl Follower {
 
     /// The first folder whose log has had no record so far.
     pub fn without_record(&self) -> Option<&Path> {
-        let mut logs = self.logs.iter();
-        let empty = logs.find(|log| lock(&log.run).key.is_empty())?;
-        Some(&empty.folder)
+        let empty = self.runs.lock().iter().position(|run| run.key.is_empty())?;
+        Some(&self.logs[empty].folder)
     }
 
     fn rescan(&mut self) {
@@ -181,16 +178,11 @@ impl Follower {
                 if known || self.logs.len() >= MOST_RUNS {
                     continue;
                 }
-                let run = Arc::new(Mutex::new(Run {
+                self.runs.lock().push(Run {
                     name: name_of(&folder),
                     ..Run::default()
-                }));
-                lock(&self.runs.runs).push(run.clone());
-                self.logs.push(Log {
-                    folder,
-                    reader: None,
-                    run,
                 });
+                self.logs.push(Log { folder, reader: None });
             }
         }
     }
@@ -198,8 +190,12 @@ impl Follower {
     /// Reads a batch of each log. Returns false if none has grown.
     fn read_some(&mut self) -> bool {
         let mut more = false;
-        for log in &mut self.logs {
-            more |= log.read_some();
+        for (index, log) in self.logs.iter_mut().enumerate() {
+            // A log that cannot be read now (it does not exist yet, a network drive is offline) is tried again later.
+            match log.read_batch(index, &self.runs) {
+                Ok(lines) => more |= lines > 0,
+                Err(_) => log.reader = None,
+            }
         }
         if more {
             self.runs.changed.send_modify(|count| *count += 1);
@@ -209,30 +205,21 @@ impl Follower {
 }
 
 impl Log {
-    fn read_some(&mut self) -> bool {
-        // A log that cannot be read now (it does not exist yet, a network drive is offline) is tried again later.
-        match self.read_batch() {
-            Ok(lines) => lines > 0,
-            Err(_) => {
-                self.reader = None;
-                false
-            }
-        }
-    }
-
-    fn read_batch(&mut self) -> io::Result<usize> {
+    /// Folds a batch of records into the run at `index`. Returns their number.
+    fn read_batch(&mut self, index: usize, runs: &Runs) -> io::Result<usize> {
         let path = self.folder.join(LOG_FILE);
         let size = fs::metadata(&path)?.len();
         let reader = match &mut self.reader {
             Some(reader) if reader.offset() <= size => reader,
             _ => {
                 // New, or replaced by a shorter log.
-                let mut run = lock(&self.run);
+                let run = &mut runs.lock()[index];
                 run.key.clear();
                 run.state = RunState::default();
                 self.reader.insert(LogReader::open(&path)?)
             }
         };
+        // Read and parsed without the lock.
         let mut batch: Vec<(Record, u64)> = Vec::new();
         while batch.len() < BATCH
             && let Some(record) = reader.next_record()?
@@ -240,7 +227,7 @@ impl Log {
             batch.push((record, reader.offset()));
         }
         let lines = batch.len();
-        let mut run = lock(&self.run);
+        let run = &mut runs.lock()[index];
         run.size = size;
         run.skipped = reader.skipped();
         for (record, end) in batch {

@@ -42,11 +42,7 @@ impl Bucket {
 impl Serialize for Bucket {
     /// `[step, images, seconds, value]`, or `[step, images, seconds, mean, min, max]` of several values.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Position {
-            step,
-            images,
-            seconds,
-        } = self.position;
+        let Position { step, images, seconds } = self.position;
         let seconds = (seconds * 10.0).round() / 10.0;
         let mean = short(self.sum / self.count as f64);
         if self.count == 1 {
@@ -122,9 +118,7 @@ impl Series {
 
     /// Drops the values of later steps than `step`.
     pub fn truncate(&mut self, step: u64) {
-        let kept = self
-            .buckets
-            .partition_point(|bucket| bucket.position.step <= step);
+        let kept = self.buckets.partition_point(|bucket| bucket.position.step <= step);
         self.buckets.truncate(kept);
     }
 
@@ -134,8 +128,7 @@ impl Series {
         let first = if since < self.rewritten {
             0
         } else {
-            self.buckets
-                .partition_point(|bucket| bucket.offset <= since)
+            self.buckets.partition_point(|bucket| bucket.offset <= since)
         };
         let changed = since < self.rewritten || first < self.buckets.len();
         changed.then(|| (first, &self.buckets[first..]))

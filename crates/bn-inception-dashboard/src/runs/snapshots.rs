@@ -45,8 +45,7 @@ impl<T> Snapshots<T> {
     /// Appends a snapshot from the line that ends at `offset` in the log.
     pub fn push(&mut self, step: u64, value: T, offset: u64) {
         let stride = self.stride;
-        self.snapshots
-            .pop_if(|newest| !newest.number.is_multiple_of(stride));
+        self.snapshots.pop_if(|newest| !newest.number.is_multiple_of(stride));
         self.snapshots.push(Snapshot {
             step,
             value,
@@ -58,9 +57,8 @@ impl<T> Snapshots<T> {
             self.stride *= 2;
             let newest = self.pushed - 1;
             let stride = self.stride;
-            self.snapshots.retain(|snapshot| {
-                snapshot.number.is_multiple_of(stride) || snapshot.number == newest
-            });
+            self.snapshots
+                .retain(|snapshot| snapshot.number.is_multiple_of(stride) || snapshot.number == newest);
             self.rewritten = offset;
         }
     }
@@ -75,8 +73,7 @@ impl<T> Snapshots<T> {
         let first = if since < self.rewritten {
             0
         } else {
-            self.snapshots
-                .partition_point(|snapshot| snapshot.offset <= since)
+            self.snapshots.partition_point(|snapshot| snapshot.offset <= since)
         };
         (first < self.snapshots.len()).then(|| (first, &self.snapshots[first..]))
     }

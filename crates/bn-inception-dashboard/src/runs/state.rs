@@ -8,8 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::series::{Bucket, Position, Series};
 use super::snapshots::{Snapshot, Snapshots};
 use crate::run_log::{
-    BlockTelemetry, Event, Histogram, Record, Rewind, StepFacts, SystemSample, Telemetry,
-    ValidationReport,
+    BlockTelemetry, Event, Histogram, Record, Rewind, StepFacts, SystemSample, Telemetry, ValidationReport,
 };
 
 /// Maximum number of curves of a run; a log that names more has been tampered with.
@@ -146,7 +145,7 @@ impl RunState {
             }
             Event::Step(facts) => self.step(&facts),
             Event::Validation(report) => self.validation(&report),
-            Event::Telemetry(telemetry) => self.telemetry(*telemetry),
+            Event::Telemetry(telemetry) => self.telemetry(&telemetry),
             Event::System(sample) => self.system(&sample),
             Event::Filters(filters) => self.set("filters", filters.step, &filters),
             Event::GradCam(overlays) => self.set("grad_cam", overlays.step, &overlays),
@@ -249,11 +248,7 @@ impl RunState {
         if self.warnings.len() == LAST_WARNINGS {
             self.warnings.pop_front();
         }
-        self.warnings.push_back(Warning {
-            time,
-            step,
-            message,
-        });
+        self.warnings.push_back(Warning { time, step, message });
         self.cells.set("warnings", 0, self.offset, &self.warnings);
     }
 
@@ -291,8 +286,7 @@ impl RunState {
         let best = self.records.last().map_or(-1.0, |record| record.3);
         if result.top1 > best && self.records.len() < MOST_RECORDS {
             let at = self.position();
-            self.records
-                .push((at.step, at.images, at.seconds, result.top1));
+            self.records.push((at.step, at.images, at.seconds, result.top1));
             self.cells.set("records", 0, self.offset, &self.records);
         }
         let step = result.step;
@@ -307,7 +301,7 @@ impl RunState {
         }
     }
 
-    fn telemetry(&mut self, telemetry: Telemetry) {
+    fn telemetry(&mut self, telemetry: &Telemetry) {
         let blocks: Vec<_> = telemetry.blocks.iter().map(|block| &block.block).collect();
         let layers = telemetry.activations.iter();
         let layers: Vec<_> = layers.map(|layer| &layer.layer).collect();
@@ -319,26 +313,20 @@ impl RunState {
                 self.push(&name, value.into());
             }
         }
-        for block in telemetry.blocks {
+        for block in &telemetry.blocks {
             self.block(telemetry.step, block);
         }
     }
 
-    fn block(&mut self, step: u64, block: BlockTelemetry) {
+    fn block(&mut self, step: u64, block: &BlockTelemetry) {
         let name = &block.block;
         self.push(&format!("gradient/{name}"), block.grad_norm);
         self.push(&format!("update/{name}"), block.update_ratio);
-        let histograms = [
-            ("weights", Some(block.weights)),
-            ("gamma", block.gamma),
-            ("beta", block.beta),
-        ];
-        for (kind, histogram) in histograms {
-            let Some(histogram) = histogram else { continue };
+        for (kind, histogram) in block.histograms() {
             let name = format!("{kind}/{name}");
             if self.tracks.len() < MOST_TRACKS || self.tracks.contains_key(&name) {
                 let track = self.tracks.entry(name).or_default();
-                track.push(step, histogram, self.offset);
+                track.push(step, histogram.clone(), self.offset);
             }
         }
     }

@@ -1,21 +1,21 @@
-//! The part of TensorBoard's messages that is written here. Field numbers are those of TensorFlow's
-//! `event.proto` and `summary.proto`.
+//! The subset of TensorBoard's messages that is written, with the field numbers of TensorFlow's `event.proto` and
+//! `summary.proto`.
 
-use prost::{Enumeration, Message, Oneof};
+use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Event {
+pub struct Event {
     /// Seconds since 1970.
     #[prost(double, tag = "1")]
-    pub(super) wall_time: f64,
+    pub wall_time: f64,
     #[prost(int64, tag = "2")]
-    pub(super) step: i64,
+    pub step: i64,
     #[prost(oneof = "What", tags = "3, 5, 7")]
-    pub(super) what: Option<What>,
+    pub what: Option<What>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub(super) enum What {
+pub enum What {
     #[prost(string, tag = "3")]
     FileVersion(String),
     #[prost(message, tag = "5")]
@@ -24,43 +24,32 @@ pub(super) enum What {
     SessionLog(SessionLog),
 }
 
+/// `SessionLog.SessionStatus.START`.
+pub const SESSION_START: i32 = 1;
+
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct SessionLog {
-    #[prost(enumeration = "SessionStatus", tag = "1")]
-    status: i32,
-}
-
-impl SessionLog {
-    pub(super) fn started() -> Self {
-        Self {
-            status: SessionStatus::Start.into(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enumeration)]
-#[repr(i32)]
-enum SessionStatus {
-    Unspecified = 0,
-    Start = 1,
+pub struct SessionLog {
+    /// An enumeration, which is encoded as an integer.
+    #[prost(int32, tag = "1")]
+    pub status: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Summary {
+pub struct Summary {
     #[prost(message, repeated, tag = "1")]
-    pub(super) value: Vec<Value>,
+    pub value: Vec<Value>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Value {
+pub struct Value {
     #[prost(string, tag = "1")]
-    pub(super) tag: String,
+    pub tag: String,
     #[prost(oneof = "OneValue", tags = "2, 4, 5")]
-    pub(super) value: Option<OneValue>,
+    pub value: Option<OneValue>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub(super) enum OneValue {
+pub enum OneValue {
     #[prost(float, tag = "2")]
     Simple(f32),
     #[prost(message, tag = "4")]
@@ -70,34 +59,34 @@ pub(super) enum OneValue {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Image {
+pub struct Image {
     #[prost(int32, tag = "1")]
-    pub(super) height: i32,
+    pub height: i32,
     #[prost(int32, tag = "2")]
-    pub(super) width: i32,
-    /// Channels.
+    pub width: i32,
+    /// Number of channels.
     #[prost(int32, tag = "3")]
-    pub(super) colorspace: i32,
+    pub colorspace: i32,
     /// A JPEG or PNG file.
     #[prost(bytes = "vec", tag = "4")]
-    pub(super) encoded_image_string: Vec<u8>,
+    pub encoded_image_string: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct HistogramProto {
+pub struct HistogramProto {
     #[prost(double, tag = "1")]
-    pub(super) min: f64,
+    pub min: f64,
     #[prost(double, tag = "2")]
-    pub(super) max: f64,
+    pub max: f64,
     #[prost(double, tag = "3")]
-    pub(super) num: f64,
+    pub num: f64,
     #[prost(double, tag = "4")]
-    pub(super) sum: f64,
+    pub sum: f64,
     #[prost(double, tag = "5")]
-    pub(super) sum_squares: f64,
+    pub sum_squares: f64,
     /// Right edge of each bucket.
     #[prost(double, repeated, tag = "6")]
-    pub(super) bucket_limit: Vec<f64>,
+    pub bucket_limit: Vec<f64>,
     #[prost(double, repeated, tag = "7")]
-    pub(super) bucket: Vec<f64>,
+    pub bucket: Vec<f64>,
 }

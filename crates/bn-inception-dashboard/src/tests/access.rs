@@ -16,12 +16,7 @@ fn only_this_machines_names_and_no_paths() {
     let dashboard = serve(folder.path(), None, None);
     let (status, page) = ask(&dashboard, "GET /", &["Host: localhost"]);
     assert_eq!(status, 200);
-    for part in [
-        "default-src 'none'",
-        "script-src 'self'",
-        "nosniff",
-        "<!doctype html>",
-    ] {
+    for part in ["default-src 'none'", "script-src 'self'", "nosniff", "<!doctype html>"] {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("'unsafe-inline'"));
@@ -52,16 +47,9 @@ fn files_are_sent_once() {
     for path in ["/", "/app.js", "/app.css", "/plotly.js"] {
         let (status, answer) = ask(&dashboard, &format!("GET {path}"), &["Host: localhost"]);
         assert_eq!(status, 200, "{path}");
-        let tag = answer
-            .lines()
-            .find_map(|line| line.strip_prefix("etag: "))
-            .unwrap();
+        let tag = answer.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
         let known = format!("If-None-Match: {tag}");
-        let (status, _) = ask(
-            &dashboard,
-            &format!("GET {path}"),
-            &["Host: localhost", &known],
-        );
+        let (status, _) = ask(&dashboard, &format!("GET {path}"), &["Host: localhost", &known]);
         assert_eq!(status, 304, "{path}");
     }
 }
@@ -70,10 +58,7 @@ fn files_are_sent_once() {
 fn stop_button() -> (Arc<AtomicBool>, StopAction) {
     let stopped = Arc::new(AtomicBool::new(false));
     let flag = stopped.clone();
-    (
-        stopped,
-        Box::new(move || flag.store(true, Ordering::Relaxed)),
-    )
+    (stopped, Box::new(move || flag.store(true, Ordering::Relaxed)))
 }
 
 #[test]
@@ -103,10 +88,7 @@ fn the_token_opens_the_data_and_the_stop_button() {
         &format!("GET /events HTTP/1.1\r\nHost: localhost\r\n{right}\r\n\r\n"),
     );
     assert_eq!(Page(hello).next("hello").1["can_stop"], true);
-    assert_eq!(
-        ask(&dashboard, "POST /stop", &["Host: localhost", &right]).0,
-        202
-    );
+    assert_eq!(ask(&dashboard, "POST /stop", &["Host: localhost", &right]).0, 202);
     assert!(stopped.load(Ordering::Relaxed));
 }
 
@@ -120,10 +102,7 @@ fn without_a_token_nothing_stops() {
     begin(folder.path(), 1);
     let watching = serve(folder.path(), Some(TOKEN), None);
     let right = format!("Authorization: Bearer {TOKEN}");
-    assert_eq!(
-        ask(&watching, "POST /stop", &["Host: localhost", &right]).0,
-        409
-    );
+    assert_eq!(ask(&watching, "POST /stop", &["Host: localhost", &right]).0, 409);
 }
 
 #[test]
@@ -143,16 +122,8 @@ fn addresses() {
     };
     assert!(open("0.0.0.0:0", None).unwrap_err().contains("token"));
     assert!(open("[::]:0", None).unwrap_err().contains("token"));
-    assert!(
-        open("0.0.0.0:0", Some(TOKEN))
-            .unwrap()
-            .starts_with("http://127.0.0.1:")
-    );
-    assert!(
-        open("0.0.0.0:0", Some("short"))
-            .unwrap_err()
-            .contains("12 to 128")
-    );
+    assert!(open("0.0.0.0:0", Some(TOKEN)).unwrap().starts_with("http://127.0.0.1:"));
+    assert!(open("0.0.0.0:0", Some("short")).unwrap_err().contains("12 to 128"));
     assert!(
         open("127.0.0.1:0", Some("a token with spaces"))
             .unwrap_err()
@@ -176,9 +147,7 @@ fn too_many_pages_are_told_so_and_the_rest_go_on() {
     let folder = folder();
     let log = begin(folder.path(), 1);
     let dashboard = serve(folder.path(), None, None);
-    let mut pages: Vec<_> = (0..MOST_STREAMS)
-        .map(|_| Page::open(&dashboard, ""))
-        .collect();
+    let mut pages: Vec<_> = (0..MOST_STREAMS).map(|_| Page::open(&dashboard, "")).collect();
     pages.iter_mut().for_each(|page| drop(page.next("run")));
     let (status, answer) = ask(&dashboard, "GET /events", &["Host: localhost"]);
     assert_eq!(status, 503);
@@ -191,13 +160,10 @@ fn too_many_pages_are_told_so_and_the_rest_go_on() {
     for number in 3.. {
         log.write(step(number)).unwrap();
         pages[0].next("run");
-        let page = send(
-            &dashboard,
-            "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        )
-        .lines()
-        .next()
-        .unwrap();
+        let page = send(&dashboard, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .lines()
+            .next()
+            .unwrap();
         if page.unwrap().contains("200") {
             break;
         }

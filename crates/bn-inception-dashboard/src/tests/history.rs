@@ -11,10 +11,7 @@ fn a_folder_without_a_run_is_refused() {
         ..DashboardConfig::default()
     };
     let error = Dashboard::open(config).unwrap_err().to_string();
-    assert!(
-        error.contains(&folder.path().display().to_string()),
-        "{error}"
-    );
+    assert!(error.contains(&folder.path().display().to_string()), "{error}");
     let report = folder.path().join("report.html");
     assert!(export(vec![folder.path().to_owned()], &report).is_err());
     fs::write(folder.path().join(LOG_FILE), "\u{fffd} no log\n").unwrap();
@@ -46,10 +43,7 @@ fn a_late_page_sees_all_and_one_that_comes_back_what_is_new() {
     let (_, run) = page.next("run");
     assert_eq!(run["reset"], false);
     let change = &run["series"]["train/loss"];
-    assert_eq!(
-        (&change[0], change[1].as_array().unwrap().len()),
-        (&3.into(), 2)
-    );
+    assert_eq!((&change[0], change[1].as_array().unwrap().len()), (&3.into(), 2));
 }
 
 #[test]
@@ -104,10 +98,7 @@ fn a_new_log_in_the_place_of_an_old_one_is_another_run() {
     begin(folder.path(), 2);
     let (_, second) = page.next("run");
     assert_ne!(first["key"], second["key"]);
-    assert_eq!(
-        (&second["index"], &second["reset"]),
-        (&0.into(), &true.into())
-    );
+    assert_eq!((&second["index"], &second["reset"]), (&0.into(), &true.into()));
 }
 
 #[test]
@@ -159,8 +150,5 @@ fn a_report_holds_what_the_page_would() {
         .unwrap();
     let data: Value = serde_json::from_str(data).unwrap();
     assert_eq!(data.as_array().unwrap().len(), 2);
-    assert_eq!(
-        data[1]["series"]["train/loss"][1].as_array().unwrap().len(),
-        3
-    );
+    assert_eq!(data[1]["series"]["train/loss"][1].as_array().unwrap().len(), 3);
 }

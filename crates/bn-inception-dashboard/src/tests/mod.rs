@@ -69,9 +69,7 @@ fn send(dashboard: &Dashboard, request: &str) -> BufReader<TcpStream> {
     let address = url["http://".len()..].split('/').next().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     // Reached only where something is broken.
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     BufReader::new(stream)
 }
@@ -83,9 +81,7 @@ fn ask(dashboard: &Dashboard, line: &str, headers: &[&str]) -> (u16, String) {
         headers.join("\r\n")
     );
     let mut answer = String::new();
-    send(dashboard, &request)
-        .read_to_string(&mut answer)
-        .unwrap();
+    send(dashboard, &request).read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
     (status, answer)
 }
@@ -95,8 +91,7 @@ struct Page(BufReader<TcpStream>);
 
 impl Page {
     fn open(dashboard: &Dashboard, seen: &str) -> Self {
-        let request =
-            format!("GET /events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {seen}\r\n\r\n");
+        let request = format!("GET /events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {seen}\r\n\r\n");
         Self(send(dashboard, &request))
     }
 
