@@ -14,7 +14,7 @@ pub use burn;
 pub use image;
 
 pub use batch_norm::BatchNorm;
-pub use bn_inception_data::{self as crops, self as decode, self as preprocess};
+pub use bn_inception_data::{self as crops, self as preprocess, decode};
 pub use bn_inception_data::{Crops, Preprocess};
 pub use classifier::Classifier;
 pub use classify::{ImageClassifier, ImageSource, PredictError, Prediction};
