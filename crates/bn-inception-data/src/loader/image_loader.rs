@@ -26,8 +26,8 @@ use crate::random::{Purpose, generator};
 /// in each epoch). An evaluation loader takes all images in order, and its last batch may be smaller.
 ///
 /// Batches depend on the dataset, the seed, the epoch and the batch number alone: any number of workers gives the same
-/// bits, and [`Self::iter_from`] continues in the middle of an epoch as if it had never stopped. An image that cannot be
-/// decoded is replaced by the next readable one of its class and counted in [`Self::broken`]; an epoch never gets
+/// bits, and [`Self::iter_from`] continues in the middle of an epoch as if it had never stopped. An image that cannot
+/// be decoded is replaced by the next readable one of its class and counted in [`Self::broken`]; an epoch never gets
 /// shorter.
 ///
 /// It also implements Burn's [`DataLoader`](burn::data::dataloader::DataLoader), for burn-train's own loops.
@@ -45,12 +45,13 @@ impl ImageLoader {
     /// # Errors
     /// [`LoaderError`] if the batch size is 0 or greater than the number of images, or `preprocess` is invalid.
     pub fn train(
-        folder: Arc<ImageFolder>,
+        folder: impl Into<Arc<ImageFolder>>,
         preprocess: Preprocess,
         augment: Augment,
         options: LoaderOptions,
         device: &Device,
     ) -> Result<Self, LoaderError> {
+        let folder = folder.into();
         if folder.len() < options.batch_size {
             return Err(LoaderError::TooFewImages {
                 root: folder.root().to_path_buf(),
@@ -72,12 +73,12 @@ impl ImageLoader {
     /// # Errors
     /// [`LoaderError`] if the batch size is 0 or `preprocess` is invalid.
     pub fn eval(
-        folder: Arc<ImageFolder>,
+        folder: impl Into<Arc<ImageFolder>>,
         preprocess: Preprocess,
         options: LoaderOptions,
         device: &Device,
     ) -> Result<Self, LoaderError> {
-        Self::new(folder, preprocess, None, options, device)
+        Self::new(folder.into(), preprocess, None, options, device)
     }
 
     fn new(
@@ -167,7 +168,7 @@ impl ImageLoader {
     /// If `index` is not below the number of images.
     pub fn picture(&self, index: usize) -> Option<(String, RgbImage)> {
         let source = &self.shared.source;
-        let decoded = (source.decode)(&source.folder.path(index)).ok()?;
+        let decoded = (source.decode_file)(&source.folder.path(index)).ok()?;
         let image = self.shared.preprocess.eval_image(&decoded).ok()?;
         Some((source.folder.name(index), image))
     }
@@ -202,7 +203,7 @@ mod tests {
             let preprocess = Preprocess::imagenet(8);
             let mut loader =
                 ImageLoader::eval(folder, preprocess, options, &Device::flex()).unwrap();
-            Arc::get_mut(&mut loader.shared).unwrap().source.decode = |path| {
+            Arc::get_mut(&mut loader.shared).unwrap().source.decode_file = |path| {
                 assert!(!path.ends_with("4-panic.png"), "a decoder's own bug");
                 Ok(RgbImage::new(8, 8))
             };

@@ -13,7 +13,7 @@ use burn::tensor::Device;
 use image::{Rgb, RgbImage};
 
 const SIZE: u32 = 16;
-const OPTIONS: LoaderOptions = LoaderOptions {
+pub const OPTIONS: LoaderOptions = LoaderOptions {
     batch_size: 8,
     workers: 2,
     seed: 7,
@@ -21,7 +21,7 @@ const OPTIONS: LoaderOptions = LoaderOptions {
 };
 
 /// A dataset of small pictures, each different: `classes` folders of `each` files.
-fn pictures(classes: usize, each: usize) -> tempfile::TempDir {
+pub fn pictures(classes: usize, each: usize) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for class in 0..classes {
         let folder = dir.path().join(format!("class{class}"));
@@ -198,8 +198,8 @@ fn slices_share_the_images_out() {
     assert_eq!(targets(moved.as_ref()), targets(&train));
 }
 
-/// Damages pictures in three ways; returns how many.
-fn damage(root: &Path) -> usize {
+/// Damages pictures in three ways; returns their number.
+pub fn damage(root: &Path) -> usize {
     let jpeg = root.join("class0/0001.jpg");
     let bytes = fs::read(&jpeg).unwrap();
     fs::write(&jpeg, &bytes[..bytes.len() / 2]).unwrap();
