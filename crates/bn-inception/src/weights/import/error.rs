@@ -66,6 +66,11 @@ pub enum ImportError {
     Config(#[from] ConfigError),
 }
 
+/// An ONNX graph that is not this network's.
+pub(crate) fn unsupported(reason: String) -> ImportError {
+    ImportError::Graph { reason }
+}
+
 fn shapes_text(shapes: &[WrongShape]) -> String {
     let shown = shapes
         .iter()

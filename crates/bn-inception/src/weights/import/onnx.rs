@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bn_inception_formats::{Archive, Array, Node};
 
 use crate::config::{BnInceptionConfig, MaxPooling, Normalization};
-use crate::weights::import::error::ImportError;
+use crate::weights::import::error::{ImportError, unsupported};
 use parameters::uses;
 use walk::{Graph, Network};
 
@@ -93,10 +93,6 @@ fn described(
         }
     }
     Ok(config)
-}
-
-fn unsupported(reason: String) -> ImportError {
-    ImportError::Graph { reason }
 }
 
 /// Where the windows of a 3x3/2 max pool lie. Padding one pixel behind and rounding up put them in the same

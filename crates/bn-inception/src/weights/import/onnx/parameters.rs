@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bn_inception_formats::{Array, Node};
 
-use super::unsupported;
 use super::walk::{Graph, Network, Unit};
-use crate::weights::import::error::ImportError;
+use crate::weights::import::error::{ImportError, unsupported};
 
 /// Operators whose constant inputs are shapes and the like, not weights.
 const STRUCTURAL: [&str; 14] = [

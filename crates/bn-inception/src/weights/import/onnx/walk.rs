@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bn_inception_formats::{Archive, Node};
 
-use super::unsupported;
-use crate::weights::import::error::ImportError;
 use crate::plan::{BlockPlan, Plan, PoolBranch, StemPlan};
+use crate::weights::import::error::{ImportError, unsupported};
 
 /// Operators that hand on their first input, changed in a way that no weights describe.
 const PASSING: [&str; 13] = [
