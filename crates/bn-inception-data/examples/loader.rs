@@ -32,11 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let preprocess = Preprocess::imagenet(SIZE);
     let loader = ImageLoader::train(folder, preprocess, augment, options, &Device::flex())?;
     let mut batches = loader.iter_from(0, 0);
-    batches.next_batch().ok_or("no batch")??;
+    batches.next().ok_or("no batch")??;
     let start = Instant::now();
     let mut images = 0;
     for _ in 0..BATCHES {
-        let batch = batches.next_batch().ok_or("too few images")??;
+        let batch = batches.next().ok_or("too few images")??;
         images += batch.targets.dims()[0];
     }
     let rate = images as f64 / start.elapsed().as_secs_f64();

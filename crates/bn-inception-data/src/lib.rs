@@ -24,8 +24,7 @@
 //! let device = Device::flex();
 //! let loader = ImageLoader::train(train, Preprocess::imagenet(size), augment, options, &device)?;
 //!
-//! let mut batches = loader.iter_from(0, 0);
-//! while let Some(batch) = batches.next_batch() {
+//! for batch in loader.iter_from(0, 0) {
 //!     let batch = batch?;
 //!     assert_eq!(batch.images.dims(), [16, 3, 64, 64]);
 //!     assert_eq!(batch.targets.dims(), [16]);

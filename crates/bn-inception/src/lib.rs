@@ -58,6 +58,11 @@ mod stem;
 mod summary;
 pub mod weights;
 
+/// The crate's README, compiled.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}
+
 /// The README's example, compiled.
 #[cfg(all(doctest, feature = "flex"))]
 #[doc = include_str!("../../../README.md")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use burn::tensor::Device;
@@ -29,14 +29,11 @@ use crate::random::{Purpose, generator};
 /// bits, and [`Self::iter_from`] continues in the middle of an epoch as if it had never stopped. An image that cannot
 /// be decoded is replaced by the next readable one of its class and counted in [`Self::broken`]; an epoch never gets
 /// shorter.
-///
-/// It also implements Burn's [`DataLoader`](burn::data::dataloader::DataLoader), for burn-train's own loops.
 pub struct ImageLoader {
-    pub(super) shared: Arc<Shared>,
-    /// Indices in the dataset of this loader's images, in the order of an evaluation.
-    pub(super) indices: Arc<[u32]>,
-    pub(super) device: Device,
-    pub(super) next_epoch: AtomicU64,
+    shared: Arc<Shared>,
+    /// Indices in the dataset of this loader's images; an epoch of training shuffles them.
+    indices: Vec<u32>,
+    device: Device,
 }
 
 impl ImageLoader {
@@ -62,9 +59,8 @@ impl ImageLoader {
         let mut loader = Self::new(folder, preprocess, Some(augment), options, device)?;
         // The dataset is sorted by class, so that a slice of it (for one of several devices) would hold a few classes
         // only. Slices are therefore cut from a fixed mixture.
-        let mut indices = loader.indices.to_vec();
-        indices.shuffle(&mut generator(Purpose::Split, options.seed, 0, 0));
-        loader.indices = indices.into();
+        let mut random = generator(Purpose::Split, options.seed, 0, 0);
+        loader.indices.shuffle(&mut random);
         Ok(loader)
     }
 
@@ -100,7 +96,6 @@ impl ImageLoader {
             }),
             indices,
             device: device.clone(),
-            next_epoch: AtomicU64::new(0),
         })
     }
 
@@ -114,17 +109,16 @@ impl ImageLoader {
     }
 
     /// Images in an epoch, without those that a training epoch leaves out.
-    pub(super) fn items(&self) -> usize {
+    pub fn images(&self) -> usize {
         match self.shared.augment {
             Some(_) => self.batches() * self.shared.source.options.batch_size,
             None => self.indices.len(),
         }
     }
 
-    /// The batches of `epoch` (from 0), starting with number `batch` (from 0). The epoch that
-    /// [`DataLoader::iter`](burn::data::dataloader::DataLoader::iter) takes next stays the same.
+    /// The batches of `epoch` (from 0), starting with number `batch` (from 0).
     pub fn iter_from(&self, epoch: u64, batch: usize) -> ImageBatches {
-        let mut order = self.indices.to_vec();
+        let mut order = self.indices.clone();
         if self.shared.augment.is_some() {
             let seed = self.shared.source.options.seed;
             order.shuffle(&mut generator(Purpose::Order, seed, epoch, 0));
@@ -135,16 +129,10 @@ impl ImageLoader {
             epoch,
         };
         let device = self.device.clone();
-        ImageBatches::new(epoch, batch, self.batches(), self.items(), device)
+        ImageBatches::new(epoch, batch, self.batches(), device)
     }
 
-    /// Sets the epoch of the next call of [`DataLoader::iter`](burn::data::dataloader::DataLoader::iter); every call
-    /// increments it.
-    pub fn set_epoch(&self, epoch: u64) {
-        self.next_epoch.store(epoch, Ordering::Relaxed);
-    }
-
-    /// The images so far that could not be decoded, shared with this loader's copies and slices.
+    /// The images so far that could not be decoded.
     pub fn broken(&self) -> &BrokenImages {
         &self.shared.source.broken
     }
@@ -173,7 +161,7 @@ impl ImageLoader {
         Some((source.folder.name(index), image))
     }
 
-    /// Seconds that consumers waited for batches so far, in this loader and its copies and slices.
+    /// Seconds that consumers waited for batches so far.
     pub fn wait_seconds(&self) -> f64 {
         Duration::from_nanos(self.shared.waited.load(Ordering::Relaxed)).as_secs_f64()
     }
@@ -181,8 +169,6 @@ impl ImageLoader {
 
 #[cfg(test)]
 mod tests {
-    use burn::data::dataloader::DataLoader;
-
     use super::*;
 
     #[test]
@@ -207,14 +193,12 @@ mod tests {
                 assert!(!path.ends_with("4-panic.png"), "a decoder's own bug");
                 Ok(RgbImage::new(8, 8))
             };
-            let mut batches = loader.iter();
+            let mut batches = loader.iter_from(0, 0);
             assert!(batches.next().unwrap().is_ok());
             assert!(batches.next().unwrap().is_ok());
-            assert!(!batches.progress().is_completed());
             let error = batches.next().unwrap().unwrap_err().to_string();
             assert!(error.contains("a decoder's own bug"), "{error}");
             assert!(batches.next().is_none());
-            assert!(!batches.progress().is_completed());
         }
     }
 }

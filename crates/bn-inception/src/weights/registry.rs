@@ -70,7 +70,7 @@ impl Labels {
     /// The names, in the order of the logits.
     pub fn names(&self) -> Vec<String> {
         match self {
-            Labels::ImageNet => labels::imagenet().iter().map(|(_, name)| (*name).to_owned()).collect(),
+            Labels::ImageNet => labels::of_classes(1000),
             Labels::Listed(names) => names.clone(),
         }
     }
