@@ -291,7 +291,7 @@ fn wrong_connections_are_errors() {
     good.validate().unwrap();
     let at = |name: &str| good.layers.iter().position(|l| l.name == name).unwrap();
     type Change<'a> = &'a dyn Fn(&mut Network);
-    let cases: [(Change<'_>, &str); 12] = [
+    let cases: [(Change<'_>, &str); 15] = [
         (&|n| n.layers.clear(), "network: number of layers is 0"),
         (
             &|n| drop(n.layers.pop()),
@@ -332,17 +332,25 @@ fn wrong_connections_are_errors() {
         ),
         (
             // An average pool before a 3×3.
-            &|n| {
-                let pool = at("4a.pool");
-                layer_mut(n, "4a.pool_projection").inputs = vec![at("3c")];
-                layer_mut(n, "4a.conv_double_1").inputs = vec![pool];
-            },
-            "4a.reduce_double: number of layers that read it is 0",
+            &|n| conv_mut(n, "4a.pool_projection").kernel = 3,
+            "4a.pool: number of 1x1 convolutions that read it is 0",
         ),
         (
-            // One branch of twice the size.
+            // A branch of twice the size, and one of the same size only in even images.
             &|n| layer_mut(n, "3c.pool").inputs = vec![at("stem.conv1")],
-            "3c.pool: ",
+            "3c.pool: number of the size that it halves is",
+        ),
+        (
+            &|n| conv_mut(n, "3c.conv_3x3").padding.odd = (0, 0),
+            "3c.conv_double_2: height of the output (8 or 9 rows in) is 5, expected 4",
+        ),
+        (
+            &|n| conv_mut(n, "3a.conv_3x3").padding = Placement::both(0, 1),
+            "3a.conv_3x3: padding is 0, expected 1",
+        ),
+        (
+            &|n| conv_mut(n, "3a.conv_1x1").kernel = 7,
+            "3a.conv_1x1: kernel is 7, expected 3",
         ),
     ];
     for (change, expected) in cases {

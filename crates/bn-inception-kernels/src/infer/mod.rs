@@ -16,6 +16,7 @@
 //! | `engine`          | calls, packed filters, cached plans                                                   |
 //! | `plan`            | phases of steps over one arena, and the check that every step stays in its tensors    |
 //! | `layers`          | the layers of the network as steps of a plan                                          |
+//! | `maps`            | the feature maps of the layers, and which layer writes where                          |
 //! | `build`           | builder of a plan: tensors, lifetimes, parameters of each kind of step                |
 //! | `step`            | the steps, and a thread's share of each                                               |
 //! | `direct`          | the step of a direct convolution                                                      |
@@ -125,6 +126,7 @@ mod fused;
 mod kernel;
 mod layers;
 mod layout;
+mod maps;
 mod memory;
 mod network;
 mod pack;

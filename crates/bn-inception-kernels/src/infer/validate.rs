@@ -59,7 +59,7 @@ impl Network {
                         let rows = "height of the output (8 or 9 rows in)";
                         require(name, rows, expected.rows[0], found.rows[0])?;
                         require(name, rows, expected.rows[1], found.rows[1])?;
-                        let of = "number, in order of their occurrence, of the size it halves";
+                        let of = "number of the size that it halves";
                         require(name, of, expected.of, found.of)?;
                     }
                     let channels = layer.inputs.iter().map(|&input| maps[input].channels);
