@@ -45,8 +45,8 @@ pub struct Start {
 }
 
 impl Start {
-    /// The start of `program` (name and version), built from git revision `revision` with crates of these `versions`, with
-    /// this process's command line. All else is empty.
+    /// The start of `program` (name and version), built from git revision `revision` with crates of these `versions`,
+    /// with this process's command line. All else is empty.
     #[must_use]
     pub fn of_program(program: String, revision: Option<String>, versions: &[(&str, &str)]) -> Self {
         let versions = versions.iter();
