@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bn_inception::{DeviceSpec, ImageClassifier, Prediction, decode};
+use bn_inception::{DeviceSpec, ImageClassifier, Prediction, decode_file};
 use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
 use clap::Parser;
 use serde::Serialize;
@@ -89,7 +89,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn classify(classifier: &ImageClassifier, path: &PathBuf, arguments: &Arguments) -> Result<Answer, Failure> {
-    let image = decode::decode_file(path)?;
+    let image = decode_file(path)?;
     let logits = classifier.logits(std::slice::from_ref(&image))?.remove(0);
     if !logits.iter().all(|logit| logit.is_finite()) {
         let weights = &arguments.weights;

@@ -8,7 +8,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use bn_inception::preprocess::{ColorOrder, PixelRange};
+use bn_inception::data::{ColorOrder, PixelRange};
 use bn_inception::weights::registry::{Entry, entries};
 use bn_inception::weights::{Location, Store};
 use bn_inception_examples::{Failure, exit_code};

@@ -8,7 +8,6 @@
 //! `tests/peers/torchvision_loader.py`. The clock starts when the first batch arrives.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bn_inception_data::{
@@ -31,19 +30,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let augment = Augment::new(SIZE, GOOGLENET_MIN_AREA, 0.0);
     let preprocess = Preprocess::imagenet(SIZE);
-    let loader = ImageLoader::train(
-        Arc::new(folder),
-        preprocess,
-        augment,
-        options,
-        &Device::flex(),
-    )?;
+    let loader = ImageLoader::train(folder, preprocess, augment, options, &Device::flex())?;
     let mut batches = loader.iter_from(0, 0);
-    batches.next_batch().ok_or("no batch")??;
+    batches.next().ok_or("no batch")??;
     let start = Instant::now();
     let mut images = 0;
     for _ in 0..BATCHES {
-        let batch = batches.next_batch().ok_or("too few images")??;
+        let batch = batches.next().ok_or("too few images")??;
         images += batch.targets.dims()[0];
     }
     let rate = images as f64 / start.elapsed().as_secs_f64();

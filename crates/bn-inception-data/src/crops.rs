@@ -24,8 +24,8 @@ pub enum Crops {
     #[default]
     Single,
     /// The four corners and the centre of the image at the scale of the single crop, and their mirror images
-    /// (Krizhevsky et al. 2012, section 4.1). For [`Resize::CentralFraction`] the short side is the input size divided by the
-    /// fraction.
+    /// (Krizhevsky et al. 2012, section 4.1). For [`Resize::CentralFraction`] the short side is the input size divided
+    /// by the fraction.
     Ten,
     /// The paper's multi-crop evaluation (Figure 4, after Szegedy et al. 2014, section 7): four scales with short
     /// sides of 256, 288, 320 and 352 (in proportion for other inputs than 224); in each the left, middle and right
@@ -83,8 +83,8 @@ impl Crops {
 
     /// The different views of an image of `width` × `height` pixels; their counts add up to [`Self::count`].
     ///
-    /// Each is cut from the original and scaled once. Scaling the image before cutting gives the same pixels, except for
-    /// the whole squares of [`Crops::Many`], which would be scaled twice: here they are the same at each scale.
+    /// Each is cut from the original and scaled once. Scaling the image before cutting gives the same pixels, except
+    /// for the whole squares of [`Crops::Many`], which would be scaled twice: here they are the same at each scale.
     fn views(self, preprocess: &Preprocess, width: u32, height: u32) -> Vec<View> {
         let size = f64::from(preprocess.size);
         let mut views = Vec::new();
@@ -181,7 +181,7 @@ fn add(views: &mut Vec<View>, area: CropRect, mirrored: bool) {
     }
 }
 
-/// Whether two areas differ by rounding errors at most.
+/// `true` if two areas differ by rounding errors at most.
 fn is_same(a: CropRect, b: CropRect) -> bool {
     let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
     near(a.left, b.left) && near(a.top, b.top) && near(a.width, b.width) && near(a.height, b.height)

@@ -1,7 +1,4 @@
-//! Photographs in folders, one folder a class: `DIR/{train,val}/CLASS/…`.
-//!
-//! This is ImageNet's own layout, but any folder-per-class tree works. Classes are numbered in the
-//! order of their names and images are sorted by path, so an index means the same on every machine.
+//! Datasets in folders, one per class: `DIR/{train,val}/CLASS/…`, the layout of ImageNet.
 
 use std::fmt;
 use std::fs;
@@ -9,19 +6,18 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-/// File name endings that count as images, compared without regard to case. What a file *is*, its
-/// content decides when it is decoded.
-pub const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+/// File extensions of images, compared without regard to case. The format is decided by content, when decoding.
+const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 
-/// How many names an error message lists before it only counts the rest.
+/// Number of names that an error message lists before it only counts the rest.
 const NAMES_LISTED: usize = 5;
 
 /// The two parts of a dataset folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// `DIR/train`: what is learnt from.
+    /// `DIR/train`: training images.
     Train,
-    /// `DIR/val`: what is measured on.
+    /// `DIR/val`: validation images.
     Val,
 }
 
@@ -35,7 +31,7 @@ impl Split {
     }
 }
 
-/// Why a folder is no dataset. Each message is one line and names the path.
+/// A folder that is no dataset. Each message is one line and names the path.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The folder does not exist.
@@ -47,23 +43,23 @@ pub enum FolderError {
     /// A folder or file could not be read.
     #[error("cannot read {}: {source}", .path.display())]
     Io {
-        /// What was to be read.
+        /// The folder or file.
         path: PathBuf,
-        /// The system's answer.
+        /// The cause.
         source: std::io::Error,
     },
     /// `DIR` has no `train` or no `val`.
     #[error("{} has no `{}` folder; expected {0}/{{train,val}}/CLASS/*.jpg", .dir.display(), .split.folder())]
     NoSplit {
-        /// The dataset's folder.
+        /// Folder of the dataset.
         dir: PathBuf,
-        /// The part that is missing.
+        /// The missing part.
         split: Split,
     },
-    /// There is no folder inside, so there are no classes.
+    /// The folder has no subfolders, so there are no classes.
     #[error("{} holds no class folders; expected one folder of images for each class", .0.display())]
     NoClasses(PathBuf),
-    /// A class folder holds no file ending in one of [`EXTENSIONS`].
+    /// A class folder holds no file ending in `.jpg`, `.jpeg` or `.png`.
     #[error("class folder {} holds no image (.jpg, .jpeg or .png)", .0.display())]
     EmptyClass(PathBuf),
     /// The two parts do not have the same classes.
@@ -99,8 +95,8 @@ impl fmt::Display for Names<'_> {
     }
 }
 
-/// A hash over the names of classes and images of `folders`, in hexadecimal: the same for the same
-/// names in the same order, wherever the folders are. Contents do not count.
+/// Hash of the names of classes and images of `folders`, 16 hexadecimal digits: the same for the same names in the same
+/// order, wherever the folders are. Contents do not count.
 #[must_use]
 pub fn fingerprint<'a>(folders: impl IntoIterator<Item = &'a ImageFolder>) -> String {
     let mut hash = Sha256::new();
@@ -119,15 +115,18 @@ pub fn fingerprint<'a>(folders: impl IntoIterator<Item = &'a ImageFolder>) -> St
         .collect()
 }
 
-/// One image: which file, which class.
+/// File and class of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sample {
-    /// Relative to the dataset's folder; ImageNet has 1.3 million of them.
+    /// Path below the dataset's folder; ImageNet has 1.3 million of them.
     file: Box<Path>,
     class: u32,
 }
 
-/// The list of images below one folder. Holds paths only; no image is opened.
+/// The images below one folder, as a list of paths; no image is opened.
+///
+/// Classes are numbered in the order of their names and images are sorted by path, so that an index means the same on
+/// every machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFolder {
     root: PathBuf,
@@ -136,22 +135,15 @@ pub struct ImageFolder {
 }
 
 impl ImageFolder {
-    /// Lists `root/CLASS/**`: every folder in `root` is a class, every image at any depth below it
-    /// is one of its samples. Names that start with a dot are passed over.
+    /// Lists `root/CLASS/**`: every folder in `root` is a class, every image at any depth below it one of its samples.
+    /// Names that start with a dot are skipped.
     ///
     /// # Errors
-    /// [`FolderError`] when `root` is missing, is no folder, cannot be read, has no class folders,
-    /// or a class has no image.
+    /// [`FolderError`] if `root` is missing, is no folder, cannot be read or has no class folders, or a class has no
+    /// images.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, FolderError> {
         let root = root.as_ref().to_path_buf();
-        match fs::metadata(&root) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(FolderError::Missing(root));
-            }
-            Err(source) => return Err(FolderError::Io { path: root, source }),
-            Ok(found) if !found.is_dir() => return Err(FolderError::NotAFolder(root)),
-            Ok(_) => {}
-        }
+        check_folder(&root)?;
         let mut classes = Vec::new();
         for entry in entries(&root)? {
             if entry.is_dir() {
@@ -186,29 +178,24 @@ impl ImageFolder {
     /// Opens `dir/train` or `dir/val`.
     ///
     /// # Errors
-    /// As [`ImageFolder::open`], and [`FolderError::NoSplit`] when `dir` is there but the part is not.
+    /// As for [`ImageFolder::open`], and [`FolderError::NoSplit`] if `dir` exists but the part does not.
     pub fn open_split(dir: impl AsRef<Path>, split: Split) -> Result<Self, FolderError> {
         let dir = dir.as_ref();
         let folder = dir.join(split.folder());
-        if dir.is_dir() && !folder.exists() {
+        check_folder(dir)?;
+        if !folder.exists() {
             return Err(FolderError::NoSplit {
                 dir: dir.to_path_buf(),
                 split,
             });
         }
-        if !dir.exists() {
-            return Err(FolderError::Missing(dir.to_path_buf()));
-        }
-        if !dir.is_dir() {
-            return Err(FolderError::NotAFolder(dir.to_path_buf()));
-        }
         Self::open(folder)
     }
 
-    /// Opens what a model is to be validated on: `dir/val`, or `dir` itself if that holds the classes.
+    /// Opens the validation images of `dir`: `dir/val`, or `dir` itself if that holds the classes.
     ///
     /// # Errors
-    /// As [`ImageFolder::open_split`]; a `dir` with a `train` folder but no `val` has no such split.
+    /// As for [`ImageFolder::open_split`]; a `dir` with a `train` folder but no `val` has no such split.
     pub fn open_validation(dir: impl AsRef<Path>) -> Result<Self, FolderError> {
         let dir = dir.as_ref();
         let is_split = |split: Split| dir.join(split.folder()).is_dir();
@@ -219,7 +206,7 @@ impl ImageFolder {
         }
     }
 
-    /// Checks that `val` has exactly the classes of `self`, so that the numbers mean the same.
+    /// Checks that `val` has exactly the classes of `self`, so that class indices mean the same.
     ///
     /// # Errors
     /// [`FolderError::ClassesDiffer`] with the names that only one of them has.
@@ -246,7 +233,7 @@ impl ImageFolder {
         &self.root
     }
 
-    /// Class names in index order.
+    /// Names of the classes, in the order of their indices.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
@@ -265,7 +252,7 @@ impl ImageFolder {
         self.root.join(&self.samples[index].file)
     }
 
-    /// Path of image `index` below [`ImageFolder::root`], with `/` between its parts.
+    /// Path of image `index` relative to [`ImageFolder::root`], with `/` between its parts.
     ///
     /// # Panics
     /// If `index` is not below [`ImageFolder::len`].
@@ -275,7 +262,7 @@ impl ImageFolder {
         parts.join("/")
     }
 
-    /// Class of image `index`.
+    /// Class index of image `index`.
     ///
     /// # Panics
     /// If `index` is not below [`ImageFolder::len`].
@@ -283,7 +270,7 @@ impl ImageFolder {
         self.samples[index].class as usize
     }
 
-    /// The other images of the same class: those after `index`, then from the class's first on.
+    /// Indices of the other images of the same class: those after `index`, then from the first of the class on.
     ///
     /// # Panics
     /// If `index` is not below [`ImageFolder::len`].
@@ -293,6 +280,21 @@ impl ImageFolder {
         let start = self.samples.partition_point(|s| s.class < class);
         let end = self.samples.partition_point(|s| s.class <= class);
         (index + 1..end).chain(start..index)
+    }
+}
+
+/// Checks that `path` is a folder.
+fn check_folder(path: &Path) -> Result<(), FolderError> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(FolderError::NotAFolder(path.to_path_buf())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(FolderError::Missing(path.to_path_buf()))
+        }
+        Err(source) => Err(FolderError::Io {
+            path: path.to_path_buf(),
+            source,
+        }),
     }
 }
 
@@ -317,7 +319,7 @@ fn name_of(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Collects the images below `folder`. Links to folders are not followed: they may lead in circles.
+/// Collects the images below `folder`. Links to folders are not followed, as they may form cycles.
 fn list_images(folder: &Path, images: &mut Vec<PathBuf>) -> Result<(), FolderError> {
     for path in entries(folder)? {
         let is_image = path

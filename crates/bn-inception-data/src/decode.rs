@@ -82,11 +82,12 @@ pub fn decode_file(path: impl AsRef<Path>) -> Result<RgbImage, DecodeError> {
 /// Decodes the bytes of a JPEG or PNG file into upright RGB.
 ///
 /// Grayscale is copied to the three channels, CMYK and YCCK are converted (Adobe's inverted inks included), 16 bits are
-/// rounded to 8, transparency is dropped without compositing (as by Pillow's `convert("RGB")`), and the EXIF orientation
-/// is applied.
+/// rounded to 8, transparency is dropped without compositing (as by Pillow's `convert("RGB")`), and the EXIF
+/// orientation is applied.
 ///
 /// # Errors
-/// [`DecodeError`] unless the bytes are a complete image of at most [`MAX_SIDE`] pixels a side and [`MAX_PIXELS`] in all.
+/// [`DecodeError`] unless the bytes are a complete image of at most [`MAX_SIDE`] pixels a side and [`MAX_PIXELS`] in
+/// all.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     let (format, name) = match image::guess_format(bytes) {
         _ if bytes.is_empty() => return Err(DecodeError::Empty),
@@ -142,7 +143,7 @@ fn file_too_large(length: u64) -> DecodeError {
     }
 }
 
-/// Whether a JPEG has its end-of-image marker (`FF D9`) after the start of its last scan.
+/// `true` if a JPEG has its end-of-image marker (`FF D9`) after the start of its last scan.
 ///
 /// Markers cannot occur inside entropy-coded data (there `FF` is followed by `00` or a restart marker), so a search
 /// backwards from the end finds either the true end or the start of the last scan. It passes over bytes that some

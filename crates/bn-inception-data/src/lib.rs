@@ -7,8 +7,6 @@
 //! normalise, and [`ImageBatch`]es arrive in an order that depends on the seed alone.
 //!
 //! ```
-//! use std::sync::Arc;
-//!
 //! use bn_inception_data::{Augment, ImageFolder, ImageLoader, LoaderOptions, Preprocess, Split};
 //! use bn_inception_data::{DrawnConfig, GOOGLENET_MIN_AREA, draw_dataset};
 //! use burn::tensor::Device;
@@ -24,10 +22,9 @@
 //! let augment = Augment::new(size, GOOGLENET_MIN_AREA, 0.5);
 //! let options = LoaderOptions { batch_size: 16, workers: 2, seed: 0, strict: false };
 //! let device = Device::flex();
-//! let loader = ImageLoader::train(Arc::new(train), Preprocess::imagenet(size), augment, options, &device)?;
+//! let loader = ImageLoader::train(train, Preprocess::imagenet(size), augment, options, &device)?;
 //!
-//! let mut batches = loader.iter_from(0, 0);
-//! while let Some(batch) = batches.next_batch() {
+//! for batch in loader.iter_from(0, 0) {
 //!     let batch = batch?;
 //!     assert_eq!(batch.images.dims(), [16, 3, 64, 64]);
 //!     assert_eq!(batch.targets.dims(), [16]);
@@ -38,8 +35,8 @@
 //!
 //! # One image
 //!
-//! [`decode_file`] turns a JPEG or PNG into upright RGB, [`Preprocess::eval_image`] cuts out the crop for evaluation, and
-//! [`Preprocess::normalize_into`] writes the values that enter the network. [`Crops`] makes the 10 or 144 crops of
+//! [`decode_file`] turns a JPEG or PNG into upright RGB, [`Preprocess::eval_image`] cuts out the crop for evaluation,
+//! and [`Preprocess::normalize_into`] writes the values that enter the network. [`Crops`] makes the 10 or 144 crops of
 //! multi-crop evaluation, and [`PreparedImages`] those of all images of a folder.
 //!
 //! # Broken images
@@ -53,8 +50,8 @@
 
 pub use augment::{Augment, GOOGLENET_MIN_AREA};
 pub use crops::{Crops, UnknownCrops};
-pub use dataset::{EXTENSIONS, FolderError, ImageFolder, Split, fingerprint};
-pub use decode::{DecodeError, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, decode, decode_file};
+pub use dataset::{FolderError, ImageFolder, Split, fingerprint};
+pub use decode::{DecodeError, decode, decode_file};
 pub use drawn::{DrawnConfig, draw_dataset};
 pub use error::PreprocessError;
 pub use loader::{
@@ -67,7 +64,7 @@ pub use resize::{CropRect, Interpolation, crop_resize};
 mod augment;
 mod crops;
 mod dataset;
-mod decode;
+pub mod decode;
 pub mod drawn;
 mod error;
 mod loader;

@@ -212,8 +212,8 @@ impl Preprocess {
 
     /// The part of a `width` × `height` image that [`Preprocess::eval_image`] scales to the square.
     ///
-    /// Cutting before scaling gives the same pixels as scaling before cutting, without computing (and holding in memory)
-    /// those that are cut away.
+    /// Cutting before scaling gives the same pixels as scaling before cutting, without computing (and holding in
+    /// memory) those that are cut away.
     pub(crate) fn eval_crop(&self, width: u32, height: u32) -> CropRect {
         let size = f64::from(self.size);
         if (width, height) == (self.size, self.size) {

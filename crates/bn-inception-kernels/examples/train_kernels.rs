@@ -176,7 +176,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut w: Vec<f32> = (0..s.weight_len()).map(value).collect();
         let mut y = vec![0.0; s.output_len()];
         let seconds = [
-            time(|| conv2d(&s, &x, &w, None, &mut y).unwrap_or_default()),
+            time(|| conv2d(&s, &x, &w, &mut y).unwrap_or_default()),
             time(|| conv2d_backward_weight(&s, &x, &y, &mut w).unwrap_or_default()),
             // The gradient of the images is not needed.
             if input == 3 {

@@ -5,7 +5,7 @@
 
 use crate::disjoint::Disjoint;
 use crate::shape::{BatchNormShape, ShapeError, check};
-use crate::simd::{LANES, multiversion};
+use crate::simd::multiversion;
 use rayon::prelude::*;
 
 /// Parameters of a batch normalisation.
@@ -218,6 +218,9 @@ impl BatchNormShape {
         (c * self.spatial..self.tensor_len()).step_by(self.channels * self.spatial)
     }
 }
+
+/// Number of partial sums side by side, which fixes the order of additions and lets the compiler use vectors.
+const LANES: usize = 16;
 
 /// Two sums over all planes of a channel, each in [`LANES`] partial sums.
 #[derive(Default)]

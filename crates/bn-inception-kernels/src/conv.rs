@@ -6,9 +6,8 @@ use crate::disjoint::Disjoint;
 use crate::shape::{Conv2dShape, ShapeError, check};
 use crate::tile::Tiles;
 use crate::weight_grad::WeightGradient;
-use rayon::prelude::*;
 
-/// Forward pass: `y = weight ⋆ x + bias`, shapes as in [`Conv2dShape`].
+/// Forward pass: `y = weight ⋆ x`, shapes as in [`Conv2dShape`].
 ///
 /// # Errors
 /// A slice whose length does not match the shape.
@@ -16,27 +15,16 @@ pub fn conv2d(
     shape: &Conv2dShape,
     x: &[f32],
     weight: &[f32],
-    bias: Option<&[f32]>,
     y: &mut [f32],
 ) -> Result<(), ShapeError> {
     check("x", shape.input_len(), x.len())?;
     check("weight", shape.weight_len(), weight.len())?;
-    if let Some(bias) = bias {
-        check("bias", shape.out_channels, bias.len())?;
-    }
     check("y", shape.output_len(), y.len())?;
-    forward(Tiles::best(), shape, x, weight, bias, y);
+    forward(Tiles::best(), shape, x, weight, y);
     Ok(())
 }
 
-fn forward(
-    tiles: &Tiles,
-    shape: &Conv2dShape,
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    y: &mut [f32],
-) {
+fn forward(tiles: &Tiles, shape: &Conv2dShape, x: &[f32], weight: &[f32], y: &mut [f32]) {
     let target = Disjoint::new(y);
     let taps = shape.kernel[0] * shape.kernel[1];
     for group in 0..shape.groups {
@@ -55,7 +43,6 @@ fn forward(
             tiles,
             |m, c, t| weight[(m * source.count + c) * taps + t],
             x,
-            bias.map(|b| &b[out.first..][..out.count]),
             &target,
         );
     }
@@ -115,7 +102,7 @@ fn backward_input(tiles: &Tiles, shape: &Conv2dShape, weight: &[f32], dy: &[f32]
                     target_step: shape.stride,
                     target_origin: [origin_y, origin_x],
                 }
-                .run(tiles, weight, dy, None, &target);
+                .run(tiles, weight, dy, &target);
             }
         }
     }
@@ -152,25 +139,6 @@ fn backward_weight(tiles: &Tiles, shape: &Conv2dShape, x: &[f32], dy: &[f32], dw
         }
         .run(tiles, x, dy, dw);
     }
-}
-
-/// Gradient with respect to the bias: the sum of `dy` over images and pixels, in `f64`. Overwrites `db`.
-///
-/// # Errors
-/// A slice whose length does not match the shape.
-pub fn conv2d_backward_bias(
-    shape: &Conv2dShape,
-    dy: &[f32],
-    db: &mut [f32],
-) -> Result<(), ShapeError> {
-    check("dy", shape.output_len(), dy.len())?;
-    check("db", shape.out_channels, db.len())?;
-    let plane = shape.out_height() * shape.out_width();
-    db.par_iter_mut().enumerate().for_each(|(m, db)| {
-        let images = dy.chunks_exact(plane).skip(m).step_by(shape.out_channels);
-        *db = images.map(crate::simd::sum).sum::<f64>() as f32;
-    });
-    Ok(())
 }
 
 impl Conv2dShape {
@@ -245,9 +213,9 @@ mod tests {
             let dy = integers(s.output_len(), 5);
             for tiles in Tiles::available() {
                 let mut y = vec![f32::NAN; s.output_len()];
-                forward(tiles, &s, &x, &w, None, &mut y);
+                forward(tiles, &s, &x, &w, &mut y);
                 assert!(
-                    exact(&y, &reference::conv2d(&s, &x, &w, None)),
+                    exact(&y, &reference::conv2d(&s, &x, &w)),
                     "y {s:?} {}",
                     tiles.name
                 );

@@ -3,7 +3,7 @@
 //! The output pixels of the whole batch form one long row of columns, so that a 4×4 map fills tiles as well as a
 //! 112×112 one. The columns are split into blocks of whole pixel rows; a block is one task. Within it, a few channels
 //! at a time are unrolled into panels that stay in the second-level cache and are multiplied by the packed weights.
-//! Partial sums stay in a buffer of the block until the epilogue adds the bias and writes them to their images.
+//! Partial sums stay in a buffer of the block until the epilogue writes them to their images.
 
 use crate::columns::{OVERRUN, Segment, Window, segments};
 use crate::disjoint::Disjoint;
@@ -33,14 +33,12 @@ multiversion! {
 }
 
 multiversion! {
-    /// Gathers pieces of `width` floats from `panels` with stride `step`, and adds `bias`.
-    fn from_panels(row: &mut [f32], panels: &[f32], width: usize, step: usize, bias: f32) {
+    /// Gathers pieces of `width` floats from `panels` with stride `step`.
+    fn from_panels(row: &mut [f32], panels: &[f32], width: usize, step: usize) {
         for (p, row) in row.chunks_exact_mut(width).enumerate() {
             let panel = &panels[p * step..][..width];
             for (to, from) in row.as_chunks_mut::<8>().0.iter_mut().zip(panel.as_chunks::<8>().0) {
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = from + bias;
-                }
+                *to = *from;
             }
         }
     }
@@ -57,7 +55,7 @@ pub(crate) struct Channels {
     pub(crate) count: usize,
 }
 
-/// `target[n, m, o * step + origin] = bias[m] + Σ weight[m, c, t] · source[n, c, window(o, t)]`.
+/// `target[n, m, o * step + origin] = Σ weight[m, c, t] · source[n, c, window(o, t)]`.
 pub(crate) struct Correlation {
     pub(crate) batch: usize,
     pub(crate) source: Channels,
@@ -79,7 +77,6 @@ impl Correlation {
         tiles: &Tiles,
         weight: impl Fn(usize, usize, usize) -> f32 + Sync,
         source: &[f32],
-        bias: Option<&[f32]>,
         target: &Disjoint<'_, f32>,
     ) {
         if self.window.rows == 0 || self.window.cols == 0 {
@@ -94,7 +91,6 @@ impl Correlation {
                 tiles,
                 &packed,
                 source,
-                bias,
                 target,
                 first,
                 (first + rows).min(total),
@@ -141,7 +137,6 @@ impl Correlation {
         tiles: &Tiles,
         packed: &[f32],
         source: &[f32],
-        bias: Option<&[f32]>,
         target: &Disjoint<'_, f32>,
         from: usize,
         to: usize,
@@ -191,9 +186,8 @@ impl Correlation {
                 }
             }
             for m in 0..self.target.count {
-                let bias = bias.map_or(0.0, |b| b[m]);
                 let row = &mut rows[..panels * width];
-                from_panels(row, &sums[m * width..], width, row_panels * tile, bias);
+                from_panels(row, &sums[m * width..], width, row_panels * tile);
                 self.write(&row[..columns], m, from, to, target);
             }
         });

@@ -11,7 +11,7 @@
 //! | module            | contents                                                                               |
 //! |-------------------|----------------------------------------------------------------------------------------|
 //! | [`shape`]         | extents of convolutions and batch normalisations, and the error for wrong extents      |
-//! | [`conv`]          | the four passes of a convolution: forward, input, weight and bias gradient             |
+//! | [`conv`]          | the three passes of a convolution: forward, input and weight gradient                  |
 //! | `correlation`     | forward pass and input gradient: weights × columns, one output tile at a time          |
 //! | `weight_grad`     | weight gradient: dot products over the pixels                                          |
 //! | `columns`         | unrolling of image rows into matrix rows (im2col), a few channels at a time            |
@@ -38,7 +38,7 @@
 //! let x = vec![1.0; shape.input_len()];
 //! let weight = vec![1.0; shape.weight_len()];
 //! let mut y = vec![0.0; shape.output_len()];
-//! conv2d(&shape, &x, &weight, None, &mut y)?;
+//! conv2d(&shape, &x, &weight, &mut y)?;
 //! assert_eq!(y[0], 8.0); // a corner sees 2×2 pixels of 2 channels
 //! assert_eq!(y[5], 18.0);
 //! # Ok::<(), bn_inception_kernels::ShapeError>(())
@@ -71,7 +71,7 @@ pub use batch_norm::{
     BatchNormGradients, BatchNormParams, batch_norm_eval, batch_norm_train,
     batch_norm_train_backward,
 };
-pub use conv::{conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
+pub use conv::{conv2d, conv2d_backward_input, conv2d_backward_weight};
 pub use pool::{Pool2dShape, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use shape::{BatchNormShape, Conv2dShape, ShapeError};
 pub use tile::instruction_set;

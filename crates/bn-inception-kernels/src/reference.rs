@@ -37,11 +37,8 @@ fn pairs(rows: usize, cols: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// Reference for [`crate::conv2d`].
-pub fn conv2d(shape: &Conv2dShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f64> {
-    let plane = shape.out_height() * shape.out_width();
-    let mut y: Vec<f64> = (0..shape.output_len())
-        .map(|i| bias.map_or(0.0, |b| f64::from(b[i / plane % shape.out_channels])))
-        .collect();
+pub fn conv2d(shape: &Conv2dShape, x: &[f32], weight: &[f32]) -> Vec<f64> {
+    let mut y = vec![0.0; shape.output_len()];
     multiplications(shape, |iy, ix, iw| {
         y[iy] += f64::from(x[ix]) * f64::from(weight[iw])
     });
@@ -64,16 +61,6 @@ pub fn conv2d_backward_weight(shape: &Conv2dShape, x: &[f32], dy: &[f32]) -> Vec
         dw[iw] += f64::from(dy[iy]) * f64::from(x[ix])
     });
     dw
-}
-
-/// Reference for [`crate::conv2d_backward_bias`].
-pub fn conv2d_backward_bias(shape: &Conv2dShape, dy: &[f32]) -> Vec<f64> {
-    let plane = shape.out_height() * shape.out_width();
-    let mut db = vec![0.0; shape.out_channels];
-    for (i, &g) in dy.iter().enumerate() {
-        db[i / plane % shape.out_channels] += f64::from(g);
-    }
-    db
 }
 
 /// Results of [`batch_norm_train`].

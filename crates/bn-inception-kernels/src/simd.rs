@@ -34,23 +34,6 @@ macro_rules! multiversion {
 }
 pub(crate) use multiversion;
 
-/// Number of partial sums side by side, which fixes the order of additions and lets the compiler use vectors.
-pub(crate) const LANES: usize = 16;
-
-multiversion! {
-    /// Sum in `f64`.
-    pub(crate) fn sum(values: &[f32]) -> f64 {
-        let mut lanes = [0.0f64; LANES];
-        let (chunks, rest) = values.as_chunks::<LANES>();
-        for chunk in chunks {
-            for (lane, &v) in lanes.iter_mut().zip(chunk) {
-                *lane += f64::from(v);
-            }
-        }
-        lanes.iter().sum::<f64>() + rest.iter().map(|&v| f64::from(v)).sum::<f64>()
-    }
-}
-
 /// Prefetch hint: the cache line at this address will be read soon. The address need not be readable.
 #[inline(always)]
 pub(crate) fn prefetch(line: *const f32) {

@@ -6,9 +6,12 @@ mod common;
 #[path = "common/networks.rs"]
 mod networks;
 
-use bn_inception_kernels::infer::{Algorithm, Engine, Network, NetworkError, Options, reference};
+use bn_inception_kernels::infer::{
+    Algorithm, Conv, Engine, Layer, Linear, Network, NetworkError, Operation, Options, Placement,
+    reference,
+};
 use common::{assert_close, bits, random};
-use networks::{VARIANTS, network};
+use networks::{VARIANTS, conv_mut, first_blocks, network};
 
 fn options(isa: &str, threads: usize, algorithm: Option<Algorithm>) -> Options {
     Options {
@@ -168,34 +171,25 @@ fn calls_from_several_threads_and_from_inside_a_pool() {
 /// With small integers, and powers of two as divisors, direct sums and the result are exact.
 #[test]
 fn direct_is_exact_on_small_integers() {
-    let mut network = network(&VARIANTS[4], 0.1, 5);
-    network.blocks.truncate(3);
-    network.classifier.weight.truncate(0);
+    let mut network = first_blocks(&VARIANTS[4], 3, 0.1, 5);
     let integers = |values: &mut Vec<f32>, scale: f32| {
         for v in values {
             *v = (*v * scale).round().clamp(-1.0, 1.0);
         }
     };
-    if let bn_inception_kernels::infer::Stem::Small(conv) = &mut network.stem {
-        integers(&mut conv.weight, 3.0);
-        integers(&mut conv.bias, 3.0);
-    }
-    let mut channels = 8;
-    for block in &mut network.blocks {
-        let mut out = 0;
-        for conv in block.conv_1x1.iter_mut().chain([&mut block.conv_3x3]) {
-            integers(&mut conv.weight, 3.0);
-            integers(&mut conv.bias, 3.0);
-            out += conv.out_channels;
+    for layer in &mut network.layers {
+        match &mut layer.operation {
+            Operation::Conv(conv) => {
+                integers(&mut conv.weight, 3.0);
+                integers(&mut conv.bias, 3.0);
+            }
+            Operation::Classifier(linear) => {
+                linear.weight = common::integers(linear.weight.len(), 9);
+                integers(&mut linear.bias, 1.0);
+            }
+            _ => {}
         }
-        channels = if block.stride == 2 {
-            out + channels
-        } else {
-            out
-        };
     }
-    network.classifier.weight = common::integers(5 * channels, 9);
-    integers(&mut network.classifier.bias, 1.0);
     // 16 pixels for each mean: its divisor is a power of two.
     let size = [2, 8, 8];
     let images = common::integers(2 * 3 * 64, 8);
@@ -242,23 +236,26 @@ fn wrong_extents_are_errors() {
     ));
 
     let mut bad = good.clone();
-    bad.blocks[3].conv_3x3.weight.pop();
+    conv_mut(&mut bad, "4a.conv_3x3").weight.pop();
     let error = Engine::new(bad, &Options::default()).err().unwrap();
     assert!(
         error.to_string().starts_with("4a.conv_3x3: weight holds"),
         "{error}"
     );
     let mut bad = good.clone();
-    bad.blocks[2].stride = 3;
+    conv_mut(&mut bad, "3c.conv_3x3").stride = 3;
     assert!(matches!(
         bad.validate(),
         Err(NetworkError::Layer { what: "stride", .. })
     ));
     let mut bad = good.clone();
-    bad.block_pool.even = (0, 0);
+    match &mut layer_mut(&mut bad, "3c.pool").operation {
+        Operation::MaxPool { padding, .. } => padding.even = (0, 0),
+        other => panic!("{other:?}"),
+    }
     assert!(matches!(bad.validate(), Err(NetworkError::Layer { .. })));
     let mut bad = good.clone();
-    bad.block_padding.odd = (2, 0);
+    conv_mut(&mut bad, "3c.conv_3x3").padding.odd = (2, 0);
     assert!(matches!(
         bad.validate(),
         Err(NetworkError::Layer {
@@ -266,8 +263,13 @@ fn wrong_extents_are_errors() {
             ..
         })
     ));
-    let mut bad = good;
-    bad.blocks.swap(4, 8);
+    let mut bad = good.clone();
+    for layer in &good.layers {
+        if let Some((block @ ("4b" | "5a"), part)) = layer.name.split_once('.') {
+            let other = if block == "4b" { "5a" } else { "4b" };
+            layer_mut(&mut bad, &format!("{other}.{part}")).operation = layer.operation.clone();
+        }
+    }
     assert!(bad.validate().is_err());
 
     let unknown = Options {
@@ -277,4 +279,155 @@ fn wrong_extents_are_errors() {
     let small = network(&VARIANTS[4], 0.1, 4);
     let error = Engine::new(small, &unknown).err().unwrap();
     assert!(matches!(error, NetworkError::InstructionSet { .. }));
+}
+
+fn layer_mut<'a>(network: &'a mut Network, name: &str) -> &'a mut Layer {
+    network.layers.iter_mut().find(|l| l.name == name).unwrap()
+}
+
+#[test]
+fn wrong_connections_are_errors() {
+    let good = network(&VARIANTS[0], 0.125, 4);
+    good.validate().unwrap();
+    let at = |name: &str| good.layers.iter().position(|l| l.name == name).unwrap();
+    type Change<'a> = &'a dyn Fn(&mut Network);
+    let cases: [(Change<'_>, &str); 12] = [
+        (&|n| n.layers.clear(), "network: number of layers is 0"),
+        (
+            &|n| drop(n.layers.pop()),
+            "5b: number of classifiers in the last place is 0",
+        ),
+        (
+            &|n| layer_mut(n, "3a").operation = n.layers.last().unwrap().operation.clone(),
+            "3a: number of inputs is 4, expected 1",
+        ),
+        (
+            &|n| drop(n.layers.remove(0)),
+            "stem.pool1: number of inputs is 1, expected 0",
+        ),
+        (
+            &|n| layer_mut(n, "stem.pool1").inputs = vec![at("3a")],
+            "stem.pool1: position of an input is",
+        ),
+        (
+            &|n| layer_mut(n, "3b").inputs.clear(),
+            "3b: number of inputs is 0, expected 1",
+        ),
+        (
+            // Another layer reads an input of a concatenation.
+            &|n| layer_mut(n, "4b.conv_1x1").inputs = vec![at("4a.conv_1x1")],
+            "4a.conv_1x1: number of layers that read it is 2, expected 1",
+        ),
+        (
+            &|n| layer_mut(n, "4a").inputs.truncate(3),
+            "4a.pool_projection: number of layers that read it is 0, expected 1",
+        ),
+        (
+            &|n| layer_mut(n, "4b").inputs[0] = at("4a"),
+            "4b.conv_1x1: number of layers that read it is 0, expected 1",
+        ),
+        (
+            &|n| layer_mut(n, "4a.reduce_3x3").inputs = vec![at("3b.pool")],
+            "3b.pool: number of layers that read it is 2, expected 1",
+        ),
+        (
+            // An average pool before a 3×3.
+            &|n| {
+                let pool = at("4a.pool");
+                layer_mut(n, "4a.pool_projection").inputs = vec![at("3c")];
+                layer_mut(n, "4a.conv_double_1").inputs = vec![pool];
+            },
+            "4a.reduce_double: number of layers that read it is 0",
+        ),
+        (
+            // One branch of twice the size.
+            &|n| layer_mut(n, "3c.pool").inputs = vec![at("stem.conv1")],
+            "3c.pool: ",
+        ),
+    ];
+    for (change, expected) in cases {
+        let mut bad = good.clone();
+        change(&mut bad);
+        let error = bad.validate().unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}, not {expected}");
+    }
+}
+
+/// Connections and orders that BN-Inception does not have.
+#[test]
+fn another_network() {
+    let window = |kernel: usize| (kernel, 1, Placement::both(kernel / 2, kernel / 2));
+    let mut seed = 40;
+    let mut conv = |in_channels: usize, out_channels: usize, (kernel, stride, padding)| {
+        seed += 1;
+        let fan_in = in_channels * kernel * kernel;
+        let weight = random(out_channels * fan_in, seed);
+        let scale = (2.0 / fan_in as f32).sqrt();
+        Operation::Conv(Conv {
+            weight: weight.into_iter().map(|w| w * scale).collect(),
+            bias: random(out_channels, seed + 100),
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            padding,
+        })
+    };
+    let halved = Placement {
+        even: (0, 1),
+        odd: (1, 1),
+    };
+    let max = || Operation::MaxPool {
+        stride: 2,
+        padding: halved,
+    };
+    let average = Operation::AveragePool {
+        includes_padding: false,
+    };
+    let linear = Linear {
+        weight: random(5 * 39, 1),
+        bias: random(5, 2),
+    };
+    let layers: [(&[usize], Operation); 14] = [
+        (&[], conv(3, 20, window(3))),
+        (&[0], conv(20, 7, window(1))),
+        (&[1], conv(7, 9, (3, 2, Placement::both(1, 1)))),
+        (&[0], max()),
+        // The end of the early stages; its first part ends in unused channels.
+        (&[3, 2], Operation::Concat),
+        // Late layers that read an early one.
+        (&[0], max()),
+        (&[0], conv(20, 6, (3, 2, halved))),
+        (&[4], average),
+        (&[5], conv(20, 17, window(1))),
+        (&[4], conv(29, 5, window(1))),
+        (&[7], conv(29, 11, window(1))),
+        (&[10, 6, 9, 8], Operation::Concat),
+        (&[11], conv(39, 39, window(3))),
+        (&[12], Operation::Classifier(linear)),
+    ];
+    let layers = layers.into_iter().enumerate();
+    let network = Network {
+        layers: layers
+            .map(|(i, (inputs, operation))| Layer {
+                name: format!("layer {i}"),
+                inputs: inputs.to_vec(),
+                operation,
+            })
+            .collect(),
+    };
+    // Chunks of three, three and one image in the early stages; any size; a single image.
+    for size in [[7, 112, 120], [2, 19, 26], [1, 5, 4]] {
+        let images = random(size.iter().product::<usize>() * 3, 3);
+        let expected = reference::forward(&network, &images, size).unwrap();
+        for isa in Engine::instruction_sets() {
+            for algorithm in ALGORITHMS {
+                for threads in [1, 3] {
+                    let found = logits(&network, &images, size, &options(isa, threads, algorithm));
+                    let what = format!("{size:?} {isa} {algorithm:?} {threads}");
+                    assert_close(&what, &found, &expected, 5e-6);
+                }
+            }
+        }
+    }
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bn_inception::{Model, labels};
-use burn::data::dataloader::DataLoader as _;
 use burn::module::Module as _;
 use burn::tensor::{Device, Tensor, TensorReadError};
 use serde::Serialize;
@@ -65,8 +64,8 @@ impl Run {
             seed: self.settings.seed,
             total_steps: self.total_steps,
             total_epochs: self.total_epochs,
-            train_images: self.train_loader.num_items(),
-            val_images: self.valid_loader.num_items(),
+            train_images: self.train_loader.images(),
+            val_images: self.valid_loader.images(),
             labels: self.labels(),
             parameters: self.model.config().parameters(),
             ..origin
@@ -109,8 +108,8 @@ impl Run {
         Plan {
             total_steps: self.total_steps,
             total_epochs: self.total_epochs,
-            train_images: self.train_loader.num_items(),
-            val_images: self.valid_loader.num_items(),
+            train_images: self.train_loader.images(),
+            val_images: self.valid_loader.images(),
             classes: self.data.classes.len(),
             epoch: self.progress.epoch,
             images: self.progress.batch * self.settings.batch_size,

@@ -6,8 +6,8 @@
 use std::time::Instant;
 
 use burn::module::Module as _;
-use rand::{Rng as _, SeedableRng as _};
 use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::error::TrainError;
 use crate::loader::ImageBatches;
@@ -85,7 +85,7 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
     let mut gradients = NamedTensors::new();
     let mut parts = 0;
     while parts < run.settings.accumulate {
-        let Some(batch) = batches.next_batch().transpose()? else {
+        let Some(batch) = batches.next().transpose()? else {
             break;
         };
         // Dropout draws from the device's one random stream. Seeding it by the position makes a resumed run draw what the
@@ -186,7 +186,7 @@ fn validate(run: &mut Run) -> Result<Ending, TrainError> {
     let (mut images, mut loss, mut top1, mut top5) = (0, 0.0, 0, 0);
     let mut predictions = Predictions::default();
     let mut batches = run.valid_loader.iter_from(0, 0);
-    while let Some(batch) = batches.next_batch().transpose()? {
+    while let Some(batch) = batches.next().transpose()? {
         let scores = step::validate(&shipped, batch)?;
         for (row, class) in scores.rows() {
             predictions.add(row, class);

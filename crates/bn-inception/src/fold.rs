@@ -1,7 +1,7 @@
 //! Folding: batch normalisation merged into the convolution before it (paper, section 3.1: at inference the
 //! normalisation is a fixed linear map).
 
-use bn_inception_kernels::infer::Conv;
+use bn_inception_kernels::infer::merge_separable;
 use burn::tensor::TensorData;
 
 use crate::config::{BnInceptionConfig, Normalization, StemKind};
@@ -64,32 +64,20 @@ fn merge_norm(state: &mut State, unit: &str, epsilon: f64) {
     state.insert(format!("{unit}.bias"), TensorData::new(shift, [channels]));
 }
 
+/// Merges a separable stem, whose 1x1 is folded, into the plain convolution it equals.
 fn merge_stem(state: &mut State, depthwise: TensorData) {
-    let shape = depthwise.shape().to_vec();
-    let (&[middle, _, kernel, _], Some(pointwise), Some(bias)) = (
-        shape.as_slice(),
-        state.remove("stem.conv1.weight"),
-        state.remove("stem.conv1.bias"),
-    ) else {
+    let name = "stem.conv1.weight";
+    let Some(pointwise) = state.remove(name) else {
         return;
     };
-    let bias = values(bias);
-    let merged = Conv::from_separable(
-        &values(depthwise),
-        &values(pointwise),
-        &bias,
-        3,
-        middle / 3,
-        kernel,
-    )
-    .expect("the tensors have the configuration's shapes");
-    let channels = merged.out_channels;
-    let weight = TensorData::new(merged.weight, [channels, 3, kernel, kernel]);
-    state.insert("stem.conv1.weight".to_owned(), weight);
-    state.insert(
-        "stem.conv1.bias".to_owned(),
-        TensorData::new(bias, [channels]),
-    );
+    let (&[middle, _, kernel, _], &[channels, ..]) = (&depthwise.shape()[..], &pointwise.shape()[..]) else {
+        return;
+    };
+    let extents = [channels, 3, middle / 3, kernel];
+    let merged = merge_separable(&values(depthwise), &values(pointwise), extents)
+        .expect("the tensors have the configuration's shapes");
+    let merged = TensorData::new(merged, [channels, 3, kernel, kernel]);
+    state.insert(name.to_owned(), merged);
 }
 
 /// A tensor of a [`State`], which holds `f32` alone.

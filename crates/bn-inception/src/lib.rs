@@ -7,10 +7,10 @@
 //!   without batch normalisation, for inference as fast as the device can.
 //! - [`weights`]: files that carry their configuration, preprocessing and labels; files of other projects, from PyTorch
 //!   to Caffe; files for other programs.
-//! - [`DeviceSpec`]: devices by name; [`preprocess`] and [`decode`]: from an image file to the network's input.
+//! - [`DeviceSpec`]: devices by name; [`data`]: from an image file to the network's input.
 
-pub use bn_inception_data::{self as crops, self as decode, self as preprocess};
-pub use bn_inception_data::{Crops, Preprocess};
+pub use bn_inception_data as data;
+pub use bn_inception_data::{Crops, Preprocess, decode_file};
 pub use burn;
 pub use image;
 
@@ -57,6 +57,11 @@ mod state;
 mod stem;
 mod summary;
 pub mod weights;
+
+/// The crate's README, compiled.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}
 
 /// The README's example, compiled.
 #[cfg(all(doctest, feature = "flex"))]

@@ -1,147 +1,73 @@
-//! A folded state as the plain numbers that the CPU engine runs, and back.
+//! The CPU engine's description of a folded network, and the state it was made from.
 
-use bn_inception_kernels::infer::{Block, Conv, Linear, Network, Placement, Pool, Stem};
+use bn_inception_kernels::infer;
 use burn::tensor::TensorData;
 
 use crate::config::BnInceptionConfig;
 use crate::fold::values;
-use crate::plan::{PoolBranch, StemPlan};
+use crate::layers::{Layer, Operation};
 use crate::state::State;
 
-/// The engine's description of a network. `state` must be folded and fit `config`.
-pub(crate) fn to_network(config: &BnInceptionConfig, mut state: State) -> Network {
-    let mut take = |name: &str| conv(&mut state, name);
-    let strided = |kernel: usize| placement(|size| config.strided_padding.of_conv(size, kernel, 2));
-    let stem = match config.plan.stem() {
-        StemPlan::Small(_) => Stem::Small(take("stem.conv1")),
-        StemPlan::ImageNet(_) => Stem::ImageNet {
-            conv1: take("stem.conv1"),
-            padding: strided(7),
-            pool: placement(|size| config.stem_pooling.of_stem(size)),
-            reduce: take("stem.conv2_reduce"),
-            conv2: take("stem.conv2"),
-        },
-    };
-    let blocks = config.blocks().into_iter().map(|plan| {
-        let mut unit = |part: &str| take(&format!("{}.{part}", plan.name));
-        Block {
-            name: plan.name.to_owned(),
-            stride: plan.stride,
-            conv_1x1: (plan.conv_1x1 > 0).then(|| unit("conv_1x1")),
-            reduce_3x3: (plan.reduce_3x3 > 0).then(|| unit("reduce_3x3")),
-            conv_3x3: unit("conv_3x3"),
-            reduce_double: (plan.reduce_double > 0).then(|| unit("reduce_double")),
-            conv_double: (plan.conv_double > 0)
-                .then(|| [unit("conv_double_1"), unit("conv_double_2")]),
-            pool: match plan.pool {
-                PoolBranch::Average(_) => Pool::Average(unit("pool_projection")),
-                PoolBranch::Max(_) => Pool::Max(unit("pool_projection")),
-                PoolBranch::MaxPassThrough => Pool::MaxPassThrough,
-                PoolBranch::Absent => Pool::Absent,
-            },
-        }
-    });
-    Network {
-        blocks: blocks.collect(),
-        stem,
-        block_padding: strided(3),
-        block_pool: placement(|size| config.block_pooling.of_block(size, 2)),
-        average_includes_padding: config.average_includes_padding,
-        classifier: Linear {
-            weight: state
-                .remove("classifier.weight")
-                .map(values)
-                .unwrap_or_default(),
-            bias: state
-                .remove("classifier.bias")
-                .map(values)
-                .unwrap_or_default(),
-        },
+/// The network of `config` with the tensors of `state`, for the engine. `config` must be folded, with ReLUs and without
+/// local response normalisation; `state` must fit it.
+pub(crate) fn to_network(config: &BnInceptionConfig, mut state: State) -> infer::Network {
+    let mut take = |name: &str, part: &str| state.remove(&format!("{name}.{part}")).map(values).unwrap_or_default();
+    let layers = config.layers();
+    let mut described = Vec::with_capacity(layers.len());
+    for layer in &layers {
+        let mut inputs = layer.inputs.clone();
+        let operation = match layer.operation {
+            Operation::Convolution(convolution) => infer::Operation::Conv(infer::Conv {
+                weight: take(&layer.name, "weight"),
+                bias: take(&layer.name, "bias"),
+                in_channels: convolution.in_channels,
+                out_channels: convolution.out_channels,
+                kernel: convolution.kernel,
+                stride: convolution.stride,
+                padding: placement(layer),
+            }),
+            Operation::MaxPool { stride, .. } => infer::Operation::MaxPool { stride, padding: placement(layer) },
+            Operation::AveragePool { includes_padding } => infer::Operation::AveragePool { includes_padding },
+            Operation::Concatenation => infer::Operation::Concat,
+            // The engine's classifier begins with the mean over all pixels.
+            Operation::GlobalAveragePool => continue,
+            Operation::Linear { .. } => {
+                inputs = inputs.iter().flat_map(|pool| layers[*pool].inputs.clone()).collect();
+                let (weight, bias) = (take(&layer.name, "weight"), take(&layer.name, "bias"));
+                infer::Operation::Classifier(infer::Linear { weight, bias })
+            }
+            Operation::LocalResponseNorm => unreachable!("networks with it run through Burn"),
+        };
+        described.push(infer::Layer { name: layer.name.clone(), inputs, operation });
     }
+    infer::Network { layers: described }
 }
 
 /// The state that [`to_network`] made `network` from.
-pub(crate) fn to_state(network: &Network) -> State {
+pub(crate) fn to_state(network: &infer::Network) -> State {
     let mut state = State::new();
-    let mut put = |name: String, conv: &Conv| {
-        let shape = [
-            conv.out_channels,
-            conv.in_channels,
-            conv.kernel,
-            conv.kernel,
-        ];
-        let weight = TensorData::new(conv.weight.clone(), shape);
-        state.insert(format!("{name}.weight"), weight);
-        let bias = TensorData::new(conv.bias.clone(), [conv.out_channels]);
-        state.insert(format!("{name}.bias"), bias);
-    };
-    match &network.stem {
-        Stem::Small(conv) => put("stem.conv1".to_owned(), conv),
-        Stem::ImageNet {
-            conv1,
-            reduce,
-            conv2,
-            ..
-        } => {
-            put("stem.conv1".to_owned(), conv1);
-            put("stem.conv2_reduce".to_owned(), reduce);
-            put("stem.conv2".to_owned(), conv2);
-        }
-    }
-    for block in &network.blocks {
-        let [first, second] = match &block.conv_double {
-            Some([first, second]) => [Some(first), Some(second)],
-            None => [None, None],
-        };
-        let projection = match &block.pool {
-            Pool::Average(conv) | Pool::Max(conv) => Some(conv),
-            Pool::Absent | Pool::MaxPassThrough => None,
-        };
-        for (part, conv) in [
-            ("conv_1x1", block.conv_1x1.as_ref()),
-            ("reduce_3x3", block.reduce_3x3.as_ref()),
-            ("conv_3x3", Some(&block.conv_3x3)),
-            ("reduce_double", block.reduce_double.as_ref()),
-            ("conv_double_1", first),
-            ("conv_double_2", second),
-            ("pool_projection", projection),
-        ] {
-            if let Some(conv) = conv {
-                put(format!("{}.{part}", block.name), conv);
+    for layer in &network.layers {
+        let (weight, bias, shape) = match &layer.operation {
+            infer::Operation::Conv(conv) => {
+                let shape = vec![conv.out_channels, conv.in_channels, conv.kernel, conv.kernel];
+                (&conv.weight, &conv.bias, shape)
             }
-        }
+            infer::Operation::Classifier(linear) => {
+                let classes = linear.bias.len();
+                (&linear.weight, &linear.bias, vec![classes, linear.weight.len() / classes.max(1)])
+            }
+            _ => continue,
+        };
+        state.insert(format!("{}.weight", layer.name), TensorData::new(weight.clone(), shape));
+        state.insert(format!("{}.bias", layer.name), TensorData::new(bias.clone(), [bias.len()]));
     }
-    let Linear { weight, bias } = &network.classifier;
-    let shape = [bias.len(), weight.len() / bias.len().max(1)];
-    let weight = TensorData::new(weight.clone(), shape);
-    state.insert("classifier.weight".to_owned(), weight);
-    let bias = TensorData::new(bias.clone(), [bias.len()]);
-    state.insert("classifier.bias".to_owned(), bias);
     state
 }
 
-/// Takes a convolution out of the state; one that is absent has no channels, which the engine refuses.
-fn conv(state: &mut State, name: &str) -> Conv {
-    let weight = state.remove(&format!("{name}.weight"));
-    let bias = state.remove(&format!("{name}.bias"));
-    let shape = weight.as_ref().map(|data| data.shape().to_vec());
-    let (out_channels, in_channels, kernel) = match shape.as_deref() {
-        Some(&[out, into, kernel, _]) => (out, into, kernel),
-        _ => (0, 0, 0),
-    };
-    Conv {
-        weight: weight.map(values).unwrap_or_default(),
-        bias: bias.map(values).unwrap_or_default(),
-        in_channels,
-        out_channels,
-        kernel,
-    }
-}
-
-/// Every rule of this project depends on a size's parity alone.
-fn placement(padding: impl Fn(usize) -> (usize, usize)) -> Placement {
-    Placement {
-        even: padding(8),
-        odd: padding(9),
+/// Every padding rule of this project depends on a size's parity alone.
+fn placement(layer: &Layer) -> infer::Placement {
+    infer::Placement {
+        even: layer.padding(8),
+        odd: layer.padding(9),
     }
 }

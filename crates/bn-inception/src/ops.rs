@@ -1,4 +1,4 @@
-//! The few tensor operations with an implementation of our own.
+//! Tensor operations with an implementation of our own.
 //!
 //! On Flex (`f32`) they run in `bn-inception-kernels`, forward and backward, each as one node of the autodiff
 //! graph: Flex 0.22 inherits a weight gradient that treats the whole feature map as a kernel, composes batch
@@ -9,21 +9,6 @@ use std::sync::Arc;
 use bn_inception_kernels::infer::Engine;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, TensorData, activation, module};
-
-/// Stride, padding `[(top, bottom), (left, right)]` and groups of a 2-D convolution.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ConvGeometry {
-    pub(crate) stride: usize,
-    pub(crate) padding: [(usize, usize); 2],
-    pub(crate) groups: usize,
-}
-
-/// Stride and padding `[(top, bottom), (left, right)]` of a 3x3 pooling.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PoolGeometry {
-    pub(crate) stride: usize,
-    pub(crate) padding: [(usize, usize); 2],
-}
 
 /// Convolution without bias: `[N, C, H, W] ⊛ [O, C/groups, k, k] → [N, O, H', W']`.
 pub(crate) fn conv2d(x: Tensor<4>, weight: Tensor<4>, geometry: ConvGeometry) -> Tensor<4> {
@@ -118,18 +103,14 @@ pub(crate) fn infer(images: Tensor<4>, engine: &Arc<Engine>) -> Tensor<2> {
     let [batch, _, height, width] = images.dims();
     let pixels = images.into_data().convert::<f32>();
     let pixels = pixels.as_slice::<f32>().expect("converted to f32");
-    let logits = engine_logits(engine, pixels, [batch, height, width]);
+    let logits = engine::logits(engine, pixels, [batch, height, width]);
     let classes = engine.network().classes();
     Tensor::from_data(TensorData::new(logits, [batch, classes]), &device)
 }
 
-fn engine_logits(engine: &Engine, images: &[f32], size: [usize; 3]) -> Vec<f32> {
-    let mut logits = vec![0.0; size[0] * engine.network().classes()];
-    match engine.forward(images, size, &mut logits) {
-        Ok(()) => logits,
-        Err(error) => panic!("{error}"),
-    }
-}
-
+mod engine;
 #[cfg(feature = "flex")]
 mod flex;
+mod geometry;
+
+pub(crate) use geometry::{ConvGeometry, PoolGeometry};

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bn_inception::weights::{Import, ImportError, Weights, WeightsProblem};
-use bn_inception::{BnInceptionConfig, ImageClassifier, Preprocess, Preset, State, decode};
+use bn_inception::{BnInceptionConfig, ImageClassifier, Preprocess, Preset, State, decode_file};
 use burn::tensor::Device;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -41,7 +41,7 @@ fn import(config: BnInceptionConfig) -> Import {
 fn logits(file: &str, import: &Import) -> Vec<f32> {
     let weights = Weights::open(file, Some(import)).unwrap();
     let classifier = ImageClassifier::from_weights(weights, &Device::flex()).unwrap();
-    let image = decode::decode_file(folder().join("image.png")).unwrap();
+    let image = decode_file(folder().join("image.png")).unwrap();
     classifier.logits(&[image]).unwrap().remove(0)
 }
 

@@ -7,7 +7,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use bn_inception::decode::DecodeError;
+use bn_inception::data::DecodeError;
 use bn_inception::weights::Metadata;
 use bn_inception::{
     Crops, Ensemble, EnsembleError, ImageClassifier, ImageSource, PredictError, Prediction,

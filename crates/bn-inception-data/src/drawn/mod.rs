@@ -1,7 +1,7 @@
 //! The embedded dataset: labelled pictures drawn from a seed, for training without any data at hand.
 //!
-//! Five silhouettes meet five textures in ten classes. Each silhouette and each texture occurs in exactly two of them, so
-//! a network has to see both. Colour, pose, backdrop, clutter, light and camera are random and say nothing about the
+//! Five silhouettes meet five textures in ten classes. Each silhouette and each texture occurs in exactly two of them,
+//! so a network has to see both. Colour, pose, backdrop, clutter, light and camera are random and say nothing about the
 //! class. The result is an ordinary tree of JPEG files in ImageNet's layout, read like any other.
 //!
 //! ```no_run

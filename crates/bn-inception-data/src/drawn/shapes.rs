@@ -14,8 +14,8 @@ pub(super) fn length([x, y]: [f32; 2]) -> f32 {
     (x * x + y * y).sqrt()
 }
 
-/// Silhouettes of the clutter. They include those of the classes, so that a shape without its texture says nothing about
-/// the label.
+/// Silhouettes of the clutter. They include those of the classes, so that a shape without its texture says nothing
+/// about the label.
 pub(super) const CLUTTER: [Shape; 7] = [disc, ring, star, heart, cross, triangle, bar];
 
 pub(super) fn disc(point: [f32; 2]) -> f32 {

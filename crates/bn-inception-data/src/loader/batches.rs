@@ -27,18 +27,14 @@ pub struct ImageBatches {
     error: Option<LoaderError>,
     shared: Arc<Shared>,
     device: Device,
-    /// Images delivered, of `items`.
-    pub(super) delivered: usize,
-    pub(super) items: usize,
 }
 
 impl ImageBatches {
-    /// The batches `start..` of `epoch`, which has `batches` of them and `items` images.
+    /// The batches `start..` of `epoch`, which has `batches` of them.
     pub(super) fn new(
         epoch: Epoch,
         start: usize,
         batches: usize,
-        items: usize,
         device: Device,
     ) -> Self {
         let shared = epoch.shared.clone();
@@ -60,29 +56,7 @@ impl ImageBatches {
             error,
             shared,
             device,
-            delivered: items.min(start * options.batch_size),
-            items,
         }
-    }
-
-    /// The next batch; `None` at the end of the epoch and after an error.
-    pub fn next_batch(&mut self) -> Option<Result<ImageBatch, LoaderError>> {
-        if let Some(error) = self.error.take() {
-            return Some(Err(error));
-        }
-        let start = Instant::now();
-        let next = self.prefetch.as_mut()?.next();
-        let waited = start.elapsed().as_nanos() as u64;
-        self.shared.waited.fetch_add(waited, Ordering::Relaxed);
-        let batch = match next? {
-            Ok(batch) => batch.and_then(|batch| self.to_device(batch)),
-            Err(panic) => Err(LoaderError::Panicked(panic)),
-        };
-        match &batch {
-            Ok(batch) => self.delivered += batch.targets.dims()[0],
-            Err(_) => self.prefetch = None,
-        }
-        Some(batch)
     }
 
     /// Counts the batch's broken images and moves it to the device.
@@ -96,5 +70,27 @@ impl ImageBatches {
             images: Tensor::from_data(images, &self.device),
             targets: Tensor::from_data(targets, &self.device),
         })
+    }
+}
+
+impl Iterator for ImageBatches {
+    type Item = Result<ImageBatch, LoaderError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = self.error.take() {
+            return Some(Err(error));
+        }
+        let start = Instant::now();
+        let next = self.prefetch.as_mut()?.next();
+        let waited = start.elapsed().as_nanos() as u64;
+        self.shared.waited.fetch_add(waited, Ordering::Relaxed);
+        let batch = match next? {
+            Ok(batch) => batch.and_then(|batch| self.to_device(batch)),
+            Err(panic) => Err(LoaderError::Panicked(panic)),
+        };
+        if batch.is_err() {
+            self.prefetch = None;
+        }
+        Some(batch)
     }
 }

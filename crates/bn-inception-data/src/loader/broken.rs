@@ -16,6 +16,9 @@ pub struct BrokenImage {
     pub reason: String,
 }
 
+/// Images that an item of a batch found to be broken, by index in the dataset.
+pub(super) type NewlyBroken = Vec<(usize, BrokenImage)>;
+
 /// The broken images that a loader has found, each once. Clones share one list.
 #[derive(Debug, Clone, Default)]
 pub struct BrokenImages(Arc<Mutex<BTreeMap<usize, BrokenImage>>>);

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use image::RgbImage;
 
-use super::broken::BrokenImage;
+use super::broken::NewlyBroken;
 use super::error::LoaderError;
 use super::prefetch::Work;
 use super::source::Source;
@@ -34,7 +34,7 @@ pub(super) struct Epoch {
 pub(super) struct Loaded {
     image: RgbImage,
     class: usize,
-    broken: Vec<(usize, BrokenImage)>,
+    broken: NewlyBroken,
 }
 
 /// A batch before it is on the device.
@@ -42,7 +42,7 @@ pub(super) struct HostBatch {
     /// Normalised pixels, `[batch, 3, size, size]`.
     pub(super) images: Vec<f32>,
     pub(super) targets: Vec<i64>,
-    pub(super) broken: Vec<(usize, BrokenImage)>,
+    pub(super) broken: NewlyBroken,
 }
 
 impl Work for Epoch {

@@ -13,7 +13,10 @@ pub enum LoaderError {
     #[error("the batch size must be at least 1")]
     NoBatchSize,
     /// There are fewer images than one training batch, which is never cut short.
-    #[error("{} holds {images} images, fewer than one batch of {batch_size}: add images, or choose a smaller batch size", .root.display())]
+    #[error(
+        "{} holds {images} images, fewer than one batch of {batch_size}: add images, or choose a smaller batch size",
+        .root.display()
+    )]
     TooFewImages {
         /// The dataset's folder.
         root: PathBuf,
@@ -42,7 +45,10 @@ pub enum LoaderError {
         reason: String,
     },
     /// More than [`MAX_BROKEN_PERCENT`] of the dataset cannot be decoded.
-    #[error("{broken} of {images} images are broken, more than {MAX_BROKEN_PERCENT} %; the last is {}: {reason}", .path.display())]
+    #[error(
+        "{broken} of {images} images are broken, more than {MAX_BROKEN_PERCENT} %; the last is {}: {reason}",
+        .path.display()
+    )]
     TooManyBroken {
         /// Number of different images that could not be decoded.
         broken: usize,

@@ -26,17 +26,14 @@ use crate::random::{Purpose, generator};
 /// in each epoch). An evaluation loader takes all images in order, and its last batch may be smaller.
 ///
 /// Batches depend on the dataset, the seed, the epoch and the batch number alone: any number of workers gives the same
-/// bits, and [`Self::iter_from`] continues in the middle of an epoch as if it had never stopped. An image that cannot be
-/// decoded is replaced by the next readable one of its class and counted in [`Self::broken`]; an epoch never gets
+/// bits, and [`Self::iter_from`] continues in the middle of an epoch as if it had never stopped. An image that cannot
+/// be decoded is replaced by the next readable one of its class and counted in [`Self::broken`]; an epoch never gets
 /// shorter.
-///
-/// It also implements Burn's [`DataLoader`](burn::data::dataloader::DataLoader), for burn-train's own loops.
 pub struct ImageLoader {
-    pub(super) shared: Arc<Shared>,
-    /// Indices in the dataset of this loader's images, in the order of an evaluation.
-    pub(super) indices: Arc<[u32]>,
-    pub(super) device: Device,
-    pub(super) next_epoch: AtomicU64,
+    shared: Arc<Shared>,
+    /// Indices in the dataset of this loader's images; an epoch of training shuffles them.
+    indices: Vec<u32>,
+    device: Device,
 }
 
 impl ImageLoader {
@@ -45,12 +42,13 @@ impl ImageLoader {
     /// # Errors
     /// [`LoaderError`] if the batch size is 0 or greater than the number of images, or `preprocess` is invalid.
     pub fn train(
-        folder: Arc<ImageFolder>,
+        folder: impl Into<Arc<ImageFolder>>,
         preprocess: Preprocess,
         augment: Augment,
         options: LoaderOptions,
         device: &Device,
     ) -> Result<Self, LoaderError> {
+        let folder = folder.into();
         if folder.len() < options.batch_size {
             return Err(LoaderError::TooFewImages {
                 root: folder.root().to_path_buf(),
@@ -61,9 +59,8 @@ impl ImageLoader {
         let mut loader = Self::new(folder, preprocess, Some(augment), options, device)?;
         // The dataset is sorted by class, so that a slice of it (for one of several devices) would hold a few classes
         // only. Slices are therefore cut from a fixed mixture.
-        let mut indices = loader.indices.to_vec();
-        indices.shuffle(&mut generator(Purpose::Split, options.seed, 0, 0));
-        loader.indices = indices.into();
+        let mut random = generator(Purpose::Split, options.seed, 0, 0);
+        loader.indices.shuffle(&mut random);
         Ok(loader)
     }
 
@@ -72,12 +69,12 @@ impl ImageLoader {
     /// # Errors
     /// [`LoaderError`] if the batch size is 0 or `preprocess` is invalid.
     pub fn eval(
-        folder: Arc<ImageFolder>,
+        folder: impl Into<Arc<ImageFolder>>,
         preprocess: Preprocess,
         options: LoaderOptions,
         device: &Device,
     ) -> Result<Self, LoaderError> {
-        Self::new(folder, preprocess, None, options, device)
+        Self::new(folder.into(), preprocess, None, options, device)
     }
 
     fn new(
@@ -99,7 +96,6 @@ impl ImageLoader {
             }),
             indices,
             device: device.clone(),
-            next_epoch: AtomicU64::new(0),
         })
     }
 
@@ -113,17 +109,16 @@ impl ImageLoader {
     }
 
     /// Images in an epoch, without those that a training epoch leaves out.
-    pub(super) fn items(&self) -> usize {
+    pub fn images(&self) -> usize {
         match self.shared.augment {
             Some(_) => self.batches() * self.shared.source.options.batch_size,
             None => self.indices.len(),
         }
     }
 
-    /// The batches of `epoch` (from 0), starting with number `batch` (from 0). The epoch that
-    /// [`DataLoader::iter`](burn::data::dataloader::DataLoader::iter) takes next stays the same.
+    /// The batches of `epoch` (from 0), starting with number `batch` (from 0).
     pub fn iter_from(&self, epoch: u64, batch: usize) -> ImageBatches {
-        let mut order = self.indices.to_vec();
+        let mut order = self.indices.clone();
         if self.shared.augment.is_some() {
             let seed = self.shared.source.options.seed;
             order.shuffle(&mut generator(Purpose::Order, seed, epoch, 0));
@@ -134,16 +129,10 @@ impl ImageLoader {
             epoch,
         };
         let device = self.device.clone();
-        ImageBatches::new(epoch, batch, self.batches(), self.items(), device)
+        ImageBatches::new(epoch, batch, self.batches(), device)
     }
 
-    /// Sets the epoch of the next call of [`DataLoader::iter`](burn::data::dataloader::DataLoader::iter); every call
-    /// increments it.
-    pub fn set_epoch(&self, epoch: u64) {
-        self.next_epoch.store(epoch, Ordering::Relaxed);
-    }
-
-    /// The images so far that could not be decoded, shared with this loader's copies and slices.
+    /// The images so far that could not be decoded.
     pub fn broken(&self) -> &BrokenImages {
         &self.shared.source.broken
     }
@@ -167,12 +156,12 @@ impl ImageLoader {
     /// If `index` is not below the number of images.
     pub fn picture(&self, index: usize) -> Option<(String, RgbImage)> {
         let source = &self.shared.source;
-        let decoded = (source.decode)(&source.folder.path(index)).ok()?;
+        let decoded = (source.decode_file)(&source.folder.path(index)).ok()?;
         let image = self.shared.preprocess.eval_image(&decoded).ok()?;
         Some((source.folder.name(index), image))
     }
 
-    /// Seconds that consumers waited for batches so far, in this loader and its copies and slices.
+    /// Seconds that consumers waited for batches so far.
     pub fn wait_seconds(&self) -> f64 {
         Duration::from_nanos(self.shared.waited.load(Ordering::Relaxed)).as_secs_f64()
     }
@@ -180,8 +169,6 @@ impl ImageLoader {
 
 #[cfg(test)]
 mod tests {
-    use burn::data::dataloader::DataLoader;
-
     use super::*;
 
     #[test]
@@ -202,18 +189,16 @@ mod tests {
             let preprocess = Preprocess::imagenet(8);
             let mut loader =
                 ImageLoader::eval(folder, preprocess, options, &Device::flex()).unwrap();
-            Arc::get_mut(&mut loader.shared).unwrap().source.decode = |path| {
+            Arc::get_mut(&mut loader.shared).unwrap().source.decode_file = |path| {
                 assert!(!path.ends_with("4-panic.png"), "a decoder's own bug");
                 Ok(RgbImage::new(8, 8))
             };
-            let mut batches = loader.iter();
+            let mut batches = loader.iter_from(0, 0);
             assert!(batches.next().unwrap().is_ok());
             assert!(batches.next().unwrap().is_ok());
-            assert!(!batches.progress().is_completed());
             let error = batches.next().unwrap().unwrap_err().to_string();
             assert!(error.contains("a decoder's own bug"), "{error}");
             assert!(batches.next().is_none());
-            assert!(!batches.progress().is_completed());
         }
     }
 }

@@ -2,7 +2,6 @@
 
 mod batches;
 mod broken;
-mod data_loader;
 mod epoch;
 mod error;
 mod image_loader;

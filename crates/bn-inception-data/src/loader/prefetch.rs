@@ -74,7 +74,8 @@ struct Open<W: Work> {
 }
 
 impl<W: Work> Prefetch<W> {
-    /// The batches `start..end` of `work`, made by `workers` threads; with none, each is made by the consumer on demand.
+    /// The batches `start..end` of `work`, made by `workers` threads; with none, each is made by the consumer on
+    /// demand.
     ///
     /// # Errors
     /// [`io::Error`] if a thread cannot be started.

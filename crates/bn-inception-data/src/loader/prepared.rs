@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use super::broken::{BrokenImage, BrokenImages};
+use super::broken::{BrokenImages, NewlyBroken};
 use super::error::LoaderError;
 use super::options::LoaderOptions;
 use super::prefetch::{Prefetch, Work};
@@ -113,7 +113,7 @@ impl<T: Send + 'static> Iterator for PreparedImages<T> {
 }
 
 /// A prepared image, and those that could not be decoded.
-type Item<T> = (PreparedImage<T>, Vec<(usize, BrokenImage)>);
+type Item<T> = (PreparedImage<T>, NewlyBroken);
 
 impl<T: Send + 'static> Work for Preparation<T> {
     type Item = Result<Item<T>, LoaderError>;

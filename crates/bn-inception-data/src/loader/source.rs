@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use super::broken::{BrokenImage, BrokenImages};
+use super::broken::{BrokenImage, BrokenImages, NewlyBroken};
 use super::error::LoaderError;
 use super::options::LoaderOptions;
 use crate::dataset::ImageFolder;
@@ -15,14 +15,14 @@ use crate::decode::{DecodeError, decode_file};
 pub(super) struct Source {
     pub(super) folder: Arc<ImageFolder>,
     pub(super) options: LoaderOptions,
-    pub(super) decode: fn(&Path) -> Result<RgbImage, DecodeError>,
+    pub(super) decode_file: fn(&Path) -> Result<RgbImage, DecodeError>,
     pub(super) broken: BrokenImages,
 }
 
 /// A decoded image, and those that could not be decoded in its place.
 pub(super) struct Decoded {
     pub(super) image: RgbImage,
-    pub(super) broken: Vec<(usize, BrokenImage)>,
+    pub(super) broken: NewlyBroken,
 }
 
 impl Source {
@@ -38,7 +38,7 @@ impl Source {
         Ok(Self {
             folder,
             options,
-            decode: |path| decode_file(path),
+            decode_file: |path| decode_file(path),
             broken: BrokenImages::default(),
         })
     }
@@ -49,7 +49,7 @@ impl Source {
         let mut broken = Vec::new();
         for candidate in std::iter::once(index).chain(folder.others_of_class(index)) {
             let path = folder.path(candidate);
-            match (self.decode)(&path) {
+            match (self.decode_file)(&path) {
                 Ok(image) => return Ok(Decoded { image, broken }),
                 Err(error) => {
                     let reason = error.to_string();
@@ -67,11 +67,12 @@ impl Source {
 
     /// Counts the `new` broken images, by index in the dataset.
     ///
-    /// Consumers call this in the order of the batches, so that a run stops at the same batch for any number of workers.
+    /// Consumers call this in the order of the batches, so that a run stops at the same batch for any number of
+    /// workers.
     ///
     /// # Errors
     /// [`LoaderError::TooManyBroken`] at the first image that makes them too many.
-    pub(super) fn note_broken(&self, new: Vec<(usize, BrokenImage)>) -> Result<(), LoaderError> {
+    pub(super) fn note_broken(&self, new: NewlyBroken) -> Result<(), LoaderError> {
         let images = self.folder.len();
         for (index, image) in new {
             let BrokenImage { path, reason } = image.clone();

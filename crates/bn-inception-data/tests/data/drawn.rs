@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use bn_inception_data::drawn::{DrawnConfig, DrawnDataset, DrawnError, class_names, draw_dataset};
 
@@ -118,7 +118,7 @@ fn a_complete_dataset_is_reused_and_an_empty_folder_taken_over() {
     assert_eq!(fs::read(&marked).unwrap(), b"drawn once");
 }
 
-/// What is done to a complete dataset, and what the refusal must then say.
+/// Name, damage to a complete dataset, and words of the refusal.
 type Refusal = (&'static str, fn(&Path), &'static [&'static str]);
 
 #[test]
@@ -250,6 +250,7 @@ fn a_killed_drawing_leaves_nothing_half_valid() {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--ignored", "drawn::endless_drawing"])
         .env(ENDLESS, &root)
+        .stdout(Stdio::null())
         .spawn()
         .unwrap();
     // The child would draw for hours: it is killed as soon as its first image is on disk.

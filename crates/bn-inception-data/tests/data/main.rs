@@ -1,4 +1,4 @@
-//! Tests of what the crate promises its users, as one program.
+//! The crate's promises, as one test program.
 
 // A failed step of the preparation is a failed test.
 #![allow(clippy::unwrap_used)]
@@ -6,4 +6,5 @@
 mod dataset;
 mod drawn;
 mod loader;
+mod prepared;
 mod preprocess;

@@ -7,7 +7,7 @@ use super::fused::WinogradConv;
 use super::kernel::{Kernels, PixelStride};
 use super::layout::{BLOCK, ChannelMap, FeatureMap, View};
 use super::memory::{Aligned, Lifetime};
-use super::network::{Conv, Network, NetworkError, windows};
+use super::network::{Conv, Placement};
 use super::pack::{FilterCache, FilterLayout, Packed, Part};
 use super::step::{Average, Op, Pooling, Step};
 
@@ -32,7 +32,6 @@ pub(super) struct PlanConfig<'a> {
 }
 
 pub(super) struct Builder<'a> {
-    pub(super) network: &'a Network,
     pub(super) config: &'a PlanConfig<'a>,
     pub(super) phases: Vec<Vec<Step>>,
     pub(super) tensors: Vec<Lifetime>,
@@ -42,12 +41,11 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(network: &'a Network, config: &'a PlanConfig<'a>, image: [usize; 2]) -> Self {
+    pub(super) fn new(config: &'a PlanConfig<'a>, image: [usize; 2]) -> Self {
         let oc = config.kernels.oc;
         let mut nothing = [Aligned::zeroed(oc), Aligned::zeroed(oc)];
         nothing[1].as_mut_slice().fill(f32::NEG_INFINITY);
         Self {
-            network,
             config,
             phases: vec![Vec::new()],
             tensors: Vec::new(),
@@ -107,44 +105,23 @@ impl<'a> Builder<'a> {
         });
     }
 
-    /// Starts a phase: its steps see the results of all steps before.
+    /// Starts a phase, unless the current one is empty: its steps see the results of all steps before.
     pub(super) fn barrier(&mut self) {
-        self.phases.push(Vec::new());
-    }
-
-    pub(super) fn sizes(
-        &self,
-        layer: &str,
-        size: [usize; 2],
-        kernel: usize,
-        stride: usize,
-        padding: [(usize, usize); 2],
-    ) -> Result<[usize; 2], NetworkError> {
-        let [height, width] = self.image;
-        let mut out = [0; 2];
-        for axis in 0..2 {
-            out[axis] = windows(size[axis], kernel, stride, padding[axis]).ok_or_else(|| {
-                NetworkError::TooSmall {
-                    layer: layer.to_owned(),
-                    height,
-                    width,
-                }
-            })?;
+        if self.phases.last().is_some_and(|steps| !steps.is_empty()) {
+            self.phases.push(Vec::new());
         }
-        Ok(out)
     }
 
     pub(super) fn packed(
         &self,
-        layer: (usize, usize),
+        layer: usize,
         parts: &[Part<'_>],
         inputs: &ChannelMap,
         layout: FilterLayout,
     ) -> Arc<Packed> {
         let oc = self.config.kernels.oc;
         let threads = self.config.threads;
-        let key = (layer.0, layer.1, layout);
-        self.config.filters.get(key, |allocator| {
+        self.config.filters.get((layer, layout), |allocator| {
             Packed::new(parts, inputs, layout, oc, threads, allocator)
         })
     }
@@ -153,7 +130,7 @@ impl<'a> Builder<'a> {
     pub(super) fn pointwise(
         &mut self,
         name: &str,
-        layer: (usize, usize),
+        layer: usize,
         parts: &[Part<'_>],
         from: &FeatureMap,
         to: Vec<View>,
@@ -183,18 +160,17 @@ impl<'a> Builder<'a> {
     }
 
     /// A 3×3 convolution to the channel blocks of `to` from `block` on.
-    #[allow(clippy::too_many_arguments)] // layer, source and destination
     pub(super) fn conv3(
         &mut self,
         name: &str,
-        layer: (usize, usize),
+        layer: usize,
         conv: &Conv,
-        stride: usize,
         from: &FeatureMap,
         to: &FeatureMap,
         block: usize,
     ) {
         let [height, width] = to.size;
+        let stride = conv.stride;
         let parts = [Part {
             conv,
             epilogue: true,
@@ -209,7 +185,7 @@ impl<'a> Builder<'a> {
         let view = from.view(0);
         let op = match algorithm {
             Algorithm::Direct => {
-                let padding = self.network.conv_padding(stride, from.size);
+                let [top, left] = from.size.map(|size| conv.padding.of(size).0);
                 let mut offsets = Vec::new();
                 for b in 0..from.blocks() {
                     for t in 0..9 {
@@ -220,7 +196,7 @@ impl<'a> Builder<'a> {
                 let group = images_together(&filters, view.image);
                 Op::Direct(DirectConv {
                     from: View {
-                        offset: view.offset - padding[0].0 * view.row - padding[1].0 * BLOCK,
+                        offset: view.offset - top * view.row - left * BLOCK,
                         ..view
                     },
                     row: stride * view.row,
@@ -292,15 +268,16 @@ impl<'a> Builder<'a> {
         &mut self,
         name: &str,
         stride: usize,
-        padding: [(usize, usize); 2],
+        padding: Placement,
         from: &FeatureMap,
         to: &FeatureMap,
         block: usize,
     ) {
         let view = from.view(0);
+        let [top, left] = from.size.map(|size| padding.of(size).0);
         let op = Op::Pooling(Pooling {
             from: View {
-                offset: view.offset - padding[0].0 * view.row - padding[1].0 * BLOCK,
+                offset: view.offset - top * view.row - left * BLOCK,
                 ..view
             },
             to: to.view(block),
@@ -314,19 +291,20 @@ impl<'a> Builder<'a> {
         self.push(name, 0, op, &[from.tensor, to.tensor]);
     }
 
+    /// An average pool, then bias and ReLU of `conv`, whose products are in `from`.
     pub(super) fn average_pool(
         &mut self,
         name: &str,
+        includes_padding: bool,
         conv: &Conv,
         from: &FeatureMap,
         to: &FeatureMap,
         block: usize,
     ) {
         let [height, width] = to.size;
-        let include = self.network.average_includes_padding;
         // Number of pixels of the window around `i` that are inside.
         let inside = |i: usize, size: usize| {
-            if include {
+            if includes_padding {
                 3
             } else {
                 (i + 2).min(size) - i.saturating_sub(1)

@@ -34,7 +34,7 @@ pub struct Options {
 /// Time of one layer in a call, on the calling thread.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerTime {
-    /// Name of block, layer and algorithm.
+    /// Name of the layer and its algorithm.
     pub name: String,
     /// Number of multiply-adds of a direct convolution.
     pub macs: u64,
@@ -69,7 +69,7 @@ impl std::fmt::Debug for Engine {
             .field("instruction_set", &self.kernels.name)
             .field("threads", &self.threads)
             .field("algorithm", &self.algorithm)
-            .field("blocks", &self.network.blocks.len())
+            .field("layers", &self.network.layers.len())
             .field("classes", &self.network.classes())
             .finish_non_exhaustive()
     }

@@ -1,26 +1,274 @@
 //! The layers of the network, from first to last, as steps of a plan.
+//!
+//! The level of a layer is one more than the highest level of its inputs. All steps of one level are one phase: none
+//! needs another's result. A concatenation has no steps, because its inputs write to its map.
+
+use std::ops::Range;
 
 use super::build::{Algorithm, Builder};
 use super::direct::DirectConv;
 use super::fused::WinogradConv;
 use super::kernel::PixelStride;
 use super::layout::{BLOCK, ChannelMap, FeatureMap, View, padded};
-use super::network::{Block, Conv, NetworkError, Placement, Pool, Stem};
+use super::network::{Conv, Layer, Linear, Network, NetworkError, Operation};
 use super::pack::{FilterLayout, Packed, Part};
 use super::step::Op;
 
+/// The feature maps of a network while its layers become steps.
+struct Maps<'a> {
+    layers: &'a [Layer],
+    batch: usize,
+    levels: Vec<usize>,
+    /// Height and width of each layer's output.
+    sizes: Vec<[usize; 2]>,
+    /// Channels of each layer's output, for an average pool after the projection.
+    channels: Vec<ChannelMap>,
+    /// The layer to whose map each layer writes, itself or a concatenation, and its first channel block there.
+    targets: Vec<(usize, usize)>,
+    /// Layers whose maps hold the whole batch; the others hold a chunk of it.
+    whole: Vec<bool>,
+    maps: Vec<Option<FeatureMap>>,
+}
+
+impl<'a> Maps<'a> {
+    /// The first `early` layers run in chunks of images.
+    fn new(layers: &'a [Layer], early: usize, batch: usize, sizes: Vec<[usize; 2]>) -> Self {
+        let mut all = Self {
+            layers,
+            batch,
+            levels: Vec::new(),
+            sizes,
+            channels: Vec::new(),
+            targets: (0..layers.len()).map(|i| (i, 0)).collect(),
+            whole: (0..layers.len()).map(|i| i >= early).collect(),
+            maps: vec![None; layers.len()],
+        };
+        for (i, layer) in layers.iter().enumerate() {
+            let level = layer.inputs.iter().map(|&input| all.levels[input]).max();
+            let step = usize::from(layer.operation != Operation::Concat);
+            all.levels.push(level.unwrap_or(0) + step);
+            let channels = match &layer.operation {
+                Operation::Conv(conv) => padded(conv.out_channels),
+                Operation::MaxPool { .. } => all.channels[layer.inputs[0]].clone(),
+                Operation::AveragePool { .. } => {
+                    all.pointwise(i).map_or(ChannelMap::new(), |(_, part)| {
+                        padded(part.conv.out_channels)
+                    })
+                }
+                Operation::Concat => {
+                    let (mut channels, mut logical) = (ChannelMap::new(), 0);
+                    for &input in &layer.inputs {
+                        all.targets[input] = (i, channels.len() / BLOCK);
+                        let part = &all.channels[input];
+                        channels.extend(part.iter().map(|c| c.map(|c| logical + c)));
+                        logical += part.iter().flatten().count();
+                    }
+                    channels
+                }
+                Operation::Classifier(_) => ChannelMap::new(),
+            };
+            all.channels.push(channels);
+            if i >= early {
+                for &input in &layer.inputs {
+                    all.whole[input] = true;
+                }
+            }
+        }
+        all
+    }
+
+    /// The 1×1 convolution that a layer computes from its input, and the name of its layer. An average pool and the
+    /// projection that reads it are exchanged: the pool's place is that of the projection without bias and ReLU, which
+    /// follow the pool in the projection's place.
+    fn pointwise(&self, i: usize) -> Option<(&'a str, Part<'a>)> {
+        let of = |layer: &'a Layer, epilogue| match &layer.operation {
+            Operation::Conv(conv) if conv.kernel == 1 => {
+                Some((layer.name.as_str(), Part { conv, epilogue }))
+            }
+            _ => None,
+        };
+        let layer = &self.layers[i];
+        match layer.operation {
+            Operation::AveragePool { .. } => {
+                let mut readers = self.layers.iter().filter(|l| l.inputs.contains(&i));
+                readers.next().and_then(|reader| of(reader, false))
+            }
+            _ => of(layer, true).filter(|_| self.average_before(layer).is_none()),
+        }
+    }
+
+    /// Name of the average pool that a layer reads, and its inclusion of the padding.
+    fn average_before(&self, layer: &Layer) -> Option<(&'a str, bool)> {
+        let input = &self.layers[*layer.inputs.first()?];
+        match input.operation {
+            Operation::AveragePool { includes_padding } => Some((&input.name, includes_padding)),
+            _ => None,
+        }
+    }
+
+    /// The images' part of the map of a layer, which is created if there is none yet.
+    fn map(
+        &mut self,
+        builder: &mut Builder<'_>,
+        layer: usize,
+        (first, images): (usize, usize),
+    ) -> FeatureMap {
+        let whole = self.whole[layer];
+        let map = self.maps[layer].get_or_insert_with(|| {
+            let count = if whole { self.batch } else { images };
+            builder.map(count, self.channels[layer].clone(), self.sizes[layer])
+        });
+        if whole {
+            map.images(first, images)
+        } else {
+            map.clone()
+        }
+    }
+
+    /// Map and first channel block to which a layer writes.
+    fn target(
+        &mut self,
+        builder: &mut Builder<'_>,
+        layer: usize,
+        images: (usize, usize),
+    ) -> (FeatureMap, usize) {
+        let (map, block) = self.targets[layer];
+        (self.map(builder, map, images), block)
+    }
+}
+
 impl Builder<'_> {
-    /// The first convolution, from interleaved images; `first` is the position of the map's images in the batch.
+    /// The steps of a valid network.
+    ///
+    /// # Errors
+    /// [`NetworkError::TooSmall`] for images that are too small.
+    pub(super) fn network(&mut self, network: &Network, batch: usize) -> Result<(), NetworkError> {
+        let layers = &network.layers;
+        // Early stages: few images at a time, so that their large maps stay in the cache. Late ones: many images, so
+        // that each filter is reused.
+        let strided = |input: &usize| matches!(layers[*input].operation.window(), Some((_, 2, _)));
+        let ends_early = |layer: &Layer| {
+            layer.operation == Operation::Concat && layer.inputs.iter().any(strided)
+        };
+        let early = layers.iter().position(ends_early).map_or(0, |i| i + 1);
+        let pixels = self.image[0] * self.image[1];
+        let chunk = (224 * 224 / pixels.max(1)).clamp(1, batch);
+        let mut maps = Maps::new(layers, early, batch, network.sizes(self.image)?);
+        if early > 0 {
+            for first in (0..batch).step_by(chunk) {
+                self.layers(&mut maps, 0..early, (first, chunk.min(batch - first)));
+            }
+        }
+        self.layers(&mut maps, early..layers.len(), (0, batch));
+        Ok(())
+    }
+
+    /// The steps of a range of layers for a range of the batch: position of the first image, and number of images.
+    fn layers(&mut self, maps: &mut Maps<'_>, range: Range<usize>, images: (usize, usize)) {
+        for i in range.clone().filter(|&i| !maps.whole[i]) {
+            maps.maps[i] = None;
+        }
+        let levels = maps.levels[range.clone()].iter().max().map_or(0, |&l| l);
+        for level in 1..=levels {
+            self.barrier();
+            for i in range.clone() {
+                if maps.levels[i] == level {
+                    self.layer(maps, i, &range, images);
+                }
+            }
+        }
+    }
+
+    /// The steps of one layer, if it has its own.
+    fn layer(
+        &mut self,
+        maps: &mut Maps<'_>,
+        i: usize,
+        range: &Range<usize>,
+        images: (usize, usize),
+    ) {
+        let layer = &maps.layers[i];
+        let name = &layer.name;
+        let input = match layer.operation {
+            Operation::Concat => return,
+            _ => layer.inputs.first(),
+        };
+        let from = input.map(|&input| maps.map(self, input, images));
+        match (&layer.operation, from) {
+            (Operation::Conv(conv), None) => {
+                let (to, block) = maps.target(self, i, images);
+                self.first_conv(name, conv, images.0, &to, block);
+            }
+            (Operation::Conv(conv), Some(from)) if conv.kernel == 3 => {
+                let (to, block) = maps.target(self, i, images);
+                self.conv3(name, i, conv, &from, &to, block);
+            }
+            (Operation::Conv(conv), Some(from)) => match maps.average_before(layer) {
+                Some((pool, includes_padding)) => {
+                    let (to, block) = maps.target(self, i, images);
+                    self.average_pool(pool, includes_padding, conv, &from, &to, block);
+                }
+                None => self.product(maps, i, range, images, &from),
+            },
+            (Operation::AveragePool { .. }, Some(from)) => {
+                self.product(maps, i, range, images, &from);
+            }
+            (&Operation::MaxPool { stride, padding }, Some(from)) => {
+                let (to, block) = maps.target(self, i, images);
+                self.max_pool(name, stride, padding, &from, &to, block);
+            }
+            (Operation::Classifier(linear), Some(from)) => self.classify(name, i, linear, &from),
+            // No valid network has others.
+            _ => {}
+        }
+    }
+
+    /// All 1×1 convolutions of `from` as one product, if layer `i` is the first of them.
+    fn product(
+        &mut self,
+        maps: &mut Maps<'_>,
+        i: usize,
+        range: &Range<usize>,
+        images: (usize, usize),
+        from: &FeatureMap,
+    ) {
+        let layer = &maps.layers[i];
+        let (mut names, mut parts, mut to) = (Vec::new(), Vec::new(), Vec::new());
+        for j in range.clone() {
+            let Some((name, part)) = maps.pointwise(j) else {
+                continue;
+            };
+            if maps.layers[j].inputs != layer.inputs {
+                continue;
+            }
+            if j < i {
+                return;
+            }
+            let (map, block) = maps.target(self, j, images);
+            to.extend(map.views(block, part.conv.out_channels.div_ceil(BLOCK)));
+            names.push(name);
+            parts.push(part);
+        }
+        let name = match names[..] {
+            [name] => name.to_owned(),
+            _ => format!("{}.1x1", layer.name.split('.').next().unwrap_or_default()),
+        };
+        self.pointwise(&name, i, &parts, from, to);
+    }
+
+    /// The first convolution, from interleaved images, to the channel blocks of `to` from `block` on; `first` is the
+    /// position of its images in the batch.
     pub(super) fn first_conv(
         &mut self,
+        name: &str,
         conv: &Conv,
-        stride: usize,
-        padding: [(usize, usize); 2],
-        (first, images): (usize, usize),
-    ) -> Result<FeatureMap, NetworkError> {
-        let k = conv.kernel;
-        let out = self.sizes("stem", self.image, k, stride, padding)?;
-        let before = padding.map(|p| p.0);
+        first: usize,
+        to: &FeatureMap,
+        block: usize,
+    ) {
+        let (k, stride) = (conv.kernel, conv.stride);
+        let (images, out) = (to.images, to.size);
+        let before = self.image.map(|size| conv.padding.of(size).0);
         // A 7×7 of stride 2 is a 4×4 of stride 1 over the image's four phases, which a Winograd convolution computes
         // with a third of the multiplications. Twelve channels are few: the transforms pay off only with enough tiles.
         let phased = k == 7 && stride == 2 && images * out[0] * out[1] >= 14 * 9;
@@ -57,19 +305,18 @@ impl Builder<'_> {
         };
         self.push("input", 0, op, &[tensor]);
         self.barrier();
-        let to = self.map(images, padded(conv.out_channels), out);
-        let targets: Vec<View> = to.views(0, to.blocks()).collect();
+        let targets: Vec<View> = to.views(block, conv.out_channels.div_ceil(BLOCK)).collect();
         let parts = [Part {
             conv,
             epilogue: true,
         }];
         let macs = images * out[0] * out[1] * conv.weight.len();
-        let (layout, name) = if phased {
-            (FilterLayout::Phases, "stem.conv1 F3")
+        let (layout, algorithm) = if phased {
+            (FilterLayout::Phases, "F3")
         } else {
-            (FilterLayout::Rgb, "stem.conv1 Direct")
+            (FilterLayout::Rgb, "Direct")
         };
-        let filters = self.packed((0, 0), &parts, &ChannelMap::new(), layout);
+        let filters = self.packed(0, &parts, &ChannelMap::new(), layout);
         let op = if phased {
             self.winograd(WinogradConv {
                 scheme: 2,
@@ -105,255 +352,13 @@ impl Builder<'_> {
                 group: 0,
             })
         };
-        self.push(name, macs, op, &[tensor, to.tensor]);
-        self.barrier();
-        Ok(to)
+        let name = format!("{name} {algorithm}");
+        self.push(&name, macs, op, &[tensor, to.tensor]);
     }
 
-    fn stem(&mut self, range: (usize, usize)) -> Result<FeatureMap, NetworkError> {
-        let network = self.network;
-        let images = range.1;
-        match &network.stem {
-            Stem::Small(conv) => self.first_conv(conv, 1, [(1, 1); 2], range),
-            Stem::ImageNet {
-                conv1,
-                padding,
-                pool,
-                reduce,
-                conv2,
-            } => {
-                let padding_for = |rule: &Placement, size: [usize; 2]| size.map(|s| rule.of(s));
-                let x = self.first_conv(conv1, 2, padding_for(padding, self.image), range)?;
-                let size = self.sizes("stem.pool1", x.size, 3, 2, padding_for(pool, x.size))?;
-                let pooled = self.map(images, x.channels.to_vec(), size);
-                self.max_pool("stem.pool1", 2, padding_for(pool, x.size), &x, &pooled, 0);
-                self.barrier();
-                let reduced = self.map(images, padded(reduce.out_channels), size);
-                let to = reduced.views(0, reduced.blocks()).collect();
-                self.pointwise(
-                    "stem.reduce",
-                    (0, 1),
-                    &[Part {
-                        conv: reduce,
-                        epilogue: true,
-                    }],
-                    &pooled,
-                    to,
-                );
-                self.barrier();
-                let x = self.map(images, padded(conv2.out_channels), size);
-                self.conv3("stem.conv2", (0, 2), conv2, 1, &reduced, &x, 0);
-                self.barrier();
-                let size = self.sizes("stem.pool2", x.size, 3, 2, padding_for(pool, x.size))?;
-                let pooled = self.map(images, x.channels.to_vec(), size);
-                self.max_pool("stem.pool2", 2, padding_for(pool, x.size), &x, &pooled, 0);
-                self.barrier();
-                Ok(pooled)
-            }
-        }
-    }
-
-    /// Channels and size of the output of a block.
-    fn output_shape(
-        &self,
-        block: &Block,
-        x: &FeatureMap,
-    ) -> Result<(ChannelMap, [usize; 2]), NetworkError> {
-        let padding = self.network.conv_padding(block.stride, x.size);
-        let size = self.sizes(&block.name, x.size, 3, block.stride, padding)?;
-        let mut channels = ChannelMap::new();
-        let mut logical = 0;
-        let mut branch = |map: &ChannelMap, width: usize| {
-            channels.extend(map.iter().map(|c| c.map(|c| logical + c)));
-            logical += width;
-        };
-        let conv = |c: &Conv| (padded(c.out_channels), c.out_channels);
-        let mut convs: Vec<&Conv> = block.conv_1x1.iter().collect();
-        convs.push(&block.conv_3x3);
-        convs.extend(block.conv_double.iter().map(|pair| &pair[1]));
-        if let Pool::Max(c) | Pool::Average(c) = &block.pool {
-            convs.push(c);
-        }
-        for c in convs {
-            let (map, width) = conv(c);
-            branch(&map, width);
-        }
-        if block.pool == Pool::MaxPassThrough {
-            branch(&x.channels, x.channels.iter().flatten().count());
-        }
-        Ok((channels, size))
-    }
-
-    /// The steps of block number `index`, with their result in `out`.
-    fn block(&mut self, index: usize, block: &Block, x: &FeatureMap, out: &FeatureMap) {
-        let layer = |n| (index + 1, n);
-        let name = |part: &str| format!("{}.{part}", block.name);
-        let width = |conv: &Conv| conv.out_channels.div_ceil(BLOCK);
-        let images = x.images;
-
-        // All 1×1 convolutions of the block's input are one; an average pool follows its projection, where it has fewer
-        // channels.
-        let mut parts = Vec::new();
-        let mut to = Vec::new();
-        let mut at = 0;
-        if let Some(conv) = &block.conv_1x1 {
-            parts.push(Part {
-                conv,
-                epilogue: true,
-            });
-            to.extend(out.views(0, width(conv)));
-            at += width(conv);
-        }
-        let mut reduced = [None, None];
-        for (reduced, conv) in reduced
-            .iter_mut()
-            .zip([&block.reduce_3x3, &block.reduce_double])
-        {
-            if let Some(conv) = conv {
-                let map = self.map(images, padded(conv.out_channels), x.size);
-                parts.push(Part {
-                    conv,
-                    epilogue: true,
-                });
-                to.extend(map.views(0, map.blocks()));
-                *reduced = Some(map);
-            }
-        }
-        let mut projected = None;
-        let mut pooled = None;
-        match &block.pool {
-            Pool::Average(conv) => {
-                let map = self.map(images, padded(conv.out_channels), x.size);
-                parts.push(Part {
-                    conv,
-                    epilogue: false,
-                });
-                to.extend(map.views(0, map.blocks()));
-                projected = Some(map);
-            }
-            Pool::Max(_) => {
-                let map = self.map(images, x.channels.to_vec(), out.size);
-                let padding = self.network.pool_padding(block.stride, x.size);
-                self.max_pool(&name("pool"), block.stride, padding, x, &map, 0);
-                pooled = Some(map);
-            }
-            Pool::Absent | Pool::MaxPassThrough => {}
-        }
-        if !parts.is_empty() {
-            self.pointwise(&name("1x1"), layer(0), &parts, x, to);
-        }
-        self.barrier();
-
-        let [for_3x3, for_double] = reduced.map(|map| map.unwrap_or_else(|| x.clone()));
-        self.conv3(
-            &name("3x3"),
-            layer(1),
-            &block.conv_3x3,
-            block.stride,
-            &for_3x3,
-            out,
-            at,
-        );
-        at += width(&block.conv_3x3);
-        let mut middle = None;
-        if let Some([first, second]) = &block.conv_double {
-            let map = self.map(images, padded(first.out_channels), x.size);
-            self.conv3(&name("double_1"), layer(2), first, 1, &for_double, &map, 0);
-            middle = Some((map, second, at));
-            at += width(second);
-        }
-        match &block.pool {
-            Pool::Absent => {}
-            Pool::MaxPassThrough => {
-                let padding = self.network.pool_padding(block.stride, x.size);
-                self.max_pool(&name("pool"), block.stride, padding, x, out, at);
-            }
-            Pool::Average(conv) => {
-                if let Some(map) = &projected {
-                    self.average_pool(&name("pool"), conv, map, out, at);
-                }
-            }
-            Pool::Max(conv) => {
-                if let Some(map) = &pooled {
-                    let to = out.views(at, width(conv)).collect();
-                    self.pointwise(
-                        &name("projection"),
-                        layer(4),
-                        &[Part {
-                            conv,
-                            epilogue: true,
-                        }],
-                        map,
-                        to,
-                    );
-                }
-            }
-        }
-        self.barrier();
-        if let Some((map, second, at)) = middle {
-            self.conv3(
-                &name("double_2"),
-                layer(3),
-                second,
-                block.stride,
-                &map,
-                out,
-                at,
-            );
-            self.barrier();
-        }
-    }
-
-    pub(super) fn network(&mut self, batch: usize) -> Result<(), NetworkError> {
-        let network = self.network;
-        // Early stages: few images at a time, so that their large maps stay in the cache. Late ones: many images, so
-        // that each filter is reused.
-        let early = network
-            .blocks
-            .iter()
-            .position(|b| b.stride == 2)
-            .map_or(0, |i| i + 1);
-        let pixels = self.image[0] * self.image[1];
-        let chunk = match early {
-            0 => batch,
-            _ => (224 * 224 / pixels.max(1)).clamp(1, batch),
-        };
-        let mut whole: Option<FeatureMap> = None;
-        for first in (0..batch).step_by(chunk) {
-            let images = chunk.min(batch - first);
-            let mut x = self.stem((first, images))?;
-            for (i, block) in network.blocks[..early].iter().enumerate() {
-                let (channels, size) = self.output_shape(block, &x)?;
-                let out = if i + 1 < early {
-                    self.map(images, channels, size)
-                } else {
-                    let map = match whole.take() {
-                        Some(map) => map,
-                        None => self.map(batch, channels, size),
-                    };
-                    let part = map.images(first, images);
-                    whole = Some(map);
-                    part
-                };
-                self.block(i, block, &x, &out);
-                x = out;
-            }
-            if early == 0 {
-                whole = Some(x);
-            }
-        }
-        let Some(mut x) = whole else { return Ok(()) };
-        for (i, block) in network.blocks.iter().enumerate().skip(early) {
-            let (channels, size) = self.output_shape(block, &x)?;
-            let out = self.map(batch, channels, size);
-            self.block(i, block, &x, &out);
-            x = out;
-        }
-        self.classify(batch, &x);
-        Ok(())
-    }
-
-    fn classify(&mut self, batch: usize, x: &FeatureMap) {
+    /// The classifier, layer number `layer`, and the copy of the logits to the output.
+    fn classify(&mut self, name: &str, layer: usize, linear: &Linear, x: &FeatureMap) {
+        let batch = x.images;
         // The images take the place of pixels in features and logits, so that the classifier is a 1×1 convolution.
         let flat = |tensor| View {
             tensor,
@@ -373,13 +378,12 @@ impl Builder<'_> {
         };
         self.push("mean", 0, op, &[x.tensor, features.tensor]);
         self.barrier();
-        let classes = self.network.classes();
+        let classes = linear.bias.len();
         let blocks = classes.div_ceil(BLOCK);
         let logits = flat(self.tensor(batch * blocks * BLOCK));
         let filters = {
             let oc = self.config.kernels.oc;
-            let key = (usize::MAX, 0, FilterLayout::Direct);
-            let linear = &self.network.classifier;
+            let key = (layer, FilterLayout::Direct);
             self.config.filters.get(key, |allocator| {
                 Packed::linear(linear, &x.channels, oc, allocator)
             })
@@ -402,8 +406,8 @@ impl Builder<'_> {
             width: batch,
             group: 1,
         });
-        let macs = batch * self.network.classifier.weight.len();
-        self.push("classifier", macs, op, &[features.tensor, logits.tensor]);
+        let macs = batch * linear.weight.len();
+        self.push(name, macs, op, &[features.tensor, logits.tensor]);
         self.barrier();
         let op = Op::Output {
             from: logits,

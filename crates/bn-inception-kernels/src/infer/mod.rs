@@ -10,10 +10,12 @@
 //! | module            | contents                                                                              |
 //! |-------------------|---------------------------------------------------------------------------------------|
 //! | `network`         | description of a folded network, and its errors                                       |
+//! | `validate`        | the checks of such a description                                                      |
+//! | `separable`       | a separable convolution as a plain one                                                |
 //! | [`mod@reference`] | reference implementation of the network in `f64`, for the tests                       |
 //! | `engine`          | calls, packed filters, cached plans                                                   |
 //! | `plan`            | phases of steps over one arena, and the check that every step stays in its tensors    |
-//! | `layers`          | the layers of the network, from first to last, as steps of a plan                     |
+//! | `layers`          | the layers of the network as steps of a plan                                          |
 //! | `build`           | builder of a plan: tensors, lifetimes, parameters of each kind of step                |
 //! | `step`            | the steps, and a thread's share of each                                               |
 //! | `direct`          | the step of a direct convolution                                                      |
@@ -30,43 +32,37 @@
 //!
 //! A feature map is `[N][C/16][H + 2][W + 2][16]`: sixteen channels side by side, and a border of one pixel of zeros
 //! around each plane. The border is the padding of convolutions and average pools; since every map is the result of a
-//! ReLU, it never changes a maximum either. The four branches of a block write their own channel blocks of one map, so
-//! that nothing is concatenated. If the width of a branch is not a multiple of 16, its last channel block ends in
-//! channels that are always zero and that the filters of the next layer skip.
+//! ReLU, it never changes a maximum either. The inputs of a concatenation write their own channel blocks of its map, so
+//! that nothing is copied. If the width of an input is not a multiple of 16, its last channel block ends in channels
+//! that are always zero and that the filters of the next layer skip.
 //!
-//! The 1×1 convolutions of a block's input are one product with several destinations. An average pool and the 1×1
+//! The 1×1 convolutions of one map are one product with several destinations. An average pool and the 1×1
 //! convolution after it are exchanged: both are linear, and the projection has fewer channels. Bias and ReLU follow the
 //! pool.
 //!
 //! # From a model to a [`Network`]
 //!
-//! All fields are public; [`Network::validate`] (called by [`Engine::new`]) checks lengths and extents.
+//! All fields are public; [`Network::validate`] (called by [`Engine::new`]) checks them.
 //!
 //! - **Convolutions.** For `z = conv(x) + b` and `y = γ (z − μ) / √(σ² + ε) + β`, [`Conv::weight`] is
 //!   `w · γ / √(σ² + ε)` per output channel and [`Conv::bias`] is `(b − μ) γ / √(σ² + ε) + β`, best computed in `f64`.
 //!   A missing `b` or `β` counts as 0, a missing `γ` as 1. The order is `[out, in, k, k]`, as in PyTorch and Burn.
-//!   Input channels of a block follow the concatenation order 1×1, 3×3, double 3×3, pool. Every convolution is followed
-//!   by a ReLU; networks with sigmoid or local response normalisation cannot be described.
-//! - **Stem.** [`Stem::ImageNet`] with the 7×7/2, 1×1 and 3×3 convolutions. A separable first convolution (depthwise
-//!   with multiplier 8, directly followed by a 1×1) becomes a plain one by [`Conv::from_separable`]; the normalisation
-//!   after the 1×1 has to be folded into the weight and bias of the 1×1 first. The `small` preset is [`Stem::Small`]
-//!   with its only 3×3.
+//!   Every convolution is followed by a ReLU; networks with sigmoid or local response normalisation cannot be described.
+//!   A separable convolution (depthwise, directly followed by a 1×1) becomes a plain one by [`merge_separable`]; the
+//!   normalisation after the 1×1 has to be folded into the weight and bias of the 1×1 first.
 //! - **Paddings** are [`Placement`]s, `(before, after)` for even and for odd sizes, the same rule for height and width:
 //!
-//!   | rule                                          | even     | odd      |
-//!   |-----------------------------------------------|----------|----------|
-//!   | 7×7/2 symmetric                               | `(3, 3)` | `(3, 3)` |
-//!   | 7×7/2 TensorFlow `SAME`                       | `(2, 3)` | `(3, 3)` |
+//!   | rule                                           | even     | odd      |
+//!   |------------------------------------------------|----------|----------|
+//!   | 7×7/2 symmetric                                | `(3, 3)` | `(3, 3)` |
+//!   | 7×7/2 TensorFlow `SAME`                        | `(2, 3)` | `(3, 3)` |
 //!   | 3×3/2 symmetric convolution, padded floor pool | `(1, 1)` | `(1, 1)` |
-//!   | 3×3/2 `SAME`, convolution or pool             | `(0, 1)` | `(1, 1)` |
-//!   | 3×3/2 pool, ceil, in the stem                 | `(0, 1)` | `(0, 0)` |
-//!   | 3×3/2 pool, floor, in the stem                | `(0, 0)` | `(0, 0)` |
-//!   | 3×3/2 pool of a block, ceil                   | `(0, 1)` | `(1, 1)` |
+//!   | 3×3/2 `SAME`, convolution or pool              | `(0, 1)` | `(1, 1)` |
+//!   | 3×3/2 pool, ceil, unpadded                     | `(0, 1)` | `(0, 0)` |
+//!   | 3×3/2 pool, floor, unpadded                    | `(0, 0)` | `(0, 0)` |
+//!   | 3×3/2 pool, ceil, padded                       | `(0, 1)` | `(1, 1)` |
 //!
-//!   [`Network::block_padding`] and [`Network::block_pool`] are for blocks of stride 2; in blocks of stride 1 both are
-//!   1 on all sides.
-//! - **Blocks.** Missing branches and reductions are `None`; [`Pool`] has the four pooling branches.
-//! - **Classifier.** `[classes, channels]`, channels in the concatenation order of the last block. Dropout is omitted.
+//! - **Classifier.** `[classes, channels]`. Dropout is omitted.
 //!
 //! # Determinism
 //!
@@ -86,31 +82,33 @@
 //! # Example
 //!
 //! ```
-//! use bn_inception_kernels::infer::{Block, Conv, Engine, Linear, Network, Options, Placement, Pool, Stem};
+//! use bn_inception_kernels::infer::{Conv, Engine, Layer, Linear, Network, Operation, Options, Placement};
 //!
-//! let conv = |in_channels, out_channels, kernel: usize| Conv {
-//!     weight: vec![0.1; out_channels * in_channels * kernel * kernel],
-//!     bias: vec![0.0; out_channels],
-//!     in_channels,
-//!     out_channels,
-//!     kernel,
+//! let conv = |in_channels, out_channels, kernel: usize| {
+//!     Operation::Conv(Conv {
+//!         weight: vec![0.1; out_channels * in_channels * kernel * kernel],
+//!         bias: vec![0.0; out_channels],
+//!         in_channels,
+//!         out_channels,
+//!         kernel,
+//!         stride: 1,
+//!         padding: Placement::both(kernel / 2, kernel / 2),
+//!     })
+//! };
+//! let linear = Linear { weight: vec![1.0; 2 * 8], bias: vec![0.0; 2] };
+//! let layer = |name: &str, inputs: &[usize], operation| Layer {
+//!     name: name.to_owned(),
+//!     inputs: inputs.to_vec(),
+//!     operation,
 //! };
 //! let network = Network {
-//!     stem: Stem::Small(conv(3, 8, 3)),
-//!     blocks: vec![Block {
-//!         name: "3a".to_owned(),
-//!         stride: 1,
-//!         conv_1x1: Some(conv(8, 4, 1)),
-//!         reduce_3x3: None,
-//!         conv_3x3: conv(8, 4, 3),
-//!         reduce_double: None,
-//!         conv_double: None,
-//!         pool: Pool::Absent,
-//!     }],
-//!     block_padding: Placement::both(1, 1),
-//!     block_pool: Placement::both(1, 1),
-//!     average_includes_padding: true,
-//!     classifier: Linear { weight: vec![1.0; 2 * 8], bias: vec![0.0; 2] },
+//!     layers: vec![
+//!         layer("stem.conv1", &[], conv(3, 8, 3)),
+//!         layer("3a.conv_1x1", &[0], conv(8, 4, 1)),
+//!         layer("3a.conv_3x3", &[0], conv(8, 4, 3)),
+//!         layer("3a", &[1, 2], Operation::Concat),
+//!         layer("classifier", &[3], Operation::Classifier(linear)),
+//!     ],
 //! };
 //! let engine = Engine::new(network, &Options::default())?;
 //! let images = vec![1.0; 5 * 3 * 8 * 8];
@@ -132,12 +130,15 @@ mod network;
 mod pack;
 mod plan;
 pub mod reference;
+mod separable;
 mod step;
 mod team;
 #[cfg(test)]
 mod tests;
+mod validate;
 mod winograd;
 
 pub use build::Algorithm;
 pub use engine::{Engine, LayerTime, Options};
-pub use network::{Block, Conv, Linear, Network, NetworkError, Placement, Pool, Stem};
+pub use network::{Conv, Layer, Linear, Network, NetworkError, Operation, Placement};
+pub use separable::merge_separable;

@@ -167,8 +167,8 @@ impl Packed {
     }
 }
 
-/// Layer (block, and number in the block) and layout of packed filters.
-type Key = (usize, usize, FilterLayout);
+/// Position of the layer, or of the first of a merged one, and layout of packed filters.
+type Key = (usize, FilterLayout);
 
 /// Packed filters by layer, shared by the plans of an engine.
 pub(super) struct FilterCache(Mutex<(HashMap<Key, Arc<Packed>>, BumpAllocator)>);

@@ -48,8 +48,8 @@ impl Plan {
             .try_fold(1usize, |n, &e| n.checked_mul(e))
             .filter(|&n| n < isize::MAX as usize >> 20)
             .ok_or_else(too_large)?;
-        let mut builder = Builder::new(network, config, [height, width]);
-        builder.network(batch)?;
+        let mut builder = Builder::new(config, [height, width]);
+        builder.network(network, batch)?;
         let Builder {
             phases,
             tensors,

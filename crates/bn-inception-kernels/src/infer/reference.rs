@@ -1,6 +1,6 @@
 //! Reference implementation of the network in `f64`, for the tests of the engine.
 
-use super::network::{Block, Conv, Network, NetworkError, Pool, Stem, windows};
+use super::network::{Conv, Network, NetworkError, Operation, Placement, windows};
 
 /// A tensor of one image, `[channels, height, width]`.
 struct Tensor {
@@ -24,9 +24,10 @@ impl Tensor {
         channels: usize,
         kernel: usize,
         stride: usize,
-        padding: [(usize, usize); 2],
+        padding: Placement,
         f: impl Fn(usize, isize, isize) -> f64,
     ) -> Option<Self> {
+        let padding = self.size.map(|size| padding.of(size));
         let mut size = [0; 2];
         for axis in 0..2 {
             size[axis] = windows(self.size[axis], kernel, stride, padding[axis])?;
@@ -48,9 +49,9 @@ impl Tensor {
         })
     }
 
-    fn conv(&self, conv: &Conv, stride: usize, padding: [(usize, usize); 2]) -> Option<Self> {
-        let k = conv.kernel;
-        self.slide(conv.out_channels, k, stride, padding, |o, top, left| {
+    fn conv(&self, conv: &Conv) -> Option<Self> {
+        let (k, channels) = (conv.kernel, conv.out_channels);
+        self.slide(channels, k, conv.stride, conv.padding, |o, top, left| {
             let mut sum = f64::from(conv.bias[o]);
             for i in 0..conv.in_channels {
                 for t in 0..k * k {
@@ -64,7 +65,7 @@ impl Tensor {
         })
     }
 
-    fn max(&self, stride: usize, padding: [(usize, usize); 2]) -> Option<Self> {
+    fn max(&self, stride: usize, padding: Placement) -> Option<Self> {
         self.slide(self.channels, 3, stride, padding, |c, top, left| {
             let pixels = (0..9).filter_map(|t| self.at(c, top + t / 3, left + t % 3));
             pixels.fold(
@@ -77,19 +78,28 @@ impl Tensor {
     }
 
     fn average(&self, include_padding: bool) -> Option<Self> {
-        self.slide(self.channels, 3, 1, [(1, 1); 2], |c, top, left| {
-            let pixels: Vec<f64> = (0..9)
-                .filter_map(|t| self.at(c, top + t / 3, left + t % 3))
-                .collect();
-            let count = if include_padding { 9 } else { pixels.len() };
-            pixels.iter().sum::<f64>() / count as f64
-        })
+        self.slide(
+            self.channels,
+            3,
+            1,
+            Placement::both(1, 1),
+            |c, top, left| {
+                let pixels: Vec<f64> = (0..9)
+                    .filter_map(|t| self.at(c, top + t / 3, left + t % 3))
+                    .collect();
+                let count = if include_padding { 9 } else { pixels.len() };
+                pixels.iter().sum::<f64>() / count as f64
+            },
+        )
     }
 
-    fn append(&mut self, other: Self) {
-        self.channels += other.channels;
-        self.size = other.size;
-        self.values.extend(other.values);
+    /// Mean of each channel.
+    fn means(&self) -> Vec<f64> {
+        let plane = self.size[0] * self.size[1];
+        let planes = self.values.chunks(plane);
+        planes
+            .map(|p| p.iter().sum::<f64>() / plane as f64)
+            .collect()
     }
 }
 
@@ -114,89 +124,43 @@ pub fn forward(
     }
     let mut logits = Vec::with_capacity(batch * network.classes());
     for image in images.chunks(pixels.max(1)) {
-        let map = Tensor {
+        let image = Tensor {
             channels: 3,
             size: [height, width],
             values: image.iter().map(|&v| f64::from(v)).collect(),
         };
-        let small = |layer: &str| NetworkError::TooSmall {
-            layer: layer.to_owned(),
-            height,
-            width,
-        };
-        let mut map = stem(&network.stem, map).ok_or_else(|| small("stem"))?;
-        for b in &network.blocks {
-            map = block(network, b, map).ok_or_else(|| small(&b.name))?;
-        }
-        let plane = map.size[0] * map.size[1];
-        let means: Vec<f64> = map
-            .values
-            .chunks(plane)
-            .map(|p| p.iter().sum::<f64>() / plane as f64)
-            .collect();
-        for (row, &bias) in network
-            .classifier
-            .weight
-            .chunks(means.len())
-            .zip(&network.classifier.bias)
-        {
-            let sum: f64 = row.iter().zip(&means).map(|(&w, m)| f64::from(w) * m).sum();
-            logits.push(sum + f64::from(bias));
+        // Output of each layer.
+        let mut maps: Vec<Tensor> = Vec::with_capacity(network.layers.len());
+        for layer in &network.layers {
+            let from = layer.inputs.first().map_or(&image, |&input| &maps[input]);
+            let map = match &layer.operation {
+                Operation::Conv(conv) => from.conv(conv),
+                &Operation::MaxPool { stride, padding } => from.max(stride, padding),
+                &Operation::AveragePool { includes_padding } => from.average(includes_padding),
+                Operation::Concat => {
+                    let inputs = || layer.inputs.iter().map(|&input| &maps[input]);
+                    Some(Tensor {
+                        channels: inputs().map(|map| map.channels).sum(),
+                        size: from.size,
+                        values: inputs().flat_map(|map| &map.values).copied().collect(),
+                    })
+                }
+                Operation::Classifier(linear) => {
+                    let means = from.means();
+                    let rows = linear.weight.chunks(means.len());
+                    logits.extend(rows.zip(&linear.bias).map(|(row, &bias)| {
+                        let sum: f64 = row.iter().zip(&means).map(|(&w, m)| f64::from(w) * m).sum();
+                        sum + f64::from(bias)
+                    }));
+                    break;
+                }
+            };
+            maps.push(map.ok_or_else(|| NetworkError::TooSmall {
+                layer: layer.name.clone(),
+                height,
+                width,
+            })?);
         }
     }
     Ok(logits)
-}
-
-fn stem(stem: &Stem, x: Tensor) -> Option<Tensor> {
-    match stem {
-        Stem::Small(conv) => x.conv(conv, 1, [(1, 1); 2]),
-        Stem::ImageNet {
-            conv1,
-            padding,
-            pool,
-            reduce,
-            conv2,
-        } => {
-            let x = x.conv(conv1, 2, x.size.map(|s| padding.of(s)))?;
-            let x = x.max(2, x.size.map(|s| pool.of(s)))?;
-            let x = x.conv(reduce, 1, [(0, 0); 2])?;
-            let x = x.conv(conv2, 1, [(1, 1); 2])?;
-            x.max(2, x.size.map(|s| pool.of(s)))
-        }
-    }
-}
-
-fn block(network: &Network, block: &Block, x: Tensor) -> Option<Tensor> {
-    let strided = network.conv_padding(block.stride, x.size);
-    let pooled = network.pool_padding(block.stride, x.size);
-    let mut out = Tensor {
-        channels: 0,
-        size: x.size,
-        values: Vec::new(),
-    };
-    let pointwise = |x: &Tensor, conv: &Conv| x.conv(conv, 1, [(0, 0); 2]);
-    if let Some(conv) = &block.conv_1x1 {
-        out.append(pointwise(&x, conv)?);
-    }
-    out.append(match &block.reduce_3x3 {
-        Some(reduce) => pointwise(&x, reduce)?.conv(&block.conv_3x3, block.stride, strided)?,
-        None => x.conv(&block.conv_3x3, block.stride, strided)?,
-    });
-    if let Some([first, second]) = &block.conv_double {
-        let middle = match &block.reduce_double {
-            Some(reduce) => pointwise(&x, reduce)?.conv(first, 1, [(1, 1); 2])?,
-            None => x.conv(first, 1, [(1, 1); 2])?,
-        };
-        out.append(middle.conv(second, block.stride, strided)?);
-    }
-    match &block.pool {
-        Pool::Absent => {}
-        Pool::MaxPassThrough => out.append(x.max(block.stride, pooled)?),
-        Pool::Max(conv) => out.append(pointwise(&x.max(block.stride, pooled)?, conv)?),
-        Pool::Average(conv) => out.append(pointwise(
-            &x.average(network.average_includes_padding)?,
-            conv,
-        )?),
-    }
-    Some(out)
 }

@@ -14,7 +14,7 @@ mod networks;
 mod plans;
 mod stem;
 
-use super::network::{Block, Conv, Linear, Network, Placement, Stem};
+use super::network::{Conv, Placement};
 use common::relative_rms;
 
 /// Random number generator (xorshift) for test values.
@@ -37,28 +37,19 @@ impl Random {
     }
 }
 
-fn conv(from: usize, to: usize, kernel: usize, mut value: impl FnMut() -> f32) -> Conv {
+fn conv(
+    [in_channels, out_channels]: [usize; 2],
+    (kernel, stride, padding): (usize, usize, Placement),
+    mut value: impl FnMut() -> f32,
+) -> Conv {
+    let weights = in_channels * out_channels * kernel * kernel;
     Conv {
-        weight: (0..from * to * kernel * kernel).map(|_| value()).collect(),
-        bias: (0..to).map(|_| value()).collect(),
-        in_channels: from,
-        out_channels: to,
+        weight: (0..weights).map(|_| value()).collect(),
+        bias: (0..out_channels).map(|_| value()).collect(),
+        in_channels,
+        out_channels,
         kernel,
-    }
-}
-
-/// A network without layers, for its paddings.
-fn paddings(stride: Placement, pool: Placement, include: bool) -> Network {
-    let none = || conv(1, 1, 1, || 0.0);
-    Network {
-        stem: Stem::Small(none()),
-        blocks: Vec::<Block>::new(),
-        block_padding: stride,
-        block_pool: pool,
-        average_includes_padding: include,
-        classifier: Linear {
-            weight: Vec::new(),
-            bias: Vec::new(),
-        },
+        stride,
+        padding,
     }
 }

@@ -1,7 +1,7 @@
 //! The validation images that the network is looked at with.
 
-use bn_inception::decode::decode_file;
-use bn_inception::preprocess::Preprocess;
+use bn_inception_data::decode_file;
+use bn_inception_data::Preprocess;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 

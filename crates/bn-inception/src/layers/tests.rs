@@ -62,15 +62,15 @@ fn walk(model: &Model, images: Tensor<4>) -> Tensor<2> {
             Operation::Linear { in_channels } => {
                 let weight = Tensor::<2>::from_data(get(layer, "weight").unwrap(), &device);
                 let logits = x.reshape([batch, in_channels]).matmul(weight.transpose());
-                let logits = logits + vector(layer, "bias").unwrap().reshape([1, -1]);
-                logits.reshape([batch as i32, -1, 1, 1])
+                let bias: Tensor<2> = vector(layer, "bias").unwrap().reshape([1, -1]);
+                (logits + bias).reshape([batch as i32, -1, 1, 1])
             }
         };
         assert_eq!(y.dims()[1], layer.channels, "{}", layer.name);
         assert_eq!(y.dims()[2..], [height, width].map(|size| layer.out_size(size)), "{}", layer.name);
         outputs.push(y);
     }
-    outputs.pop().unwrap().flatten(1, 3).reshape([images.dims()[0] as i32, -1])
+    outputs.pop().unwrap().flatten(1, 3)
 }
 
 /// Configurations that between them have every layer and every rule.

@@ -6,7 +6,7 @@ use image::RgbImage;
 use super::image_source::{ImageSource, PredictError};
 use super::prediction::{Prediction, rank, softmax};
 use crate::folded::{EngineOptions, FoldedModel};
-use crate::preprocess::PreprocessError;
+use bn_inception_data::PreprocessError;
 use crate::weights::{Metadata, Weights, WeightsError};
 
 /// Number of images that [`ImageClassifier::predict_batch`] puts through the network at once.

@@ -8,8 +8,8 @@ use image::RgbImage;
 use super::classifier::ImageClassifier;
 use super::image_source::{ImageSource, PredictError};
 use super::prediction::{Prediction, rank, softmax};
-use crate::crops::Crops;
-use crate::preprocess::PreprocessError;
+use bn_inception_data::Crops;
+use bn_inception_data::PreprocessError;
 use crate::state::{list, sentence};
 use crate::weights::WeightsError;
 

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
-use crate::decode::{self, DecodeError};
-use crate::preprocess::PreprocessError;
+use bn_inception_data::{self as data, DecodeError, PreprocessError};
 
 /// An image to be classified: a file, its bytes or pixels. Paths (`&str`, `&Path`), the bytes of a JPEG or PNG file
 /// (`&[u8]`, `&Vec<u8>`) and an [`RgbImage`] convert into it.
@@ -68,9 +67,9 @@ impl<'a> ImageSource<'a> {
     pub fn decode(self) -> Result<Cow<'a, RgbImage>, PredictError> {
         match self {
             ImageSource::Image(image) => Ok(Cow::Borrowed(image)),
-            ImageSource::Bytes(bytes) => Ok(Cow::Owned(decode::decode(bytes)?)),
+            ImageSource::Bytes(bytes) => Ok(Cow::Owned(data::decode(bytes)?)),
             ImageSource::Path(path) => {
-                let image = decode::decode_file(path).map_err(|source| PredictError::File {
+                let image = data::decode_file(path).map_err(|source| PredictError::File {
                     path: path.to_owned(),
                     source,
                 });

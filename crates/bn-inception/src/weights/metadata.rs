@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{BnInceptionConfig, ConfigError};
-use crate::preprocess::{Preprocess, PreprocessError};
+use bn_inception_data::{Preprocess, PreprocessError};
 
 /// Key of the metadata entry. One entry and not several, because safetensors writes them in random order.
 pub(crate) const KEY: &str = "bn_inception";

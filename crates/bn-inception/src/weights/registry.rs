@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::import::Import;
 use super::labels;
-use crate::preprocess::Preprocess;
+use bn_inception_data::Preprocess;
 use crate::preset::Preset;
 
 /// Weights that can be asked for by name.
@@ -70,7 +70,7 @@ impl Labels {
     /// The names, in the order of the logits.
     pub fn names(&self) -> Vec<String> {
         match self {
-            Labels::ImageNet => labels::imagenet().iter().map(|(_, name)| (*name).to_owned()).collect(),
+            Labels::ImageNet => labels::of_classes(1000),
             Labels::Listed(names) => names.clone(),
         }
     }

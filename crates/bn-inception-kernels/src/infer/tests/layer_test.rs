@@ -5,11 +5,11 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::guard::{FLUSH, Flush};
 use super::harness::{Arena, Harness};
-use super::{Random, conv, paddings};
+use super::{Random, conv};
 use crate::infer::build::{Algorithm, Builder, PlanConfig};
 use crate::infer::kernel::Kernels;
 use crate::infer::layout::{BLOCK, ChannelMap, FeatureMap, padded};
-use crate::infer::network::{Conv, Network, Placement};
+use crate::infer::network::{Conv, Placement};
 use crate::infer::pack::{FilterCache, Part};
 
 /// The larger value, or NaN if either is NaN.
@@ -30,8 +30,9 @@ pub(super) struct LayerTest {
     pub(super) kernels: &'static Kernels,
     pub(super) algorithm: Algorithm,
     pub(super) layer: Layer,
-    pub(super) network: Network,
+    /// The convolution; for a maximum its stride and padding, for an average its bias.
     pub(super) conv: Conv,
+    pub(super) includes_padding: bool,
     pub(super) images: usize,
     pub(super) size: [usize; 2],
     /// Input, `[images][in_channels][size]`.
@@ -41,21 +42,22 @@ pub(super) struct LayerTest {
 }
 
 impl LayerTest {
-    fn out_size(&self) -> [usize; 2] {
-        let padding = match self.layer {
-            Layer::Conv { stride } => self.network.conv_padding(stride, self.size),
-            Layer::Max { stride } => self.network.pool_padding(stride, self.size),
-            Layer::Pointwise | Layer::Average => return self.size,
-        };
-        let stride = self.stride();
-        std::array::from_fn(|a| (self.size[a] + padding[a].0 + padding[a].1 - 3) / stride + 1)
+    fn padding(&self) -> [(usize, usize); 2] {
+        match self.layer {
+            Layer::Average => [(1, 1); 2],
+            _ => self.size.map(|size| self.conv.padding.of(size)),
+        }
     }
 
-    fn stride(&self) -> usize {
-        match self.layer {
-            Layer::Conv { stride } | Layer::Max { stride } => stride,
-            Layer::Pointwise | Layer::Average => 1,
-        }
+    fn out_size(&self) -> [usize; 2] {
+        let padding = self.padding();
+        let kernel = match self.layer {
+            Layer::Pointwise => 1,
+            _ => 3,
+        };
+        std::array::from_fn(|a| {
+            (self.size[a] + padding[a].0 + padding[a].1 - kernel) / self.conv.stride + 1
+        })
     }
 
     /// Output of the engine, `[images][out_channels][out_size]`. The first channel block of the output map belongs to
@@ -74,7 +76,7 @@ impl LayerTest {
             algorithm: Some(self.algorithm),
             filters: &filters,
         };
-        let mut b = Builder::new(&self.network, &config, size);
+        let mut b = Builder::new(&config, size);
         // An input with a gap in its channels, like a concatenation of odd widths. The input of an average pool has
         // none.
         let mut channels: ChannelMap = padded(self.conv.in_channels);
@@ -98,14 +100,16 @@ impl LayerTest {
                     epilogue: true,
                 }];
                 let places = to.views(1, to.blocks() - 1).collect();
-                b.pointwise("test", (0, 0), &parts, &from, places);
+                b.pointwise("test", 0, &parts, &from, places);
             }
-            Layer::Conv { stride } => b.conv3("test", (0, 0), &self.conv, stride, &from, &to, 1),
+            Layer::Conv { .. } => b.conv3("test", 0, &self.conv, &from, &to, 1),
             Layer::Max { stride } => {
-                let padding = self.network.pool_padding(stride, size);
-                b.max_pool("test", stride, padding, &from, &to, 1);
+                b.max_pool("test", stride, self.conv.padding, &from, &to, 1);
             }
-            Layer::Average => b.average_pool("test", &self.conv, &from, &to, 1),
+            Layer::Average => {
+                let includes_padding = self.includes_padding;
+                b.average_pool("test", includes_padding, &self.conv, &from, &to, 1);
+            }
         }
         let mut harness = Harness::new(b, self.threads, Arena::Separate, self.flush);
         for phase in 0..harness.phases.len() {
@@ -190,13 +194,7 @@ impl LayerTest {
             kernel,
             ..
         } = self.conv;
-        let padding = match self.layer {
-            Layer::Conv { stride } => self.network.conv_padding(stride, self.size),
-            Layer::Max { stride } => self.network.pool_padding(stride, self.size),
-            Layer::Pointwise => [(0, 0); 2],
-            Layer::Average => [(1, 1); 2],
-        };
-        let stride = self.stride();
+        let (padding, stride) = (self.padding(), self.conv.stride);
         let channels = match self.layer {
             Layer::Max { .. } => in_channels,
             _ => out_channels,
@@ -218,11 +216,7 @@ impl LayerTest {
                         }
                         Layer::Average => {
                             let all: Vec<f64> = (0..9).filter_map(|t| pixel(o, t, 3)).collect();
-                            let count = if self.network.average_includes_padding {
-                                9
-                            } else {
-                                all.len()
-                            };
+                            let count = if self.includes_padding { 9 } else { all.len() };
                             let mean = all.iter().sum::<f64>() / count as f64;
                             nan_max(mean + f64::from(self.conv.bias[o]), 0.0)
                         }
@@ -308,12 +302,15 @@ pub(super) fn layer_test(
     (images, size, [in_channels, out_channels], threads, placement, seed): Extents,
 ) -> LayerTest {
     let mut random = Random(seed);
-    let (out_channels, kernel) = match layer {
-        Layer::Average => (in_channels, 1),
-        Layer::Conv { .. } => (out_channels, 3),
-        Layer::Pointwise | Layer::Max { .. } => (out_channels, 1),
+    let (one, drawn) = (Placement::both(1, 1), PLACEMENTS[placement]);
+    let padded = |stride: usize| if stride == 1 { one } else { drawn };
+    let (out_channels, window) = match layer {
+        Layer::Average => (in_channels, (1, 1, Placement::both(0, 0))),
+        Layer::Conv { stride } => (out_channels, (3, stride, padded(stride))),
+        Layer::Max { stride } => (out_channels, (1, stride, padded(stride))),
+        Layer::Pointwise => (out_channels, (1, 1, Placement::both(0, 0))),
     };
-    let (include, flush) = (random.below(2) == 0, FLUSH[random.below(2)]);
+    let (includes_padding, flush) = (random.below(2) == 0, FLUSH[random.below(2)]);
     let mut value = || {
         if integers {
             random.below(9) as f32 - 4.0
@@ -321,18 +318,17 @@ pub(super) fn layer_test(
             random.normal()
         }
     };
-    let conv = conv(in_channels, out_channels, kernel, &mut value);
+    let conv = conv([in_channels, out_channels], window, &mut value);
     // Not negative, like every feature map of the engine, which is the result of a ReLU.
     let input = (0..images * in_channels * size[0] * size[1])
         .map(|_| value().max(0.0))
         .collect();
-    let placement = PLACEMENTS[placement];
     LayerTest {
         kernels,
         algorithm,
         layer,
-        network: paddings(placement, placement, include),
         conv,
+        includes_padding,
         images,
         size,
         input,

@@ -25,8 +25,8 @@ fn run(
     (images, [batch, height, width]): (&[f32], [usize; 3]),
     (threads, arena, flush): (usize, Arena, Flush),
 ) -> Vec<u32> {
-    let mut b = Builder::new(network, config, [height, width]);
-    b.network(batch).unwrap();
+    let mut b = Builder::new(config, [height, width]);
+    b.network(network, batch).unwrap();
     let mut harness = Harness::new(b, threads, arena, flush);
     let mut input = Guarded::copy(images, flush);
     let mut output = Guarded::new(&[batch * network.classes()], flush);

@@ -2,17 +2,15 @@
 
 use super::guard::{FLUSH, Guarded};
 use super::harness::{Arena, Harness};
-use super::{Random, conv, paddings, relative_rms};
+use super::{Random, conv, relative_rms};
 use crate::infer::build::{Algorithm, Builder, PlanConfig};
 use crate::infer::kernel::Kernels;
-use crate::infer::layout::BLOCK;
+use crate::infer::layout::{BLOCK, padded};
 use crate::infer::network::{Conv, Placement, windows};
 use crate::infer::pack::FilterCache;
 
 struct StemTest {
     conv: Conv,
-    stride: usize,
-    padding: [(usize, usize); 2],
     /// Number of images of the batch, first of those convolved, and their number.
     images: [usize; 3],
     size: [usize; 2],
@@ -20,17 +18,14 @@ struct StemTest {
 }
 
 impl StemTest {
+    fn padding(&self) -> [(usize, usize); 2] {
+        self.size.map(|size| self.conv.padding.of(size))
+    }
+
     fn out(&self) -> [usize; 2] {
-        let of = |axis: usize| {
-            windows(
-                self.size[axis],
-                self.conv.kernel,
-                self.stride,
-                self.padding[axis],
-            )
-            .unwrap()
-        };
-        [of(0), of(1)]
+        let Conv { kernel, stride, .. } = self.conv;
+        let of = |axis: usize| windows(self.size[axis], kernel, stride, self.padding()[axis]);
+        [of(0).unwrap(), of(1).unwrap()]
     }
 
     fn run(
@@ -39,7 +34,6 @@ impl StemTest {
         algorithm: Algorithm,
         random: &mut Random,
     ) -> Vec<f32> {
-        let network = paddings(Placement::both(1, 1), Placement::both(1, 1), true);
         let filters = FilterCache::new();
         let config = PlanConfig {
             kernels,
@@ -47,11 +41,10 @@ impl StemTest {
             algorithm: Some(algorithm),
             filters: &filters,
         };
-        let mut b = Builder::new(&network, &config, self.size);
+        let mut b = Builder::new(&config, self.size);
         let [_, first, count] = self.images;
-        let map = b
-            .first_conv(&self.conv, self.stride, self.padding, (first, count))
-            .unwrap();
+        let map = b.map(count, padded(self.conv.out_channels), self.out());
+        b.first_conv("test", &self.conv, first, &map, 0);
         let flush = FLUSH[random.below(2)];
         let mut harness = Harness::new(b, 1 + random.below(4), Arena::Separate, flush);
         let mut input = Guarded::copy(&self.input, flush);
@@ -75,15 +68,19 @@ impl StemTest {
 
     fn expected(&self) -> Vec<f64> {
         let [height, width] = self.out();
-        let (k, [_, first, count]) = (self.conv.kernel, self.images);
+        let Conv {
+            kernel: k, stride, ..
+        } = self.conv;
+        let [_, first, count] = self.images;
+        let [(top, _), (left, _)] = self.padding();
         let mut expected = Vec::new();
         for n in first..first + count {
             for o in 0..self.conv.out_channels {
                 for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
                     let mut sum = f64::from(self.conv.bias[o]);
                     for (i, t) in (0..3).flat_map(|i| (0..k * k).map(move |t| (i, t))) {
-                        let y = (y * self.stride + t / k).wrapping_sub(self.padding[0].0);
-                        let x = (x * self.stride + t % k).wrapping_sub(self.padding[1].0);
+                        let y = (y * stride + t / k).wrapping_sub(top);
+                        let x = (x * stride + t % k).wrapping_sub(left);
                         if y < self.size[0] && x < self.size[1] {
                             let pixel = ((n * 3 + i) * self.size[0] + y) * self.size[1] + x;
                             let w = self.conv.weight[(o * 3 + i) * k * k + t];
@@ -105,10 +102,14 @@ fn stem_test(random: &mut Random, kernel: usize, integers: bool) -> StemTest {
     } else {
         [31 + random.below(40), 31 + random.below(40)]
     };
-    let padding = match kernel {
-        3 => [(1, 1); 2],
-        _ => [(); 2].map(|()| [(3, 3), (2, 3), (0, 0), (1, 3)][random.below(4)]),
+    let (stride, [even, odd]) = match kernel {
+        3 => (1, [(1, 1); 2]),
+        _ => (
+            2,
+            [(); 2].map(|()| [(3, 3), (2, 3), (0, 0), (1, 3)][random.below(4)]),
+        ),
     };
+    let window = (kernel, stride, Placement { even, odd });
     let images = if cfg!(miri) {
         [2, 1, 1]
     } else {
@@ -127,9 +128,7 @@ fn stem_test(random: &mut Random, kernel: usize, integers: bool) -> StemTest {
     let limit = if cfg!(miri) { 1.0 } else { 20.0 };
     let out_channels = 1 + (value().abs() * limit) as usize;
     StemTest {
-        conv: conv(3, out_channels, kernel, value),
-        stride: if kernel == 7 { 2 } else { 1 },
-        padding,
+        conv: conv([3, out_channels], window, value),
         images,
         size,
         input,

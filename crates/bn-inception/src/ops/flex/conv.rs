@@ -11,7 +11,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
 use super::{Dense, EXTENTS, tensor};
-use crate::ops::ConvGeometry;
+use crate::ops::geometry::ConvGeometry;
 
 pub(in crate::ops) fn conv2d(x: Tensor<4>, weight: Tensor<4>, geometry: ConvGeometry) -> Tensor<4> {
     let y = <Dispatch as ConvOp>::cnn_conv2d(x.into_dispatch(), weight.into_dispatch(), geometry);
@@ -49,7 +49,7 @@ impl ConvOp for Flex {
         let ([batch, ..], [channels, ..]) = (x.dims::<4>(), weight.dims::<4>());
         let dims = [batch, channels, shape.out_height(), shape.out_width()];
         let mut y = vec![0.0; dims.iter().product()];
-        conv::conv2d(&shape, x.values(), weight.values(), None, &mut y).expect(EXTENTS);
+        conv::conv2d(&shape, x.values(), weight.values(), &mut y).expect(EXTENTS);
         tensor(y, dims)
     }
 }

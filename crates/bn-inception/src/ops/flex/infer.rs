@@ -9,7 +9,7 @@ use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
 use super::{Dense, tensor};
-use crate::ops::engine_logits;
+use crate::ops::engine;
 
 pub(in crate::ops) fn infer(images: Tensor<4>, engine: &Arc<Engine>) -> Tensor<2> {
     let logits = <Dispatch as InferOp>::cnn_infer(images.into_dispatch(), engine.clone());
@@ -26,7 +26,7 @@ impl InferOp for Flex {
     fn cnn_infer(images: FlexTensor, engine: Arc<Engine>) -> FlexTensor {
         let images = Dense::new(images);
         let [batch, _, height, width] = images.dims();
-        let logits = engine_logits(&engine, images.values(), [batch, height, width]);
+        let logits = engine::logits(&engine, images.values(), [batch, height, width]);
         tensor(logits, [batch, engine.network().classes()])
     }
 }

@@ -10,7 +10,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
 use super::{Dense, EXTENTS, tensor};
-use crate::ops::PoolGeometry;
+use crate::ops::geometry::PoolGeometry;
 
 pub(in crate::ops) fn max_pool2d(x: Tensor<4>, geometry: PoolGeometry) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as PoolOp>::cnn_max_pool2d(

@@ -66,6 +66,13 @@ pub enum ImportError {
     Config(#[from] ConfigError),
 }
 
+impl ImportError {
+    /// An ONNX graph that is not this network's, for this reason.
+    pub(super) fn graph(reason: impl Into<String>) -> Self {
+        Self::Graph { reason: reason.into() }
+    }
+}
+
 fn shapes_text(shapes: &[WrongShape]) -> String {
     let shown = shapes
         .iter()

@@ -95,10 +95,6 @@ fn described(
     Ok(config)
 }
 
-fn unsupported(reason: String) -> ImportError {
-    ImportError::Graph { reason }
-}
-
 /// Where the windows of a 3x3/2 max pool lie. Padding one pixel behind and rounding up put them in the same
 /// places on even sizes, and those on odd ones only add an all-padding window, which the formats forbid.
 fn max_pooling(pool: &Node) -> Result<MaxPooling, ImportError> {
@@ -113,7 +109,7 @@ fn max_pooling(pool: &Node) -> Result<MaxPooling, ImportError> {
         (None | Some("NOTSET"), [0, 0, 1, 1], _) => Ok(MaxPooling::Ceil),
         (None | Some("NOTSET" | "VALID"), [0, 0, 0, 0], false) => Ok(MaxPooling::Floor),
         (None | Some("NOTSET"), [1, 1, 1, 1], false) => Ok(MaxPooling::FloorPadded),
-        (auto, pads, _) => Err(unsupported(format!(
+        (auto, pads, _) => Err(ImportError::graph(format!(
             "max pool `{}` has pads {pads:?} and auto_pad {auto:?}, which no configuration has",
             pool.name
         ))),

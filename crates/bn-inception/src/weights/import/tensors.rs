@@ -10,7 +10,7 @@ use super::error::{ImportError, WrongShape};
 use super::{caffe, onnx};
 use crate::config::{Activation, BnInceptionConfig};
 use crate::plan::ChannelPlan;
-use crate::preprocess::Preprocess;
+use bn_inception_data::Preprocess;
 use crate::preset::Preset;
 use crate::state::{self, State};
 use crate::weights::labels;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bn_inception_formats::{Array, Node};
 
-use super::unsupported;
 use super::walk::{Graph, Network, Unit};
 use crate::weights::import::error::ImportError;
 
@@ -63,7 +62,7 @@ impl Parameter {
             let mut values = array.into_values();
             if operand.len() != values.len() {
                 let name = &self.origin;
-                return Err(unsupported(format!(
+                return Err(ImportError::graph(format!(
                     "`{name}` and the layer after it differ in length"
                 )));
             }
@@ -106,7 +105,7 @@ impl<'a> Graph<'a> {
         parameters: &mut Vec<Parameter>,
     ) -> Result<(), ImportError> {
         if unit.norm.is_none() && (unit.scale.is_some() || unit.shift.is_some()) {
-            return Err(unsupported("a scale without a normalisation".to_owned()));
+            return Err(ImportError::graph("a scale without a normalisation"));
         }
         let conv = unit.conv.map_or(&[][..], |node| &node.inputs);
         let norm = unit.norm.map_or(&[][..], |node| &node.inputs);
@@ -124,7 +123,7 @@ impl<'a> Graph<'a> {
             };
             let origin = self
                 .constant(input)
-                .ok_or_else(|| unsupported(format!("`{input}` is no constant")))?;
+                .ok_or_else(|| ImportError::graph(format!("`{input}` is no constant")))?;
             parameters.push(Parameter {
                 name: format!("{layer}.{part}"),
                 origin: origin.to_owned(),
@@ -151,7 +150,7 @@ impl<'a> Graph<'a> {
             .iter()
             .all(|key| node.floats.get(*key).is_none_or(|v| *v == 1.0));
         if !plain {
-            return Err(unsupported(format!("`{}` scales its result", node.name)));
+            return Err(ImportError::graph(format!("`{}` scales its result", node.name)));
         }
         for (part, input, transposed) in [
             ("weight", node.inputs.get(1), !by_class),

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bn_inception_formats::{Archive, Node};
 
-use super::unsupported;
 use crate::weights::import::error::ImportError;
 use crate::config::{BnInceptionConfig, StemKind};
 use crate::layers::{Layer, Operation};
@@ -107,7 +106,7 @@ impl<'a> Graph<'a> {
         let (mut path, mut at, mut unit) = (Path::default(), tensor, Unit::default());
         while let Some(node) = self.producers.get(at).copied() {
             if path.tensors.len() > self.archive.graph.len() {
-                return Err(unsupported("the graph runs in a circle".to_owned()));
+                return Err(ImportError::graph("the graph runs in a circle"));
             }
             path.tensors.push(at);
             let first = node.inputs.first().map_or("", String::as_str);
@@ -138,7 +137,7 @@ impl<'a> Graph<'a> {
                         (None, Some(constant)) => (constant, first),
                         (Some(constant), None) => (constant, second),
                         _ => {
-                            return Err(unsupported(format!("`{}` joins two branches", node.name)));
+                            return Err(ImportError::graph(format!("`{}` joins two branches", node.name)));
                         }
                     };
                     let place = match node.operator.as_str() {
@@ -146,7 +145,7 @@ impl<'a> Graph<'a> {
                         _ => &mut unit.shift,
                     };
                     if place.replace(constant).is_some() {
-                        return Err(unsupported(format!("`{}` scales twice", node.name)));
+                        return Err(ImportError::graph(format!("`{}` scales twice", node.name)));
                     }
                     next
                 }
@@ -157,7 +156,7 @@ impl<'a> Graph<'a> {
                     first
                 }
                 operator => {
-                    return Err(unsupported(format!(
+                    return Err(ImportError::graph(format!(
                         "operator {operator} (`{}`) is no part of this network",
                         node.name
                     )));
@@ -169,9 +168,7 @@ impl<'a> Graph<'a> {
         }
         match (unit.norm, unit.scale, unit.shift) {
             (None, None, None) => Ok(path),
-            _ => Err(unsupported(
-                "a normalisation without a convolution before it".to_owned(),
-            )),
+            _ => Err(ImportError::graph("a normalisation without a convolution before it")),
         }
     }
 
@@ -180,9 +177,7 @@ impl<'a> Graph<'a> {
         let nodes = self.archive.graph.iter();
         let mut last = nodes.filter(|node| ["Gemm", "MatMul"].contains(&node.operator.as_str()));
         let (Some(classifier), None) = (last.next(), last.next()) else {
-            return Err(unsupported(
-                "expected exactly one fully connected layer (Gemm or MatMul)".to_owned(),
-            ));
+            return Err(ImportError::graph("expected exactly one fully connected layer (Gemm or MatMul)"));
         };
         let mut network = Network {
             units: Vec::new(),
@@ -193,9 +188,7 @@ impl<'a> Graph<'a> {
         };
         let mut path = self.back(classifier.inputs.first().map_or("", String::as_str))?;
         if !path.units.is_empty() && path.concat.is_some() {
-            return Err(unsupported(
-                "a convolution behind the last block".to_owned(),
-            ));
+            return Err(ImportError::graph("a convolution behind the last block"));
         }
         let layers = config.clone().with_stem(StemKind::Separable).layers();
         let is_block = |layer: &&Layer| layer.operation == Operation::Concatenation;
@@ -204,7 +197,7 @@ impl<'a> Graph<'a> {
         }
         if path.concat.is_some() {
             let count = layers.iter().filter(is_block).count();
-            return Err(unsupported(format!(
+            return Err(ImportError::graph(format!(
                 "more than {count} blocks that end in a Concat"
             )));
         }
@@ -212,7 +205,7 @@ impl<'a> Graph<'a> {
         let names = names.filter(|layer| layer.block == "stem" && layer.convolution().is_some());
         let (units, pools) = path.before("");
         if units.len() > names.clone().count() {
-            return Err(unsupported(format!(
+            return Err(ImportError::graph(format!(
                 "{} convolutions before block 3a",
                 units.len()
             )));
@@ -236,20 +229,20 @@ impl<'a> Graph<'a> {
         let name = block.block;
         let concat = path
             .concat
-            .ok_or_else(|| unsupported(format!("no Concat that ends block {name}")))?;
+            .ok_or_else(|| ImportError::graph(format!("no Concat that ends block {name}")))?;
         let inputs = concat.inputs.iter();
         let paths = inputs
             .map(|input| self.back(input))
             .collect::<Result<Vec<_>, _>>()?;
         let (first, rest) = paths
             .split_first()
-            .ok_or_else(|| unsupported(format!("block {name} is empty")))?;
+            .ok_or_else(|| ImportError::graph(format!("block {name} is empty")))?;
         let passed = rest.iter().map(|path| path.tensors.iter().collect());
         let passed: Vec<BTreeSet<_>> = passed.collect();
         let mut tensors = first.tensors.iter();
         let shared = tensors.find(|tensor| passed.iter().all(|path| path.contains(tensor)));
         let input = *shared
-            .ok_or_else(|| unsupported(format!("the branches of block {name} share no input")))?;
+            .ok_or_else(|| ImportError::graph(format!("the branches of block {name} share no input")))?;
         let branches = branches(layers, block);
         if paths.len() != branches.len() {
             let reason = format!(
@@ -257,12 +250,12 @@ impl<'a> Graph<'a> {
                 paths.len(),
                 branches.len()
             );
-            return Err(unsupported(reason));
+            return Err(ImportError::graph(reason));
         }
         for ((position, path), branch) in paths.iter().enumerate().zip(&branches).rev() {
             let (units, pools) = path.before(input);
             if units.len() != branch.convolutions.len() {
-                return Err(unsupported(format!(
+                return Err(ImportError::graph(format!(
                     "branch {} of block {name} has {} convolutions, expected {}",
                     position + 1,
                     units.len(),

@@ -1,0 +1,245 @@
+//! Checks of a network's connections, lengths, channel counts and sizes.
+
+use super::network::{Conv, Layer, Network, NetworkError, Operation, Placement, windows};
+
+/// The size of a feature map as a function of the image's. A layer of stride 1 keeps it; what a layer of stride 2 makes
+/// of it depends on its parity only, so one even and one odd size stand for all.
+#[derive(Clone, Copy, PartialEq)]
+struct Size {
+    /// Position of the halved size in the list of all sizes.
+    of: usize,
+    /// Number of rows that 8 and 9 rows of it become.
+    rows: [usize; 2],
+}
+
+/// Channels of a layer's output, and the position of its [`Size`] in the list of all sizes.
+struct Map {
+    channels: usize,
+    size: usize,
+}
+
+impl Network {
+    /// Checks connections, lengths, channel counts, strides, paddings and the sizes of concatenated maps.
+    ///
+    /// # Errors
+    /// [`NetworkError::Layer`] or [`NetworkError::Length`], naming the first layer that does not fit.
+    pub fn validate(&self) -> Result<(), NetworkError> {
+        self.check_connections()?;
+        let image = Size {
+            of: 0,
+            rows: [8, 9],
+        };
+        let mut sizes = vec![image];
+        let mut maps: Vec<Map> = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            // The images have three channels and size number 0.
+            let input = layer.inputs.first().map(|&input| &maps[input]);
+            let (channels, size) = input.map_or((3, 0), |map| (map.channels, map.size));
+            let map = match &layer.operation {
+                Operation::Conv(conv) => {
+                    conv.check(&layer.name, channels, layer.inputs.is_empty())?;
+                    Map {
+                        channels: conv.out_channels,
+                        size: strided(layer, size, &mut sizes),
+                    }
+                }
+                &Operation::MaxPool { stride, padding } => {
+                    check_window(&layer.name, 3, stride, padding)?;
+                    Map {
+                        channels,
+                        size: strided(layer, size, &mut sizes),
+                    }
+                }
+                Operation::AveragePool { .. } => Map { channels, size },
+                Operation::Concat => {
+                    let expected = sizes[size];
+                    for &input in &layer.inputs {
+                        let name = &self.layers[input].name;
+                        let found = sizes[maps[input].size];
+                        let rows = "height of the output (8 or 9 rows in)";
+                        require(name, rows, expected.rows[0], found.rows[0])?;
+                        require(name, rows, expected.rows[1], found.rows[1])?;
+                        let of = "number, in order of their occurrence, of the size it halves";
+                        require(name, of, expected.of, found.of)?;
+                    }
+                    let channels = layer.inputs.iter().map(|&input| maps[input].channels);
+                    Map {
+                        channels: channels.fold(0, usize::saturating_add),
+                        size,
+                    }
+                }
+                Operation::Classifier(linear) => {
+                    let expected = channels.saturating_mul(linear.bias.len());
+                    let found = linear.weight.len();
+                    if found != expected || found == 0 {
+                        return Err(wrong_length(&layer.name, "weight", expected, found));
+                    }
+                    Map { channels, size }
+                }
+            };
+            maps.push(map);
+        }
+        Ok(())
+    }
+
+    /// Checks the positions of the first and the last layer, and which layers read which.
+    fn check_connections(&self) -> Result<(), NetworkError> {
+        let layers = &self.layers;
+        let Some(last) = layers.len().checked_sub(1) else {
+            return require("network", "number of layers", 2, 0);
+        };
+        let mut readers = vec![0; layers.len()];
+        for (i, layer) in layers.iter().enumerate() {
+            let is = |what, expected, found| require(&layer.name, what, expected, found);
+            let concat = layer.operation == Operation::Concat;
+            if !(concat && i > 0 && !layer.inputs.is_empty()) {
+                is("number of inputs", usize::from(i > 0), layer.inputs.len())?;
+            }
+            for &input in &layer.inputs {
+                if input >= i {
+                    is("position of an input", i - 1, input)?;
+                }
+                readers[input] += 1;
+            }
+        }
+        for (i, layer) in layers.iter().enumerate() {
+            let is = |what, expected, found| require(&layer.name, what, expected, found);
+            let conv = matches!(layer.operation, Operation::Conv(_));
+            is(
+                "number of convolutions in the first place",
+                1,
+                usize::from(conv || i > 0),
+            )?;
+            let classifier = matches!(layer.operation, Operation::Classifier(_));
+            if classifier || i == last {
+                is("position of the classifier", last, i)?;
+                is(
+                    "number of classifiers in the last place",
+                    1,
+                    usize::from(classifier),
+                )?;
+            } else {
+                is(
+                    "number of layers that read it",
+                    readers[i].max(1),
+                    readers[i],
+                )?;
+            }
+            match layer.operation {
+                Operation::AveragePool { .. } => {
+                    is("number of layers that read it", 1, readers[i])?;
+                    let pointwise = |reader: &Layer| match &reader.operation {
+                        Operation::Conv(conv) => conv.kernel == 1 && reader.inputs.contains(&i),
+                        _ => false,
+                    };
+                    let count = layers.iter().filter(|reader| pointwise(reader)).count();
+                    is("number of 1x1 convolutions that read it", 1, count)?;
+                }
+                Operation::Concat => {
+                    for &input in &layer.inputs {
+                        let Layer {
+                            name, operation, ..
+                        } = &layers[input];
+                        let allowed =
+                            matches!(operation, Operation::Conv(_) | Operation::MaxPool { .. });
+                        let what = "number of convolutions or max pools in a concatenation";
+                        require(name, what, 1, usize::from(allowed))?;
+                        require(name, "number of layers that read it", 1, readers[input])?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Number of the size of the output of a convolution or max pool, whose input has size number `size`.
+fn strided(layer: &Layer, size: usize, sizes: &mut Vec<Size>) -> usize {
+    let Some((kernel, 2, padding)) = layer.operation.window() else {
+        return size;
+    };
+    let rows = [8, 9].map(|rows| windows(rows, kernel, 2, padding.of(rows)).unwrap_or(0));
+    let halved = Size { of: size, rows };
+    sizes.iter().position(|&s| s == halved).unwrap_or_else(|| {
+        sizes.push(halved);
+        sizes.len() - 1
+    })
+}
+
+impl Conv {
+    /// Checks the convolution in a place with `in_channels` channels.
+    fn check(&self, layer: &str, in_channels: usize, first: bool) -> Result<(), NetworkError> {
+        let is = |what, expected, found| require(layer, what, expected, found);
+        is("in_channels", in_channels, self.in_channels)?;
+        match (first, self.kernel) {
+            (true, 7) => is("stride", 2, self.stride)?,
+            (true, 3) | (false, 1) => is("stride", 1, self.stride)?,
+            (false, 3) => {}
+            (true, kernel) => is("kernel", 7, kernel)?,
+            (false, kernel) => is("kernel", 3, kernel)?,
+        }
+        check_window(layer, self.kernel, self.stride, self.padding)?;
+        if self.out_channels == 0 {
+            is("out_channels", 1, 0)?;
+        }
+        let filter = in_channels.saturating_mul(self.kernel * self.kernel);
+        let weight = self.out_channels.saturating_mul(filter);
+        for (what, expected, found) in [
+            ("weight", weight, self.weight.len()),
+            ("bias", self.out_channels, self.bias.len()),
+        ] {
+            if expected != found {
+                return Err(wrong_length(layer, what, expected, found));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks for a stride of 1 that the padding keeps the size, and for a stride of 2 that it does not exceed that.
+fn check_window(
+    layer: &str,
+    kernel: usize,
+    stride: usize,
+    padding: Placement,
+) -> Result<(), NetworkError> {
+    if stride != 1 {
+        require(layer, "stride", 2, stride)?;
+    }
+    let limit = kernel / 2;
+    let fits = |&found: &usize| found == limit || (stride == 2 && found < limit);
+    let Placement { even, odd } = padding;
+    match [even.0, even.1, odd.0, odd.1].iter().find(|p| !fits(p)) {
+        Some(&found) => require(layer, "padding", limit, found),
+        None => Ok(()),
+    }
+}
+
+/// Error unless a property of a layer has the expected value.
+fn require(
+    layer: &str,
+    what: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), NetworkError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(NetworkError::Layer {
+            layer: layer.to_owned(),
+            what,
+            expected,
+            found,
+        })
+    }
+}
+
+fn wrong_length(layer: &str, what: &'static str, expected: usize, found: usize) -> NetworkError {
+    NetworkError::Length {
+        layer: layer.to_owned(),
+        what,
+        expected,
+        found,
+    }
+}
