@@ -9,7 +9,7 @@ use bn_inception_examples::{Failure, REVISION};
 use bn_inception_train::run_log::{
     ActivationPercentiles, Event, Journal, RunLog, Start, StepFacts, Telemetry, TensorBoard,
 };
-use bn_inception_train::{Validation, cross_entropy, percentile, rank};
+use bn_inception_train::{VERSIONS, Validation, cross_entropy, percentile, rank};
 use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -218,7 +218,7 @@ fn open(options: &Options, parameters: usize, data: &Mnist) -> Result<Journal, F
         val_images: data.test.digits.len(),
         labels: (0..10).map(|digit| digit.to_string()).collect(),
         parameters,
-        ..Start::of_program(program.to_owned(), REVISION.map(str::to_owned))
+        ..Start::of_program(program.to_owned(), REVISION.map(str::to_owned), &VERSIONS)
     };
     journal.record(Event::Start(Box::new(start)))?;
     Ok(journal)

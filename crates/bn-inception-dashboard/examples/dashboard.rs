@@ -1,9 +1,11 @@
-//! Shows runs in a browser, while they go on or afterwards, or writes them into one file.
+//! The program `dashboard`: shows runs in a browser, live or afterwards, or writes them to one file.
 //!
 //! ```text
 //! cargo run --release --example dashboard -- runs/1 runs/2
 //! cargo run --release --example dashboard -- runs --export report.html
 //! ```
+//!
+//! It compiles no tensor library.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -27,8 +27,8 @@ pub struct DashboardConfig {
     pub runs: Vec<PathBuf>,
     /// Address as `HOST:PORT`. `None` is [`DEFAULT_ADDRESS`], or any free port if that is taken.
     pub listen: Option<String>,
-    /// Secret that browsers must know, of 12 to 128 letters, digits and `-._~`. Needed where other machines can reach the
-    /// address, and for the stop button.
+    /// Secret that browsers must know, of 12 to 128 letters, digits and `-._~`. Needed where other machines can reach
+    /// the address, and for the stop button.
     pub token: Option<String>,
     /// Action of the stop button, for a process that trains the run it shows; its log need not exist yet. `None` shows
     /// no button.

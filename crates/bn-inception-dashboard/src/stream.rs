@@ -16,8 +16,8 @@ use crate::runs::{MOST_RUNS, Runs};
 /// Minimum time between two looks for news.
 const PACE: Duration = Duration::from_millis(500);
 
-/// Offset up to which a page has seen each log, by the run's key. As text it is the id of an event, which a page that was
-/// cut off sends back; offsets in a log mean the same to a restarted server.
+/// Offset up to which a page has seen each log, by the run's key. As text it is the id of an event, which a page that
+/// was cut off sends back; offsets in a log mean the same to a restarted server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Seen(HashMap<String, u64>);
 

@@ -26,8 +26,8 @@ pub struct TensorBoard {
 }
 
 impl TensorBoard {
-    /// Creates an event file in `folder`, beside those of the processes that the run resumes. Creates the folder if it does
-    /// not exist.
+    /// Creates an event file in `folder`, beside those of the processes that the run resumes. Creates the folder if it
+    /// does not exist.
     ///
     /// # Errors
     /// [`std::io::Error`] if the file cannot be created.

@@ -50,6 +50,7 @@ mod step;
 mod summary;
 mod train_loop;
 mod trainer;
+mod versions;
 
 pub use bn_inception_dashboard as dashboard;
 /// The run log, see [`bn_inception_dashboard::run_log`].
@@ -74,3 +75,4 @@ pub use settings::{
 pub use step::cross_entropy;
 pub use summary::RunSummary;
 pub use trainer::{Outcome, Trainer};
+pub use versions::VERSIONS;

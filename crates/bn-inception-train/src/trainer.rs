@@ -28,6 +28,7 @@ use crate::run_log::{Event, Start, WarningKind};
 use crate::settings::{Recipe, Settings, SettingsError};
 use crate::summary::RunSummary;
 use crate::train_loop::{self, Ending};
+use crate::versions::VERSIONS;
 
 /// The end of a run, short of an error.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,7 +179,7 @@ impl Trainer {
             device: device.name.clone(),
             dataset: fingerprint([&train, &val]),
             telemetry_every: config.telemetry_every,
-            ..Start::of_program(config.program.clone(), config.revision.clone())
+            ..Start::of_program(config.program.clone(), config.revision.clone(), &VERSIONS)
         };
         let plain = device.device;
         let training_device = plain.clone().autodiff();

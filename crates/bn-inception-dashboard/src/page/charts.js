@@ -14,9 +14,9 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "300px" });
 
-// Adds a panel: `{ title, note, wide, tools, has(view), coming(view), key(view), draw(body, view) }`. It is shown if `has`
-// is true, or with the text of `coming` until then. It is drawn anew only when `key`, if there is one, changes. `view` is
-// the state of the page.
+// Adds a panel: `{ title, note, wide, tools, has(view), coming(view), key(view), draw(body, view) }`. It is shown if
+// `has` is true, or with the text of `coming` until then. It is drawn anew only when `key`, if there is one, changes.
+// `view` is the state of the page.
 export function addPanel(section, panel) {
   const heading = element("h3", { textContent: panel.title });
   const head = element("header", {}, [heading, panel.tools ?? null]);

@@ -1,5 +1,5 @@
-// The connection to the server: server-sent events over `fetch`, because an `EventSource` sends no token and does not say
-// why it failed.
+// The connection to the server: server-sent events over `fetch`, because an `EventSource` sends no token and does not
+// say why it failed.
 
 const QUIET = 25_000; // milliseconds; the server sends a keep-alive every ten seconds
 const AGAIN = Symbol("with the new token");

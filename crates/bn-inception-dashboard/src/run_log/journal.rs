@@ -40,8 +40,8 @@ pub trait Sink: Send {
 
 /// A run's log with its sinks. Clones share both.
 ///
-/// The log is written at once, by the calling thread. Each sink has a thread and a bounded queue: one that is slow misses
-/// records, one that fails or panics gets no more, and neither delays the run. Both cause a warning in the log.
+/// The log is written at once, by the calling thread. Each sink has a thread and a bounded queue: one that is slow
+/// misses records, one that fails or panics gets no more, and neither delays the run. Both cause a warning in the log.
 #[derive(Clone)]
 pub struct Journal {
     log: RunLog,

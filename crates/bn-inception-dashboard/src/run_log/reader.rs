@@ -38,8 +38,8 @@ impl LogReader {
     /// Opens the log at `path` at `offset`, an [`Self::offset`] of an earlier reader of the same log.
     ///
     /// # Errors
-    /// [`std::io::Error`] if the file cannot be opened, of kind [`io::ErrorKind::InvalidInput`] if `offset` is beyond its
-    /// end.
+    /// [`std::io::Error`] if the file cannot be opened, of kind [`io::ErrorKind::InvalidInput`] if `offset` is beyond
+    /// its end.
     pub fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();

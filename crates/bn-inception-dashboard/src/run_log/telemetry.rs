@@ -20,8 +20,8 @@ pub struct BlockTelemetry {
     pub block: String,
     /// Euclidean norm of the gradients before clipping.
     pub grad_norm: f64,
-    /// Euclidean norm of the step's update of the weights divided by the norm of the weights, about 1e-3 in a healthy run.
-    /// γ, β and biases do not count.
+    /// Euclidean norm of the step's update of the weights divided by the norm of the weights, about 1e-3 in a healthy
+    /// run. γ, β and biases do not count.
     pub update_ratio: f64,
     /// Values of the filters, or of the linear layer's matrix.
     pub weights: Histogram,

@@ -80,8 +80,8 @@ impl Default for Series {
 }
 
 impl Series {
-    /// Appends `value` from the line that ends at `offset` in the log. Values that are not finite cannot be drawn and are
-    /// left out.
+    /// Appends `value` from the line that ends at `offset` in the log. Values that are not finite cannot be drawn and
+    /// are left out.
     pub fn push(&mut self, position: Position, value: f64, offset: u64) {
         if !value.is_finite() {
             return;

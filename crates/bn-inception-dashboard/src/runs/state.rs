@@ -43,7 +43,7 @@ pub enum Status {
 pub struct Standing {
     /// Outcome.
     pub status: Status,
-    /// Who asked it to stop, or the error it failed with.
+    /// Origin of the request to stop, or the error that it failed with.
     pub message: String,
     /// Optimizer steps taken.
     pub step: u64,
