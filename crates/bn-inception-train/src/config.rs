@@ -30,7 +30,7 @@ pub struct TrainConfig {
     pub checkpoint_every: CheckpointEvery,
     /// Number of checkpoints to keep, besides the best one; at least 1.
     pub keep_checkpoints: usize,
-    /// Where to show progress.
+    /// Place to show progress.
     pub display: Display,
     /// Optimizer steps from one look inside the network to the next, 0 for none.
     pub telemetry_every: u64,

@@ -1,4 +1,4 @@
-//! Whether a checkpoint belongs to a network and to its data.
+//! Checks that a checkpoint belongs to a network and to its data.
 
 use super::file::{Arrays, Checkpoint, DataFacts};
 use crate::optim::NamedTensors;
