@@ -12,7 +12,8 @@ use crate::settings::Choices;
 /// A run to be started or resumed.
 #[derive(Debug, Clone)]
 pub struct TrainConfig {
-    /// Folder with `train/` and `val/`. `None` draws the embedded dataset, or, for a resumed run, takes the folder it had.
+    /// Folder with `train/` and `val/`. `None` draws the embedded dataset, or, for a resumed run, takes the folder it
+    /// had.
     pub data: Option<PathBuf>,
     /// Choices that determine the numbers of the run.
     pub choices: Choices,

@@ -1,15 +1,15 @@
 //! One checkpoint in one file.
 //!
 //! # Format
-//! A safetensors file. Its tensors are flat `F32` arrays called `model.NAME`, `velocity.NAME` and `average.NAME`, with the
-//! names of [`bn_inception::state`]. Its one metadata entry, `bn_inception_checkpoint`, is a JSON object: the version of the
-//! format, settings, data and progress of the run, and the SHA-256 of those together with all arrays.
+//! A safetensors file. Its tensors are flat `F32` arrays called `model.NAME`, `velocity.NAME` and `average.NAME`, with
+//! the names of [`bn_inception::state`]. Its one metadata entry, `bn_inception_checkpoint`, is a JSON object: the
+//! version of the format, settings, data and progress of the run, and the SHA-256 of those together with all arrays.
 //!
 //! # Safety against crashes
-//! A checkpoint is written beside its final name, flushed to the disk and then renamed, so that a file under a checkpoint's
-//! name is whole whenever the process or the machine dies. One that is damaged all the same (a full disk when it was
-//! copied, say) is an error that names it and the newest older one; resuming never skips it silently, since that would
-//! throw work away unasked.
+//! A checkpoint is written beside its final name, flushed to the disk and then renamed, so that a file under a
+//! checkpoint's name is whole whenever the process or the machine dies. One that is damaged all the same (a full disk
+//! when it was copied, say) is an error that names it and the newest older one; resuming never skips it silently, since
+//! that would throw work away unasked.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -31,8 +31,7 @@ const COLOURS: [[f32; 3]; 5] = [
     [240.0, 249.0, 33.0],
 ];
 
-/// The probe's first images with what speaks for the class that `model` predicts; `None` without
-/// images.
+/// The probe's first images with what speaks for the class that `model` predicts; `None` without images.
 pub(super) fn overlays(
     model: &Model,
     probe: &Probe,
