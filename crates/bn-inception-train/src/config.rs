@@ -12,7 +12,8 @@ use crate::settings::Choices;
 /// A run to be started or resumed.
 #[derive(Debug, Clone)]
 pub struct TrainConfig {
-    /// Folder with `train/` and `val/`. `None` draws the embedded dataset, or, for a resumed run, takes the folder it had.
+    /// Folder with `train/` and `val/`. `None` draws the embedded dataset, or, for a resumed run, takes the folder it
+    /// had.
     pub data: Option<PathBuf>,
     /// Choices that determine the numbers of the run.
     pub choices: Choices,
@@ -30,7 +31,7 @@ pub struct TrainConfig {
     pub checkpoint_every: CheckpointEvery,
     /// Number of checkpoints to keep, besides the best one; at least 1.
     pub keep_checkpoints: usize,
-    /// Where to show progress.
+    /// Place to show progress.
     pub display: Display,
     /// Optimizer steps from one look inside the network to the next, 0 for none.
     pub telemetry_every: u64,

@@ -15,7 +15,8 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// A stream into the log in the folder `out`, which the dashboard reads, and with `tensorboard` into that one's files.
+    /// A stream into the log in the folder `out`, which the dashboard reads, and with `tensorboard` into that one's
+    /// files.
     pub(crate) fn open(out: &Path, tensorboard: bool) -> Result<Self, TrainError> {
         let path = out.join(LOG_FILE);
         let log = RunLog::open(&path).map_err(TrainError::output(&path))?;

@@ -22,15 +22,15 @@
 //!
 //! A run that was stopped or killed goes on with `resume: true` and ends with the same bits: everything is in its
 //! [checkpoints](checkpoint), and the order of images, their augmentation and dropout depend on the seed and the step
-//! alone. A [`Recipe`] is one way of training, a row of the table [`RECIPES`]; [`Choices::weights`] makes the run fine-tune
-//! trained weights. The result is a weight file, a [`RunSummary`] and a [run log](run_log).
+//! alone. A [`Recipe`] is one way of training, a row of the table [`RECIPES`]; [`Choices::weights`] makes the run
+//! fine-tune trained weights. The result is a weight file, a [`RunSummary`] and a [run log](run_log).
 //!
 //! # Parts
 //!
-//! In the order of the data: [`dataset`] and [`drawn`] find or draw the images, [`loader`] and [`augment`] make batches of
-//! them, the same for any number of workers. [`cross_entropy`] is the loss and [`optim`] changes the weights; the page of
-//! the latter shows a training loop of one's own. [`evaluate`](fn@evaluate) measures finished weights, and [`rank`](fn@rank)
-//! is the one rule for who is right.
+//! In the order of the data: [`dataset`] and [`drawn`] find or draw the images, [`loader`] and [`augment`] make batches
+//! of them, the same for any number of workers. [`cross_entropy`] is the loss and [`optim`] changes the weights; the
+//! page of the latter shows a training loop of one's own. [`evaluate`](fn@evaluate) measures finished weights, and
+//! [`rank`](fn@rank) is the one rule for who is right.
 
 pub mod checkpoint;
 mod config;

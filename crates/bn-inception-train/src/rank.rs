@@ -1,7 +1,8 @@
 //! The one rule for who is right.
 
-/// Number of classes ahead of `class` in a row of logits or probabilities; 0 means that the network is right. Equal ones
-/// are ranked by class index, and NaN is ahead of everything, so that a broken network is not taken for a perfect one.
+/// Number of classes ahead of `class` in a row of logits or probabilities; 0 means that the network is right. Equal
+/// ones are ranked by class index, and NaN is ahead of everything, so that a broken network is not taken for a perfect
+/// one.
 ///
 /// # Panics
 /// If `scores` has no such class.

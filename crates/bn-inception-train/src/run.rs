@@ -55,8 +55,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Begins the run's log, with what `origin` says of where the run comes from, and saves it before its first step: it
-    /// can be resumed from its first moment on, and its output folder is taken from here on.
+    /// Begins the run's log, with what `origin` says of where the run comes from, and saves it before its first step:
+    /// it can be resumed from its first moment on, and its output folder is taken from here on.
     pub fn begin(&mut self, origin: Start) -> Result<(), TrainError> {
         self.events.send(Event::Start(Box::new(Start {
             settings: map(&self.settings),
@@ -190,8 +190,8 @@ impl Run {
         change
     }
 
-    /// The network to validate and to ship, apart from the one in training: an inference copy, with the averaged weights
-    /// and statistics if the recipe averages.
+    /// The network to validate and to ship, apart from the one in training: an inference copy, with the averaged
+    /// weights and statistics if the recipe averages.
     pub fn shipped(&self) -> Model {
         // `valid` copies the running statistics; a clone would share them with the network in training, and replacing
         // them here would change them there.
@@ -263,8 +263,8 @@ impl Run {
         self.events.send(Event::Checkpoint { step, path })
     }
 
-    /// The loss is finite when a step begins; the step may still have ruined the weights. Such a checkpoint must not push
-    /// out the last good one.
+    /// The loss is finite when a step begins; the step may still have ruined the weights. Such a checkpoint must not
+    /// push out the last good one.
     fn check_finite(&self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         let groups = [
             ("weight", &checkpoint.model),

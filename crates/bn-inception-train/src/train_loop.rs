@@ -1,7 +1,7 @@
 //! The loop: epochs of steps, validations and checkpoints.
 //!
-//! Every optimizer step is a place to save at and to go on from, with the same numbers to the last bit where the device's
-//! arithmetic is deterministic (the CPU's is).
+//! Every optimizer step is a place to save at and to go on from, with the same numbers to the last bit where the
+//! device's arithmetic is deterministic (the CPU's is).
 
 use std::time::Instant;
 
@@ -88,8 +88,8 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
         let Some(batch) = batches.next().transpose()? else {
             break;
         };
-        // Dropout draws from the device's one random stream. Seeding it by the position makes a resumed run draw what the
-        // uninterrupted one drew.
+        // Dropout draws from the device's one random stream. Seeding it by the position makes a resumed run draw what
+        // the uninterrupted one drew.
         if run.recipe.dropout > 0.0 {
             run.device.seed(seed(run.settings.seed, step, parts));
         }

@@ -52,38 +52,35 @@ pub struct Trainer {
     device: OpenDevice,
     train: ImageFolder,
     val: ImageFolder,
-    start: Beginning,
-}
-
-/// Origin of a run's weights.
-enum Beginning {
-    Drawn,
-    FineTune(Box<Model>),
-    Checkpoint(Box<Checkpoint>, PathBuf),
+    /// The network to fine-tune.
+    base: Option<Model>,
+    /// The checkpoint to go on from, and its file.
+    checkpoint: Option<(Checkpoint, PathBuf)>,
 }
 
 impl Trainer {
-    /// Checks all that can be checked before the first step, and draws the embedded dataset if there is no other. `status`
-    /// is told, in a line each, what takes a while and what was chosen.
+    /// Checks all that can be checked before the first step, and draws the embedded dataset if there is no other.
+    /// `status` is told, in a line each, what takes a while and what was chosen.
     ///
     /// # Errors
     /// [`TrainError`], before anything in the output folder is changed.
     pub fn new(config: TrainConfig, mut status: impl FnMut(&str)) -> Result<Self, TrainError> {
         let device = config.device.open()?;
         let choices = &config.choices;
-        let (settings, start) = if config.resume {
-            let (checkpoint, path) = newest_checkpoint(&config.out)?;
-            choices.check_against(&checkpoint.settings)?;
-            let mut settings = checkpoint.settings.clone();
+        let (mut base, mut checkpoint) = (None, None);
+        let settings = if config.resume {
+            let (newest, path) = newest_checkpoint(&config.out)?;
+            choices.check_against(&newest.settings)?;
+            let mut settings = newest.settings.clone();
             settings.data = config.data.clone().or(settings.data);
-            (settings, Beginning::Checkpoint(Box::new(checkpoint), path))
+            checkpoint = Some((newest, path));
+            settings
         } else if let Some(weights) = &choices.weights {
-            let (model, base) = Weights::open(weights, None)?.model(&device.device.clone().autodiff());
-            let settings = choices.settings(config.data.clone(), Some(&base))?;
-            (settings, Beginning::FineTune(Box::new(model)))
+            let (model, metadata) = Weights::open(weights, None)?.model(&device.device.clone().autodiff());
+            base = Some(model);
+            choices.settings(config.data.clone(), Some(&metadata))?
         } else {
-            let settings = choices.settings(config.data.clone(), None)?;
-            (settings, Beginning::Drawn)
+            choices.settings(config.data.clone(), None)?
         };
         check_out(&config.out, config.resume)?;
         let recipe = settings.recipe()?;
@@ -103,7 +100,7 @@ impl Trainer {
         let val = ImageFolder::open_split(&folder, Split::Val)?;
         train.check_same_classes(&val)?;
         settings.network(train.classes().len())?;
-        if let Beginning::Checkpoint(checkpoint, path) = &start {
+        if let Some((checkpoint, path)) = &checkpoint {
             let fits = checkpoint.check_data(&facts(&train, &val));
             fits.map_err(TrainError::misfit(path))?;
         }
@@ -122,7 +119,8 @@ impl Trainer {
             device,
             train,
             val,
-            start,
+            base,
+            checkpoint,
         })
     }
 
@@ -132,8 +130,8 @@ impl Trainer {
         &self.settings
     }
 
-    /// Trains until all steps are done, `stop` is given or something fails. Everything up to the last checkpoint survives
-    /// in any case.
+    /// Trains until all steps are done, `stop` is given or something fails. Everything up to the last checkpoint
+    /// survives in any case.
     ///
     /// # Errors
     /// [`TrainError`]; those after the first step are in the run log too.
@@ -172,7 +170,8 @@ impl Trainer {
             device,
             train,
             val,
-            start,
+            base,
+            checkpoint,
         } = self;
         let data = facts(&train, &val);
         let origin = Start {
@@ -184,16 +183,9 @@ impl Trainer {
         let plain = device.device;
         let training_device = plain.clone().autodiff();
         let network = settings.network(data.classes.len())?;
-        let (model, checkpoint) = match start {
-            Beginning::Drawn => (network.init_seeded(&training_device, settings.seed), None),
-            Beginning::FineTune(base) => (
-                base.with_classes_seeded(network.classes, settings.seed),
-                None,
-            ),
-            Beginning::Checkpoint(checkpoint, path) => (
-                network.init_seeded(&training_device, settings.seed),
-                Some((checkpoint, path)),
-            ),
+        let model = match base {
+            Some(base) => base.with_classes_seeded(network.classes, settings.seed),
+            None => network.init_seeded(&training_device, settings.seed),
         };
         let mut model = model.map_err(SettingsError::from)?;
         let tune = settings.fine_tune.as_ref();
@@ -246,7 +238,7 @@ impl Trainer {
         };
         match checkpoint {
             None => run.begin(origin)?,
-            Some((checkpoint, path)) => run.resume(*checkpoint, path, &plain, origin.device)?,
+            Some((checkpoint, path)) => run.resume(checkpoint, path, &plain, origin.device)?,
         }
         Ok(run)
     }

@@ -1,24 +1,23 @@
 //! One checkpoint in one file.
 //!
 //! # Format
-//! A safetensors file. Its tensors are flat `F32` arrays called `model.NAME`, `velocity.NAME` and `average.NAME`, with the
-//! names of [`BnInceptionConfig::tensors`](bn_inception::BnInceptionConfig::tensors). Its one metadata entry, `bn_inception_checkpoint`, is a JSON object: the version of the
-//! format, settings, data and progress of the run, and the SHA-256 of those together with all arrays.
+//! A safetensors file. Its tensors are flat `F32` arrays called `model.NAME`, `velocity.NAME` and `average.NAME`, with
+//! the names of [`tensors`](bn_inception::BnInceptionConfig::tensors). Its one metadata entry, `bn_inception_checkpoint`, is a JSON object: the
+//! version of the format, settings, data and progress of the run, and the SHA-256 of those together with all arrays.
 //!
 //! # Safety against crashes
-//! A checkpoint is written beside its final name, flushed to the disk and then renamed, so that a file under a checkpoint's
-//! name is whole whenever the process or the machine dies. One that is damaged all the same (a full disk when it was
-//! copied, say) is an error that names it and the newest older one; resuming never skips it silently, since that would
-//! throw work away unasked.
+//! A checkpoint is written beside its final name, flushed to the disk and then renamed, so that a file under a
+//! checkpoint's name is whole whenever the process or the machine dies. One that is damaged all the same (a full disk
+//! when it was copied, say) is an error that names it and the newest older one; resuming never skips it silently, since
+//! that would throw work away unasked.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use atomic_write_file::AtomicWriteFile;
-use safetensors::tensor::View;
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -99,14 +98,12 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The file has another length than its header says.
-    #[error("checkpoint {} is cut short: {found} bytes of {expected} or more", path.display())]
+    #[error("checkpoint {} is cut short: {found} bytes are not all of it", path.display())]
     CutShort {
         /// The file.
         path: PathBuf,
         /// Its length in bytes.
-        found: u64,
-        /// The length it should have.
-        expected: u64,
+        found: usize,
     },
     /// The file has the right length and the wrong content.
     #[error("checkpoint {} is damaged: {what}", path.display())]
@@ -148,20 +145,6 @@ impl Checkpoint {
         Self::decode(&bytes, path)
     }
 
-    /// All arrays by the name they have in the file.
-    fn tensors(&self) -> BTreeMap<String, Floats<'_>> {
-        let groups = [
-            ("model", &self.model),
-            ("velocity", &self.velocity),
-            ("average", &self.average),
-        ];
-        let all = groups.into_iter().flat_map(|(group, arrays)| {
-            let arrays = arrays.iter();
-            arrays.map(move |(name, values)| (format!("{group}.{name}"), Floats::new(values)))
-        });
-        all.collect()
-    }
-
     fn encode(&self) -> io::Result<Vec<u8>> {
         let run = json!({
             "settings": self.settings,
@@ -169,16 +152,33 @@ impl Checkpoint {
             "progress": self.progress,
         });
         let run = run.to_string();
-        let tensors = self.tensors();
-        let arrays = tensors.iter();
-        let arrays = arrays.map(|(name, values)| (name.as_str(), values.data()));
+        let mut arrays = BTreeMap::new();
+        for (group, members) in [
+            ("model", &self.model),
+            ("velocity", &self.velocity),
+            ("average", &self.average),
+        ] {
+            for (name, values) in members {
+                let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                arrays.insert(format!("{group}.{name}"), bytes);
+            }
+        }
         let header = Header {
             schema: SCHEMA,
-            sha256: digest(&run, arrays),
+            sha256: digest(&run, arrays.iter().map(|(name, bytes)| (name, &bytes[..]))),
             run,
         };
-        let metadata = HashMap::from([(KEY.to_owned(), serde_json::to_string(&header)?)]);
-        safetensors::serialize(tensors, Some(metadata)).map_err(io::Error::other)
+        let header = serde_json::to_string(&header)?;
+        let views = arrays.iter().map(|(name, bytes)| {
+            let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes)?;
+            Ok((name, view))
+        });
+        views
+            .collect::<Result<Vec<_>, SafeTensorError>>()
+            .and_then(|views| {
+                safetensors::serialize(views, Some([(KEY.to_owned(), header)].into()))
+            })
+            .map_err(io::Error::other)
     }
 
     fn decode(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
@@ -195,8 +195,7 @@ impl Checkpoint {
             | SafeTensorError::InvalidHeaderLength
             | SafeTensorError::MetadataIncompleteBuffer => CheckpointError::CutShort {
                 path: path.to_owned(),
-                found: bytes.len() as u64,
-                expected: expected_length(bytes),
+                found: bytes.len(),
             },
             // The length of the header: what other files begin with is no length.
             SafeTensorError::HeaderTooLarge => no_checkpoint(),
@@ -214,7 +213,7 @@ impl Checkpoint {
 
         let tensors: BTreeMap<String, _> = file.tensors().into_iter().collect();
         let arrays = tensors.iter();
-        let arrays = arrays.map(|(name, tensor)| (name.as_str(), tensor.data().into()));
+        let arrays = arrays.map(|(name, tensor)| (name, tensor.data()));
         if digest(&header.run, arrays) != header.sha256 {
             return Err(damaged(
                 "its checksum does not match its content".to_owned(),
@@ -247,26 +246,8 @@ impl Checkpoint {
     }
 }
 
-/// Length that the beginning of a file asks for, as far as it is there: of its header if that is cut, of all of it
-/// otherwise.
-fn expected_length(bytes: &[u8]) -> u64 {
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return 8;
-    };
-    let length = u64::from_le_bytes(*length);
-    let header = usize::try_from(length).ok();
-    let header = header.and_then(|length| rest.get(..length));
-    let header: Option<HashMap<String, serde_json::Value>> =
-        header.and_then(|header| serde_json::from_slice(header).ok());
-    let ends = header.iter().flat_map(HashMap::values);
-    let data = ends.filter_map(|tensor| tensor["data_offsets"][1].as_u64());
-    length
-        .saturating_add(8)
-        .saturating_add(data.max().unwrap_or(0))
-}
-
 /// SHA-256 in hexadecimal; it guards against accidents, not against forgery.
-fn digest<'a>(run: &str, arrays: impl Iterator<Item = (&'a str, Cow<'a, [u8]>)>) -> String {
+fn digest<'a>(run: &str, arrays: impl Iterator<Item = (&'a String, &'a [u8])>) -> String {
     let mut digest = Sha256::new();
     digest.update(run);
     for (name, bytes) in arrays {
@@ -275,40 +256,6 @@ fn digest<'a>(run: &str, arrays: impl Iterator<Item = (&'a str, Cow<'a, [u8]>)>)
         digest.update(bytes);
     }
     format!("{:x}", digest.finalize())
-}
-
-/// An array as safetensors wants it.
-struct Floats<'a> {
-    values: &'a [f32],
-    shape: [usize; 1],
-}
-
-impl<'a> Floats<'a> {
-    fn new(values: &'a [f32]) -> Self {
-        Self {
-            values,
-            shape: [values.len()],
-        }
-    }
-}
-
-impl View for Floats<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let bytes = self.values.iter().flat_map(|value| value.to_le_bytes());
-        Cow::Owned(bytes.collect())
-    }
-
-    fn data_len(&self) -> usize {
-        size_of_val(self.values)
-    }
 }
 
 #[cfg(test)]
@@ -373,7 +320,8 @@ mod tests {
     #[test]
     fn foreign_files_are_no_checkpoints() {
         let path = Path::new("a.ckpt");
-        let other = safetensors::serialize([("w", Floats::new(&[1.0]))], None).unwrap();
+        let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
+        let other = safetensors::serialize([("w", view)], None).unwrap();
         // The last one is how files of versions before 0.2 begin.
         for bytes in [
             &b"{\"a\": [1]}"[..],

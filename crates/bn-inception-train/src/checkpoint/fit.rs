@@ -1,11 +1,11 @@
-//! Whether a checkpoint belongs to a network and to its data.
+//! Checks that a checkpoint belongs to a network and to its data.
 
 use super::file::{Arrays, Checkpoint, DataFacts};
 use crate::optim::NamedTensors;
 
 impl Checkpoint {
-    /// Checks that the checkpoint has all values of a network, that each has its length, and that it has averages if and
-    /// only if `averages`. The error names the first misfit.
+    /// Checks that the checkpoint has all values of a network, that each has its length, and that it has averages if
+    /// and only if `averages`. The error names the first misfit.
     pub(crate) fn check_network(
         &self,
         values: &NamedTensors,

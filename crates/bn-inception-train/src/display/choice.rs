@@ -1,4 +1,4 @@
-//! The place where progress is shown.
+//! Choosing what shows progress.
 
 use std::io::{self, IsTerminal};
 
@@ -6,7 +6,7 @@ use super::console::Console;
 use super::screen::{Plan, Screen};
 use super::terminal::Terminal;
 
-/// Where progress is shown.
+/// The place where progress is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Display {
     /// burn-train's interface if standard output is a terminal, lines on standard output if not.

@@ -1,7 +1,7 @@
 //! Ctrl-C under burn-train's terminal interface.
 //!
-//! The interface puts the terminal into raw mode, in which Ctrl-C is a key like any other and sends no signal; it does so
-//! on a thread of its own, at a moment of its own. Here that one effect of raw mode is taken back.
+//! The interface puts the terminal into raw mode, in which Ctrl-C is a key like any other and sends no signal; it does
+//! so on a thread of its own, at a moment of its own. Here that one effect of raw mode is taken back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -42,8 +42,7 @@ fn of_values(values: &[f32]) -> Option<[f32; 3]> {
     Some([0.15, 0.5, 0.85].map(|share| percentile(&mut chosen, share)))
 }
 
-/// The value that a `share` of `values` is below or at, by nearest rank. `values` must not be empty; its order
-/// changes.
+/// The value that a `share` of `values` is below or at, by nearest rank. `values` must not be empty; its order changes.
 pub fn percentile(values: &mut [f32], share: f64) -> f32 {
     let rank = (share * values.len() as f64).ceil() as usize;
     let rank = rank.clamp(1, values.len()) - 1;

@@ -18,7 +18,7 @@ use crate::run_log::{GradCam, Overlay};
 /// The end point that is looked at.
 const LAYER: &str = "5b";
 
-/// How many of the probe's images are shown.
+/// Number of the probe's images that are shown.
 const IMAGES: usize = 4;
 
 /// Dark blue over violet and orange to yellow, evenly in brightness: readable in grey and by the
@@ -31,8 +31,7 @@ const COLOURS: [[f32; 3]; 5] = [
     [240.0, 249.0, 33.0],
 ];
 
-/// The probe's first images with what speaks for the class that `model` predicts; `None` without
-/// images.
+/// The probe's first images with what speaks for the class that `model` predicts; `None` without images.
 pub(super) fn overlays(
     model: &Model,
     probe: &Probe,

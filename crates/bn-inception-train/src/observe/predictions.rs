@@ -107,8 +107,8 @@ impl Predictions {
         Confusion::Top(pairs)
     }
 
-    /// Half of the samples from the wrong predictions and half from the right ones, as far as there are any, each spread
-    /// evenly over the dataset and so over its classes.
+    /// Half of the samples from the wrong predictions and half from the right ones, as far as there are any, each
+    /// spread evenly over the dataset and so over its classes.
     fn chosen(&self) -> Vec<usize> {
         let of = |correct: bool| -> Vec<usize> {
             let is = |index: &usize| {

@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use crate::dataset::ImageFolder;
 
-/// How many images the activations are measured on.
+/// Number of images the activations are measured on.
 const IMAGES: usize = 8;
 
 /// One image of the probe.
@@ -16,7 +16,7 @@ pub(crate) struct ProbeImage {
     pub(crate) file: String,
     /// Index of its class.
     pub(crate) class: usize,
-    /// What the network sees.
+    /// Input of the network.
     pub(crate) image: RgbImage,
 }
 

@@ -6,8 +6,8 @@ use super::parameters::NamedTensors;
 
 /// The average of a model's parameters *and* running statistics over the last steps.
 ///
-/// Averaged weights need averaged statistics: a batch normalisation fed by averaged convolutions but normalising with the
-/// latest statistics would be wrong by as much as the two differ.
+/// Averaged weights need averaged statistics: a batch normalisation fed by averaged convolutions but normalising with
+/// the latest statistics would be wrong by as much as the two differ.
 #[derive(Debug, Clone)]
 pub struct Ema {
     decay: f64,
@@ -32,8 +32,8 @@ impl Ema {
 
     /// Takes in the value called `name` after optimizer step `step` (counted from 0).
     ///
-    /// Early steps use the smaller decay `(1 + step) / (10 + step)`: without it the random initial weights would weigh on
-    /// the average of a short run until its end.
+    /// Early steps use the smaller decay `(1 + step) / (10 + step)`: without it the random initial weights would weigh
+    /// on the average of a short run until its end.
     pub fn update(&mut self, step: u64, name: &str, value: Tensor<1>) {
         let decay = self.decay.min((1 + step) as f64 / (10 + step) as f64);
         if let Some((name, average)) = self.average.remove_entry(name) {

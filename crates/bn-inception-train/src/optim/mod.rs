@@ -1,4 +1,4 @@
-//! How the weights of a network change: gradients by name, clipping, SGD with momentum, averaged weights.
+//! The change of a network's weights: gradients by name, clipping, SGD with momentum, averaged weights.
 //!
 //! A training loop of one's own needs four calls a step:
 //!

@@ -1,7 +1,7 @@
 //! A network's numbers as flat tensors by name.
 //!
-//! Names are those of [`BnInceptionConfig::tensors`](bn_inception::BnInceptionConfig::tensors) (`3a.conv_1x1.weight`), the same in every process. Burn's own `ParamId`s are
-//! drawn at random when a module is built, so state kept under them could not be carried over to a resumed run. The
+//! Names are those of [`tensors`](bn_inception::BnInceptionConfig::tensors) (`3a.conv_1x1.weight`), the same in every process. Burn's own `ParamId`s
+//! are drawn at random when a module is built, so state kept under them could not be carried over to a resumed run. The
 //! tensors stay on their device: nothing here copies to the host.
 
 use std::collections::BTreeMap;

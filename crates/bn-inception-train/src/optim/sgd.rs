@@ -1,9 +1,9 @@
 //! Stochastic gradient descent with momentum.
 //!
 //! Not Burn's, for three reasons. Burn's optimizer state is loaded onto the *default* device, which in a build with
-//! several backends may be one that is not there (a run trained on the CPU could not be resumed on a machine without the
-//! GPU); it is keyed by `ParamId`, which changes with every process; and its momentum dampens by default. This one keeps
-//! its velocity under the parameters' names, wherever the gradients are.
+//! several backends may be one that is not there (a run trained on the CPU could not be resumed on a machine without
+//! the GPU); it is keyed by `ParamId`, which changes with every process; and its momentum dampens by default. This one
+//! keeps its velocity under the parameters' names, wherever the gradients are.
 
 use bn_inception::{Model, TensorRole};
 use burn::tensor::Tensor;

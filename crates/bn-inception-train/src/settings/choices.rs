@@ -12,8 +12,8 @@ use super::fine_tune::FineTune;
 use super::recipe::Recipe;
 use super::run_settings::Settings;
 
-/// Choices that a user may leave open, as given: `None` means "the default", or, for a run that is resumed, "as before".
-/// Field names are those of the command line's flags.
+/// Choices that a user may leave open, as given: `None` means "the default", or, for a run that is resumed, "as
+/// before". Field names are those of the command line's flags.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Choices {
@@ -37,8 +37,8 @@ pub struct Choices {
     pub clip_norm: Option<f64>,
     /// Seed of the initial weights, the order of images, their augmentation and dropout.
     pub seed: Option<u64>,
-    /// Name or path of weights to start from: the run fine-tunes them. Network, input size and preprocessing are theirs,
-    /// and the fields below apply.
+    /// Name or path of weights to start from: the run fine-tunes them. Network, input size and preprocessing are
+    /// theirs, and the fields below apply.
     pub weights: Option<String>,
     /// The end point up to which those weights are frozen.
     pub freeze: Option<String>,

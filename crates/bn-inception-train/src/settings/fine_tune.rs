@@ -1,7 +1,7 @@
 //! Fine-tuning: a run that starts from trained weights and learns other classes.
 //!
-//! The network, its preprocessing and all of its weights but the classifier's come from those weights. The part up to an
-//! end point of the user's choice may be frozen; the rest and the new classifier learn at two rates.
+//! The network, its preprocessing and all of its weights but the classifier's come from those weights. The part up to
+//! an end point of the user's choice may be frozen; the rest and the new classifier learn at two rates.
 
 use std::path::{Path, PathBuf};
 

@@ -156,8 +156,8 @@ const DRAWN: Recipe = Recipe {
     about: "ours, for the embedded images: modern with gentler augmentation and smaller batches",
     batch_size: 32,
     ema: Some(0.99),
-    // The classes differ in silhouette and texture at once, and most crops of a small image show too little of one: with
-    // `modern`'s the same run ends eight points lower.
+    // The classes differ in silhouette and texture at once, and most crops of a small image show too little of one:
+    // with `modern`'s the same run ends eight points lower.
     min_crop_area: 0.6,
     distortion: 0.2,
     ..MODERN

@@ -40,7 +40,7 @@ pub struct Settings {
     pub clip_norm: Option<f64>,
     /// Seed of everything random.
     pub seed: u64,
-    /// Where the weights come from, if they are not drawn.
+    /// Origin and treatment of the weights, if they are not drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fine_tune: Option<FineTune>,
 }

@@ -1,7 +1,7 @@
 //! Learning-rate schedules as functions of how much of the run is done.
 //!
-//! A schedule knows no step counts of its own: it maps step `s` of `total` to a factor on the recipe's base learning rate.
-//! A schedule published for millions of steps can therefore be used, unchanged in shape, for a run of ten epochs.
+//! A schedule knows no step counts of its own: it maps step `s` of `total` to a factor on the recipe's base learning
+//! rate. A schedule published for millions of steps can therefore be used, unchanged in shape, for a run of ten epochs.
 
 use std::f64::consts::PI;
 
