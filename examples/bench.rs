@@ -13,9 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bn_inception::weights::{Import, Weights};
-use bn_inception::{
-    BnInceptionConfig, DeviceSpec, EngineOptions, FoldedModel, LayerTime, Preprocess, Preset, State,
-};
+use bn_inception::{BnInceptionConfig, DeviceSpec, EngineOptions, FoldedModel, LayerTime, Preprocess, Preset, State};
 use bn_inception_examples::{Downloads, Failure, exit_code};
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::{Parser, ValueEnum};

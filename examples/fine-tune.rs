@@ -87,9 +87,7 @@ fn main() -> ExitCode {
 }
 
 fn tune(arguments: Arguments) -> Result<Outcome, Failure> {
-    let out = arguments
-        .out
-        .unwrap_or_else(|| default_out(arguments.resume));
+    let out = arguments.out.unwrap_or_else(|| default_out(arguments.resume));
     // A resumed run has its weights in its checkpoint.
     let default_weights = (!arguments.resume).then(|| WEIGHTS.to_owned());
     let config = TrainConfig {
@@ -106,11 +104,7 @@ fn tune(arguments: Arguments) -> Result<Outcome, Failure> {
         },
         resume: arguments.resume,
         device: arguments.device.parse::<DeviceSpec>()?,
-        display: if arguments.json {
-            Display::Stderr
-        } else {
-            Display::Auto
-        },
+        display: if arguments.json { Display::Stderr } else { Display::Auto },
         program: concat!("fine-tune ", env!("CARGO_PKG_VERSION")).to_owned(),
         revision: REVISION.map(str::to_owned),
         ..TrainConfig::new(out)

@@ -136,9 +136,7 @@ fn main() -> ExitCode {
 }
 
 fn train(arguments: Arguments) -> Result<Outcome, Failure> {
-    let out = arguments
-        .out
-        .unwrap_or_else(|| default_out(arguments.resume));
+    let out = arguments.out.unwrap_or_else(|| default_out(arguments.resume));
     let defaults = TrainConfig::new(out);
     let config = TrainConfig {
         data: arguments.data,
@@ -163,11 +161,7 @@ fn train(arguments: Arguments) -> Result<Outcome, Failure> {
             .checkpoint_every
             .map_or(defaults.checkpoint_every, CheckpointEvery::Steps),
         keep_checkpoints: arguments.keep_checkpoints,
-        display: if arguments.json {
-            Display::Stderr
-        } else {
-            Display::Auto
-        },
+        display: if arguments.json { Display::Stderr } else { Display::Auto },
         telemetry_every: arguments.telemetry_every,
         program: concat!("train-imagenet ", env!("CARGO_PKG_VERSION")).to_owned(),
         revision: REVISION.map(str::to_owned),
@@ -177,12 +171,7 @@ fn train(arguments: Arguments) -> Result<Outcome, Failure> {
     status(&format!("output: {}", config.out.display()));
     // Without the handler Ctrl-C ends the process at once, which loses two minutes at most.
     let stop = StopSignal::on_ctrl_c().unwrap_or_default();
-    let dashboard = open_dashboard(
-        arguments.dashboard,
-        arguments.dashboard_token,
-        &config,
-        &stop,
-    )?;
+    let dashboard = open_dashboard(arguments.dashboard, arguments.dashboard_token, &config, &stop)?;
     let trainer = Trainer::new(config, &status)?;
     if let Some(dashboard) = &dashboard {
         status(&format!("dashboard: {}", dashboard.url()));

@@ -12,9 +12,9 @@ use std::thread::available_parallelism;
 
 use bn_inception::{Crops, DeviceSpec, Ensemble};
 use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
-use bn_inception_train::dataset::ImageFolder;
+use bn_inception_train::data::ImageFolder;
+use bn_inception_train::data::LoaderOptions;
 use bn_inception_train::evaluate;
-use bn_inception_train::loader::LoaderOptions;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bn_inception_tests::{fail, succeed};
-use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
+use bn_inception_train::data::{DrawnConfig, draw_dataset};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -34,15 +34,9 @@ impl Trained {
     }
 
     fn train(&self, out: &str) -> Vec<String> {
-        let text =
-            "--preset small --width 0.25 --image-size 28 --epochs 2 --batch-size 8 --device flex";
+        let text = "--preset small --width 0.25 --image-size 28 --epochs 2 --batch-size 8 --device flex";
         let mut arguments: Vec<String> = text.split(' ').map(str::to_owned).collect();
-        arguments.extend([
-            "--data".into(),
-            self.path("data"),
-            "--out".into(),
-            self.path(out),
-        ]);
+        arguments.extend(["--data".into(), self.path("data"), "--out".into(), self.path(out)]);
         arguments
     }
 }
@@ -52,10 +46,7 @@ fn borrowed(arguments: &[String]) -> Vec<&str> {
 }
 
 fn first_image(class: &Path) -> PathBuf {
-    let mut files: Vec<_> = fs::read_dir(class)
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .collect();
+    let mut files: Vec<_> = fs::read_dir(class).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     files.remove(0)
 }
@@ -65,11 +56,7 @@ fn train_validate_classify() {
     let trained = Trained::new();
     let printed = succeed("train-imagenet", &borrowed(&trained.train("out")));
     assert!(
-        printed
-            .lines()
-            .last()
-            .unwrap()
-            .starts_with("validation: top-1"),
+        printed.lines().last().unwrap().starts_with("validation: top-1"),
         "{printed}"
     );
 
@@ -92,22 +79,11 @@ fn train_validate_classify() {
 
     let weights = trained.path("out/model.safetensors");
     let data = trained.path("data");
-    let arguments = [
-        "--weights",
-        &weights,
-        "--data",
-        &data,
-        "--device",
-        "flex",
-        "--json",
-    ];
+    let arguments = ["--weights", &weights, "--data", &data, "--device", "flex", "--json"];
     let validated: Value = serde_json::from_str(&succeed("validate", &arguments)).unwrap();
     assert_eq!(validated["images"], 12);
     let difference = validated["top1"].as_f64().unwrap() - summary["val_top1"].as_f64().unwrap();
-    assert!(
-        difference.abs() < 1e-9,
-        "validate and train-imagenet measure the same"
-    );
+    assert!(difference.abs() < 1e-9, "validate and train-imagenet measure the same");
 
     let class = fs::read_dir(trained.path("data/val"))
         .unwrap()
@@ -126,10 +102,7 @@ fn train_validate_classify() {
         "--json",
         "--logits",
     ];
-    let arguments: Vec<&str> = arguments
-        .into_iter()
-        .chain([image.as_str(), image.as_str()])
-        .collect();
+    let arguments: Vec<&str> = arguments.into_iter().chain([image.as_str(), image.as_str()]).collect();
     let answers: Value = serde_json::from_str(&succeed("classify", &arguments)).unwrap();
     let answers = answers.as_array().unwrap();
     assert_eq!(answers.len(), 2);
@@ -154,11 +127,7 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
     succeed("train-imagenet", &borrowed(&trained.train("out")));
     let weights = trained.path("out/model.safetensors");
     let with = |weights: &str, image: &str, parts: &[&str]| {
-        fail(
-            "classify",
-            &["--weights", weights, "--device", "flex", image],
-            parts,
-        );
+        fail("classify", &["--weights", weights, "--device", "flex", image], parts);
     };
     let missing = trained.path("missing.safetensors");
     with(
@@ -184,22 +153,11 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
         &["--device", "gpu", "x.jpg"],
         &["unknown device `gpu`", "flex"],
     );
-    fail(
-        "classify",
-        &["--device", "rocm", "x.jpg"],
-        &["`rocm` is not"],
-    );
+    fail("classify", &["--device", "rocm", "x.jpg"], &["`rocm` is not"]);
 
     let text = trained.path("text.jpg");
     fs::write(&text, "no image").unwrap();
-    let arguments = [
-        "--weights",
-        &weights,
-        "--device",
-        "flex",
-        "--json",
-        text.as_str(),
-    ];
+    let arguments = ["--weights", &weights, "--device", "flex", "--json", text.as_str()];
     let output = bn_inception_tests::run("classify", &arguments);
     assert!(!output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "[]");
@@ -232,10 +190,7 @@ fn classify_with_files_of_other_projects() {
         let logits: Vec<f64> = serde_json::from_value(answer[0]["logits"].clone()).unwrap();
         let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
         let difference: Vec<_> = logits.iter().zip(&expected).map(|(a, b)| a - b).collect();
-        assert!(
-            norm(&difference) < 1e-4 * norm(&expected),
-            "{file}: {logits:?}"
-        );
+        assert!(norm(&difference) < 1e-4 * norm(&expected), "{file}: {logits:?}");
     }
 }
 
@@ -251,10 +206,7 @@ fn classify_refuses_the_wrong_file_in_one_line() {
     refuse(
         "--top 1",
         &weights,
-        &[
-            "zip.pth: PyTorch file (zip) without configuration",
-            "--preset",
-        ],
+        &["zip.pth: PyTorch file (zip) without configuration", "--preset"],
     );
     let narrow = "--preprocess cadene --width 0.05 --preset";
     refuse(
@@ -270,10 +222,7 @@ fn classify_refuses_the_wrong_file_in_one_line() {
     refuse(
         "--preset caffe --preprocess cadene",
         &weights,
-        &[
-            "zip.pth",
-            "conv1_7x7_s2.weight [8, 3, 7, 7] instead of [64, 3, 7, 7]",
-        ],
+        &["zip.pth", "conv1_7x7_s2.weight [8, 3, 7, 7] instead of [64, 3, 7, 7]"],
     );
     refuse(
         &format!("{narrow} caffe"),
@@ -354,8 +303,7 @@ fn fine_tune_teaches_other_classes() {
             "flex",
             "--json",
         ];
-        let mut arguments: Vec<String> =
-            fixed.iter().map(|&argument| argument.to_owned()).collect();
+        let mut arguments: Vec<String> = fixed.iter().map(|&argument| argument.to_owned()).collect();
         arguments.extend(more.iter().map(|&argument| argument.to_owned()));
         arguments
     };
@@ -364,15 +312,9 @@ fn fine_tune_teaches_other_classes() {
         &borrowed(&tune(&["--freeze", "6a"])),
         &["--freeze", "`6a`", "stem, 3a"],
     );
-    let summary = succeed(
-        "fine-tune",
-        &borrowed(&tune(&["--freeze", "4e", "--seed", "3"])),
-    );
+    let summary = succeed("fine-tune", &borrowed(&tune(&["--freeze", "4e", "--seed", "3"])));
     let summary: Value = serde_json::from_str(&summary).unwrap();
-    assert_eq!(
-        (&summary["classes"], &summary["steps"]),
-        (&2.into(), &2.into())
-    );
+    assert_eq!((&summary["classes"], &summary["steps"]), (&2.into(), &2.into()));
     assert_eq!(summary["settings"]["fine-tune"]["freeze"], "4e");
 
     // The new weights know the new classes and are evaluated like any others: one by one, by crops, together.
@@ -385,15 +327,9 @@ fn fine_tune_teaches_other_classes() {
     };
     let single = validate(&["--weights", &weights]);
     assert_eq!(single["top1"], summary["val_top1"]);
-    assert_eq!(
-        (&single["images"], &single["crops"]),
-        (&8.into(), &1.into())
-    );
+    assert_eq!((&single["images"], &single["crops"]), (&8.into(), &1.into()));
     let twice = validate(&["--ensemble", &both]);
-    assert_eq!(
-        (&twice["top1"], &twice["models"]),
-        (&single["top1"], &2.into())
-    );
+    assert_eq!((&twice["top1"], &twice["models"]), (&single["top1"], &2.into()));
     let many = validate(&["--weights", &weights, "--crops", "144"]);
     assert_eq!((&many["images"], &many["crops"]), (&8.into(), &144.into()));
     // More workers, other batches: the same.
@@ -424,10 +360,7 @@ fn fine_tune_teaches_other_classes() {
 fn every_program_explains_itself() {
     for name in ["train-imagenet", "fine-tune", "classify", "validate"] {
         let help = succeed(name, &["--help"]);
-        assert!(
-            help.contains("Usage:") && help.contains("--device"),
-            "{name}: {help}"
-        );
+        assert!(help.contains("Usage:") && help.contains("--device"), "{name}: {help}");
         assert!(succeed(name, &["--version"]).contains(env!("CARGO_PKG_VERSION")));
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use bn_inception_tests::{missing, program, succeed};
-use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
+use bn_inception_train::data::{DrawnConfig, draw_dataset};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -55,24 +55,13 @@ fn image(folder: &Path) -> String {
         seed: 5,
     };
     draw_dataset(&folder.join("data"), &config).unwrap();
-    let class = fs::read_dir(folder.join("data/val"))
-        .unwrap()
-        .next()
-        .unwrap();
+    let class = fs::read_dir(folder.join("data/val")).unwrap().next().unwrap();
     let file = fs::read_dir(class.unwrap().path()).unwrap().next().unwrap();
     file.unwrap().path().display().to_string()
 }
 
 fn logits(weights: &str, image: &str) -> Vec<f64> {
-    let arguments = [
-        "--weights",
-        weights,
-        "--device",
-        "flex",
-        "--json",
-        "--logits",
-        image,
-    ];
+    let arguments = ["--weights", weights, "--device", "flex", "--json", "--logits", image];
     let answer: Value = serde_json::from_str(&succeed("classify", &arguments)).unwrap();
     let logits = answer[0]["logits"].as_array().unwrap();
     logits.iter().map(|v| v.as_f64().unwrap()).collect()
@@ -91,14 +80,7 @@ fn names_are_listed() {
     let place = Place::new();
     let table = place.run("list-weights", &[]);
     let table = String::from_utf8(table.stdout).unwrap();
-    for part in [
-        "imagenette",
-        "built in",
-        "onnx-v2-9",
-        "to download",
-        "45.0 MB",
-        "73.52",
-    ] {
+    for part in ["imagenette", "built in", "onnx-v2-9", "to download", "45.0 MB", "73.52"] {
         assert!(table.contains(part), "{table}");
     }
     assert!(table.contains(&place.path("cache")), "{table}");
@@ -116,14 +98,7 @@ fn names_are_listed() {
 #[test]
 fn offline_says_how_to_do_without() {
     let place = Place::new();
-    let arguments = [
-        "--weights",
-        "cadene",
-        "--offline",
-        "--device",
-        "flex",
-        "x.jpg",
-    ];
+    let arguments = ["--weights", "cadene", "--offline", "--device", "flex", "x.jpg"];
     let file = place.path("cache/bn_inception-52deb4733.pth");
     let parts = ["offline", "http://data.lip6.fr/", "sha256 52deb4733", &file];
     place.fails("classify", &arguments, &parts);
@@ -223,11 +198,7 @@ fn python_reads_back_what_was_converted() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/read_back.py");
     let python = |step: &str| {
         let mut command = Command::new(&python);
-        command
-            .arg(script)
-            .arg(step)
-            .arg(place.folder.path())
-            .output()
+        command.arg(script).arg(step).arg(place.folder.path()).output()
     };
     match python("make") {
         Ok(output) if output.status.success() => {}
@@ -257,19 +228,10 @@ fn python_reads_back_what_was_converted() {
         succeed("convert", &arguments);
     }
     let checked = python("check").unwrap();
-    assert!(
-        checked.status.success(),
-        "{}",
-        String::from_utf8_lossy(&checked.stderr)
-    );
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let theirs = fs::read_to_string(place.path("logits.json")).unwrap();
     let theirs: Vec<f64> = serde_json::from_str(&theirs).unwrap();
-    for file in [
-        "ours.safetensors",
-        "theirs.safetensors",
-        "plain.onnx",
-        "folded.onnx",
-    ] {
+    for file in ["ours.safetensors", "theirs.safetensors", "plain.onnx", "folded.onnx"] {
         let ours = logits(&place.path(file), &place.path("image.png"));
         let difference = distance(&ours, &theirs);
         assert!(difference < 1e-4, "{file}: {difference:.1e}");

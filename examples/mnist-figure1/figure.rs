@@ -53,10 +53,7 @@ fn register() {
     });
 }
 
-fn draw<B: DrawingBackend>(
-    area: &DrawingArea<B, Shift>,
-    courses: &[Course; 2],
-) -> Result<(), Failure>
+fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, courses: &[Course; 2]) -> Result<(), Failure>
 where
     B::ErrorType: 'static,
 {
@@ -73,21 +70,12 @@ where
         WITHOUT,
         range,
     )?;
-    percentiles(
-        &panels[2],
-        "(c) input with batch normalisation",
-        with,
-        WITH,
-        range,
-    )?;
+    percentiles(&panels[2], "(c) input with batch normalisation", with, WITH, range)?;
     area.present()?;
     Ok(())
 }
 
-fn accuracy<B: DrawingBackend>(
-    area: &DrawingArea<B, Shift>,
-    courses: &[Course; 2],
-) -> Result<(), Failure>
+fn accuracy<B: DrawingBackend>(area: &DrawingArea<B, Shift>, courses: &[Course; 2]) -> Result<(), Failure>
 where
     B::ErrorType: 'static,
 {

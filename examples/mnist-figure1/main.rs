@@ -96,10 +96,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let with = scope.spawn(move || train(true));
         let without = train(false);
         let with = with.join();
-        (
-            with.unwrap_or_else(|_| Err("training panicked".to_owned())),
-            without,
-        )
+        (with.unwrap_or_else(|_| Err("training panicked".to_owned())), without)
     });
     let courses = [with?, without?];
     write_results(arguments, &courses)?;

@@ -114,17 +114,11 @@ fn idx(folder: &Path, name: &'static str, axes: u8) -> Result<Vec<u8>, MnistErro
         what,
     };
     if header[..4] != [0, 0, 8, axes] {
-        return Err(invalid(format!(
-            "not an idx file of bytes with {axes} axes"
-        )));
+        return Err(invalid(format!("not an idx file of bytes with {axes} axes")));
     }
     let lengths = header[4..].chunks_exact(4);
     let lengths: Vec<usize> = lengths
-        .map(|bytes| {
-            bytes
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | usize::from(*byte))
-        })
+        .map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
         .collect();
     if lengths[0] == 0 || lengths[0] > MOST_ITEMS || lengths[1..].iter().any(|side| *side != 28) {
         return Err(invalid(format!("its shape {lengths:?} is not MNIST's")));
@@ -151,9 +145,7 @@ pub fn download() -> Result<Mnist, MnistError> {
             let item = dataset.get(index).map_err(|_| MnistError::Download)?;
             let greys = item.image.iter().flatten();
             let white = f32::from(WHITE);
-            images
-                .pixels
-                .extend(greys.map(|grey| u8::from(*grey >= white)));
+            images.pixels.extend(greys.map(|grey| u8::from(*grey >= white)));
             images.digits.push(item.label);
         }
         Ok(images)

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bn_inception_examples::{Failure, REVISION};
-use bn_inception_train::run_log::{
-    ActivationPercentiles, Event, Journal, RunLog, Start, StepFacts, Telemetry, TensorBoard,
-};
+use bn_inception_train::dashboard::TensorBoard;
+use bn_inception_train::run_log::{ActivationPercentiles, Event, Journal, RunLog, Start, StepFacts, Telemetry};
 use bn_inception_train::{VERSIONS, Validation, cross_entropy, percentile, rank};
 use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
@@ -158,9 +157,7 @@ pub fn train(data: &Mnist, options: &Options) -> Result<Course, Failure> {
             }
         }
     }
-    journal.record(Event::Finished {
-        step: options.steps,
-    })?;
+    journal.record(Event::Finished { step: options.steps })?;
     journal.close();
     Ok(Course {
         batch_norm: options.batch_norm,
@@ -188,9 +185,8 @@ fn finite(loss: f64, step: u64, journal: &Journal) -> Result<f64, Failure> {
 }
 
 fn open(options: &Options, parameters: usize, data: &Mnist) -> Result<Journal, Failure> {
-    let failed = |path: &Path, error: io::Error| -> Failure {
-        format!("cannot write {}: {error}", path.display()).into()
-    };
+    let failed =
+        |path: &Path, error: io::Error| -> Failure { format!("cannot write {}: {error}", path.display()).into() };
     let out = &options.out;
     fs::create_dir_all(out).map_err(|error| failed(out, error))?;
     let path = out.join("run.jsonl");
@@ -332,13 +328,7 @@ impl Measurements {
     }
 
     /// Measures `network`, an inference copy.
-    fn take(
-        &mut self,
-        network: &Network,
-        step: u64,
-        epoch: usize,
-        journal: &Journal,
-    ) -> Result<(), Failure> {
+    fn take(&mut self, network: &Network, step: u64, epoch: usize, journal: &Journal) -> Result<(), Failure> {
         let begun = Instant::now();
         let logits = network.forward(self.images.clone());
         let losses = cross_entropy(logits.clone(), self.digits.clone(), 0.0);
@@ -366,22 +356,14 @@ impl Measurements {
 
     /// Percentiles over the first test images of every layer and of every unit of the last one; returns those
     /// of the typical unit.
-    fn follow(
-        &mut self,
-        network: &Network,
-        step: u64,
-        journal: &Journal,
-    ) -> Result<[f32; 3], Failure> {
+    fn follow(&mut self, network: &Network, step: u64, journal: &Journal) -> Result<[f32; 3], Failure> {
         let count = PROBE.min(self.images.dims()[0]);
         let probe = self.images.clone().narrow(0, 0, count);
         let mut activations = Vec::new();
         let mut last = Vec::new();
         for (number, layer) in network.pre_activations(probe).into_iter().enumerate() {
             last = layer.try_into_vec_as::<f32>()?;
-            activations.push(named(
-                format!("hidden{}", number + 1),
-                of(&mut last.clone()),
-            ));
+            activations.push(named(format!("hidden{}", number + 1), of(&mut last.clone())));
         }
         for (number, unit) in self.units.iter_mut().enumerate() {
             let mut inputs: Vec<f32> = last.iter().skip(number).step_by(UNITS).copied().collect();
@@ -409,10 +391,5 @@ fn of(values: &mut [f32]) -> [f32; 3] {
 }
 
 fn named(layer: String, [p15, p50, p85]: [f32; 3]) -> ActivationPercentiles {
-    ActivationPercentiles {
-        layer,
-        p15,
-        p50,
-        p85,
-    }
+    ActivationPercentiles { layer, p15, p50, p85 }
 }

@@ -45,12 +45,7 @@ pub fn status(json: bool) -> impl Fn(&str) {
 pub type Flag<'a> = (&'a str, bool, &'a str);
 
 /// Reports the end of the run of `program`. Where it was stopped, the command to go on has those of `flags` that were given.
-pub fn finish(
-    program: &str,
-    ending: Result<Outcome, Failure>,
-    json: bool,
-    flags: &[Flag<'_>],
-) -> ExitCode {
+pub fn finish(program: &str, ending: Result<Outcome, Failure>, json: bool, flags: &[Flag<'_>]) -> ExitCode {
     match ending {
         Ok(Outcome::Finished(summary)) => {
             // The result is in summary.json too, so a closed standard output loses nothing.

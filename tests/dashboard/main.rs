@@ -13,7 +13,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use bn_inception_tests::{program, succeed};
-use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
+use bn_inception_train::data::{DrawnConfig, draw_dataset};
 use tempfile::TempDir;
 
 use browser::{Browser, PATIENCE, Tab};

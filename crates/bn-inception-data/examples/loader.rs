@@ -10,9 +10,7 @@
 use std::error::Error;
 use std::time::Instant;
 
-use bn_inception_data::{
-    Augment, GOOGLENET_MIN_AREA, ImageFolder, ImageLoader, LoaderOptions, Preprocess,
-};
+use bn_inception_data::{Augment, GOOGLENET_MIN_AREA, ImageFolder, ImageLoader, LoaderOptions, Preprocess};
 use burn::tensor::Device;
 
 const SIZE: u32 = 128;

@@ -44,11 +44,7 @@ impl Augment {
     ///
     /// # Errors
     /// [`PreprocessError`] if the image has no pixels.
-    pub fn apply(
-        &self,
-        image: &RgbImage,
-        random: &mut impl Rng,
-    ) -> Result<RgbImage, PreprocessError> {
+    pub fn apply(&self, image: &RgbImage, random: &mut impl Rng) -> Result<RgbImage, PreprocessError> {
         let crop = random_crop(image.width(), image.height(), self.min_area, random);
         let mut view = crop_resize(image, crop, self.size, Interpolation::Bilinear)?;
         if random.random_bool(0.5) {
@@ -98,15 +94,9 @@ fn random_crop(width: u32, height: u32, min_area: f64, random: &mut impl Rng) ->
 /// Nothing is rounded or clipped between the three, so they commute, and the random order of other implementations
 /// would change nothing: all are one pass, `value·a + gray·b + c`.
 fn distort(image: &mut RgbImage, brightness: f32, contrast: f32, saturation: f32) {
-    let gray = |p: &[u8]| {
-        f32::from(p[0]) * GRAY[0] + f32::from(p[1]) * GRAY[1] + f32::from(p[2]) * GRAY[2]
-    };
+    let gray = |p: &[u8]| f32::from(p[0]) * GRAY[0] + f32::from(p[1]) * GRAY[1] + f32::from(p[2]) * GRAY[2];
     let pixels = (image.len() / 3).max(1) as f64;
-    let total: f64 = image
-        .as_raw()
-        .chunks_exact(3)
-        .map(|p| f64::from(gray(p)))
-        .sum();
+    let total: f64 = image.as_raw().chunks_exact(3).map(|p| f64::from(gray(p))).sum();
     let mean_gray = (total / pixels) as f32;
 
     let gain = brightness * contrast;

@@ -68,11 +68,7 @@ impl Crops {
     ///
     /// # Errors
     /// [`PreprocessError`] if the image has no pixels or [`Preprocess::check`] fails.
-    pub fn render(
-        self,
-        image: &RgbImage,
-        preprocess: &Preprocess,
-    ) -> Result<Vec<(RgbImage, u32)>, PreprocessError> {
+    pub fn render(self, image: &RgbImage, preprocess: &Preprocess) -> Result<Vec<(RgbImage, u32)>, PreprocessError> {
         preprocess.check()?;
         let views = self.views(preprocess, image.width(), image.height());
         let rendered = views
@@ -115,11 +111,7 @@ impl Crops {
 }
 
 impl View {
-    fn render(
-        &self,
-        image: &RgbImage,
-        preprocess: &Preprocess,
-    ) -> Result<RgbImage, PreprocessError> {
+    fn render(&self, image: &RgbImage, preprocess: &Preprocess) -> Result<RgbImage, PreprocessError> {
         let mut view = crop_resize(image, self.area, preprocess.size, preprocess.interpolation)?;
         if self.mirrored {
             flip_horizontal_in_place(&mut view);
@@ -222,28 +214,15 @@ mod tests {
     fn counts_add_up_for_every_shape() {
         let preprocess = Preprocess::cadene();
         for crops in [Crops::Single, Crops::Ten, Crops::Many] {
-            for (width, height) in [
-                (224, 224),
-                (500, 375),
-                (375, 500),
-                (1, 1),
-                (1, 9000),
-                (257, 256),
-            ] {
+            for (width, height) in [(224, 224), (500, 375), (375, 500), (1, 1), (1, 9000), (257, 256)] {
                 let views = crops.views(&preprocess, width, height);
                 let sum: u32 = views.iter().map(|view| view.count).sum();
                 assert_eq!(sum, crops.count(), "{crops} of {width}x{height}");
             }
         }
         // One square instead of three, and it is the same at each scale.
-        assert_eq!(
-            Crops::Many.views(&preprocess, 224, 224).len(),
-            2 * (4 * 5 + 1)
-        );
-        assert_eq!(
-            Crops::Many.views(&preprocess, 512, 256).len(),
-            2 * 3 * (4 * 5 + 1)
-        );
+        assert_eq!(Crops::Many.views(&preprocess, 224, 224).len(), 2 * (4 * 5 + 1));
+        assert_eq!(Crops::Many.views(&preprocess, 512, 256).len(), 2 * 3 * (4 * 5 + 1));
         assert_eq!(Crops::Ten.views(&preprocess, 500, 375).len(), 10);
     }
 
@@ -251,13 +230,7 @@ mod tests {
     #[test]
     fn ten_crops_are_corners_and_centre() {
         let views = Crops::Ten.views(&Preprocess::cadene(), 512, 256);
-        let table = [
-            [0.0, 0.0],
-            [288.0, 0.0],
-            [0.0, 32.0],
-            [288.0, 32.0],
-            [144.0, 16.0],
-        ];
+        let table = [[0.0, 0.0], [288.0, 0.0], [0.0, 32.0], [288.0, 32.0], [144.0, 16.0]];
         for (pair, [left, top]) in views.chunks_exact(2).zip(table) {
             assert_eq!(at_scale_of(&pair[0], 1.0), [left, top, 224.0, 224.0]);
             assert_eq!(pair[0].area, pair[1].area);
@@ -319,18 +292,10 @@ mod tests {
             }
             for mirrored in [false, true] {
                 let views = views.iter().filter(|view| view.mirrored == mirrored);
-                let found: Vec<_> = views
-                    .map(|view| (at_scale_of(view, 1.0), view.count))
-                    .collect();
+                let found: Vec<_> = views.map(|view| (at_scale_of(view, 1.0), view.count)).collect();
                 for (area, count) in &found {
-                    let same = |other: &&[f64; 4]| {
-                        area.iter().zip(**other).all(|(a, b)| (a - b).abs() < 1e-5)
-                    };
-                    assert_eq!(
-                        expected.iter().filter(same).count(),
-                        *count as usize,
-                        "{area:?}"
-                    );
+                    let same = |other: &&[f64; 4]| area.iter().zip(**other).all(|(a, b)| (a - b).abs() < 1e-5);
+                    assert_eq!(expected.iter().filter(same).count(), *count as usize, "{area:?}");
                 }
                 let total: u32 = found.iter().map(|(_, count)| count).sum();
                 assert_eq!(total, 72);
@@ -343,27 +308,18 @@ mod tests {
         for (width, height) in [(1, 1), (1, 50), (50, 1), (33, 47), (61, 61)] {
             let image = RgbImage::from_pixel(width, height, image::Rgb([7, 70, 170]));
             for preprocess in [Preprocess::imagenet(32), Preprocess::tf_slim()] {
-                let preprocess = Preprocess {
-                    size: 32,
-                    ..preprocess
-                };
+                let preprocess = Preprocess { size: 32, ..preprocess };
                 for crops in [Crops::Ten, Crops::Many] {
                     for (view, _) in crops.render(&image, &preprocess).unwrap() {
                         assert_eq!(view.dimensions(), (32, 32));
-                        assert!(
-                            view.pixels()
-                                .all(|pixel| *pixel == image::Rgb([7, 70, 170]))
-                        );
+                        assert!(view.pixels().all(|pixel| *pixel == image::Rgb([7, 70, 170])));
                     }
                 }
             }
         }
         let nothing = RgbImage::new(0, 3);
         let refused = Crops::Ten.render(&nothing, &Preprocess::cadene());
-        assert!(
-            matches!(refused, Err(PreprocessError::NoPixels { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(PreprocessError::NoPixels { .. })), "{refused:?}");
     }
 
     #[test]
@@ -379,9 +335,7 @@ mod tests {
     #[test]
     fn mirrored_views_are_mirrored() {
         let image = RgbImage::from_fn(64, 64, |x, _| image::Rgb([x as u8 * 4; 3]));
-        let views = Crops::Ten
-            .render(&image, &Preprocess::imagenet(32))
-            .unwrap();
+        let views = Crops::Ten.render(&image, &Preprocess::imagenet(32)).unwrap();
         for pair in views.chunks_exact(2) {
             let [(upright, _), (mirrored, _)] = pair else {
                 unreachable!()
@@ -395,9 +349,6 @@ mod tests {
     fn names_are_numbers() {
         assert_eq!("144".parse(), Ok(Crops::Many));
         let message = "12".parse::<Crops>().unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "unknown number of crops `12`, expected 1, 10 or 144"
-        );
+        assert_eq!(message, "unknown number of crops `12`, expected 1, 10 or 144");
     }
 }

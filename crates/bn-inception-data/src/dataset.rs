@@ -108,11 +108,7 @@ pub fn fingerprint<'a>(folders: impl IntoIterator<Item = &'a ImageFolder>) -> St
         }
     }
     let digest = hash.finalize();
-    digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// File and class of one image.
@@ -168,11 +164,7 @@ impl ImageFolder {
                 class: class as u32,
             }));
         }
-        Ok(Self {
-            root,
-            classes,
-            samples,
-        })
+        Ok(Self { root, classes, samples })
     }
 
     /// Opens `dir/train` or `dir/val`.
@@ -288,9 +280,7 @@ fn check_folder(path: &Path) -> Result<(), FolderError> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(FolderError::NotAFolder(path.to_path_buf())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            Err(FolderError::Missing(path.to_path_buf()))
-        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(FolderError::Missing(path.to_path_buf())),
         Err(source) => Err(FolderError::Io {
             path: path.to_path_buf(),
             source,

@@ -101,15 +101,9 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     // The JPEG decoder fills what is missing with gray and calls it a success.
     if format == ImageFormat::Jpeg && !has_end_of_image(bytes) {
         let bytes = bytes.len();
-        return Err(DecodeError::Truncated {
-            format: name,
-            bytes,
-        });
+        return Err(DecodeError::Truncated { format: name, bytes });
     }
-    let broken = |source| DecodeError::Broken {
-        format: name,
-        source,
-    };
+    let broken = |source| DecodeError::Broken { format: name, source };
 
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits());

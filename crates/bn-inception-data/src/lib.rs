@@ -55,8 +55,8 @@ pub use decode::{DecodeError, decode, decode_file};
 pub use drawn::{DrawnConfig, draw_dataset};
 pub use error::PreprocessError;
 pub use loader::{
-    BrokenImage, BrokenImages, ImageBatch, ImageBatches, ImageLoader, LoaderError, LoaderOptions,
-    MAX_BROKEN_PERCENT, PreparedImage, PreparedImages, WorkerPanic,
+    BrokenImage, BrokenImages, ImageBatch, ImageBatches, ImageLoader, LoaderError, LoaderOptions, MAX_BROKEN_PERCENT,
+    PreparedImage, PreparedImages, WorkerPanic,
 };
 pub use preprocess::{ColorOrder, PixelRange, Preprocess, Resize, UnknownPreprocess};
 pub use resize::{CropRect, Interpolation, crop_resize};

@@ -137,9 +137,7 @@ impl Preprocess {
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
             size,
-            resize: Resize::ShortSide(
-                ((f64::from(size) * 8.0 / 7.0).round() as u32).min(MAX_SIZE.max(size)),
-            ),
+            resize: Resize::ShortSide(((f64::from(size) * 8.0 / 7.0).round() as u32).min(MAX_SIZE.max(size))),
             interpolation: Interpolation::Bilinear,
         }
     }

@@ -81,35 +81,26 @@ pub fn crop_resize(
         return Err(PreprocessError::NoPixels { width, height });
     }
     let refused = |reason: String| PreprocessError::Resize(reason);
-    let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3)
-        .map_err(|e| refused(e.to_string()))?;
+    let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(|e| refused(e.to_string()))?;
     let mut target = Image::new(size, size, PixelType::U8x3);
     let filter = match interpolation {
         Interpolation::Bilinear => FilterType::Bilinear,
-        Interpolation::Bicubic => FilterType::Custom(
-            Filter::new("cubic", cubic, 2.0).map_err(|e| refused(e.to_string()))?,
-        ),
+        Interpolation::Bicubic => {
+            FilterType::Custom(Filter::new("cubic", cubic, 2.0).map_err(|e| refused(e.to_string()))?)
+        }
     };
     let CropRect { left, top, .. } = crop;
-    let starts_inside =
-        (0.0..f64::from(width)).contains(&left) && (0.0..f64::from(height)).contains(&top);
-    if !starts_inside
-        || crop.width.is_nan()
-        || crop.width <= 0.0
-        || crop.height.is_nan()
-        || crop.height <= 0.0
-    {
+    let starts_inside = (0.0..f64::from(width)).contains(&left) && (0.0..f64::from(height)).contains(&top);
+    if !starts_inside || crop.width.is_nan() || crop.width <= 0.0 || crop.height.is_nan() || crop.height <= 0.0 {
         return Err(refused(format!("{crop:?} is not inside {width}x{height}")));
     }
     // Sums like `left + width` may pass the edge by a rounding error, which the resizer refuses.
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(filter))
-        .crop(
-            left,
-            top,
-            crop.width.min(f64::from(width) - left),
-            crop.height.min(f64::from(height) - top),
-        );
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(
+        left,
+        top,
+        crop.width.min(f64::from(width) - left),
+        crop.height.min(f64::from(height) - top),
+    );
     Resizer::new()
         .resize(&source, &mut target, &options)
         .map_err(|e| refused(e.to_string()))?;
@@ -132,9 +123,5 @@ fn cubic(x: f64) -> f64 {
     } else {
         return 0.0;
     };
-    if value == 0.0 {
-        f64::MIN_POSITIVE
-    } else {
-        value
-    }
+    if value == 0.0 { f64::MIN_POSITIVE } else { value }
 }

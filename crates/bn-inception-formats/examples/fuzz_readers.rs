@@ -46,10 +46,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let Some(seeds) = damaged::seeds(&arguments.reader) else {
         let known = damaged::READERS.map(|(name, _)| name).join(", ");
-        eprintln!(
-            "error: no reader `{}`, expected one of: {known}",
-            arguments.reader
-        );
+        eprintln!("error: no reader `{}`, expected one of: {known}", arguments.reader);
         return ExitCode::FAILURE;
     };
     // A panic is reported below, with the seed that reproduces it.
@@ -69,11 +66,7 @@ fn main() -> ExitCode {
             Err(failure) => {
                 let path = arguments.out.join(format!("fuzz-{name}-{seed}"));
                 let saved = fs::write(&path, &failure.input);
-                eprintln!(
-                    "error: seed {seed}: {} ({}: {saved:?})",
-                    failure.reason,
-                    path.display()
-                );
+                eprintln!("error: seed {seed}: {} ({}: {saved:?})", failure.reason, path.display());
                 return ExitCode::FAILURE;
             }
         }

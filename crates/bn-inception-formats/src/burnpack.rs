@@ -7,8 +7,8 @@ use burn_pack::{Bytes, DType, Reader};
 use crate::archive::Archive;
 use crate::array::{Array, Budget, Element};
 use crate::error::{Problem, shown};
-use crate::limits::MAX_NAME;
 use crate::format::Format;
+use crate::limits::MAX_NAME;
 
 /// Element types that become `f32`.
 const ELEMENTS: [(DType, Element); 9] = [
@@ -24,12 +24,8 @@ const ELEMENTS: [(DType, Element); 9] = [
 ];
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
-    let broken = |error: burn_pack::Error| {
-        Problem::malformed(format!(
-            "damaged or cut short: {}",
-            shown(&error.to_string())
-        ))
-    };
+    let broken =
+        |error: burn_pack::Error| Problem::malformed(format!("damaged or cut short: {}", shown(&error.to_string())));
     let reader = Reader::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(broken)?;
     let metadata: BTreeMap<String, String> = reader.metadata().clone();
     let mut budget = Budget::new(bytes.len());

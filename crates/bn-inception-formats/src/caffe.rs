@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use crate::archive::{Archive, Node};
 use crate::array::{Array, Budget};
 use crate::error::Problem;
+use crate::format::Format;
 use crate::limits::{MAX_NAME, MAX_NODES, MAX_RANK};
 use crate::wire::fields;
-use crate::format::Format;
 
 /// Maximum number of blobs of a layer; batch normalisation has up to five.
 const MAX_BLOBS: usize = 16;
@@ -72,12 +72,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
     Ok(archive)
 }
 
-fn layer(
-    archive: &mut Archive,
-    budget: &mut Budget,
-    message: &[u8],
-    layout: &Layout,
-) -> Result<(), Problem> {
+fn layer(archive: &mut Archive, budget: &mut Budget, message: &[u8], layout: &Layout) -> Result<(), Problem> {
     let mut node = Node::default();
     let mut blobs = Vec::new();
     for field in fields(message) {
@@ -87,8 +82,7 @@ fn layer(
         } else if number == layout.kind && layout.kind == LAYER_V1.kind {
             let kind = value.integer()?;
             let known = KINDS_V1.iter().find(|(number, _)| *number == kind);
-            node.operator =
-                known.map_or_else(|| format!("V1 type {kind}"), |(_, name)| (*name).to_owned());
+            node.operator = known.map_or_else(|| format!("V1 type {kind}"), |(_, name)| (*name).to_owned());
         } else if number == layout.kind {
             node.operator = name(value.text()?)?;
         } else if number == layout.bottom {
@@ -106,10 +100,7 @@ fn layer(
         let key = format!("{}.{index}", node.name);
         let array = blob(&key, message, budget)?;
         if archive.tensors.insert(key.clone(), array).is_some() {
-            return Err(Problem::tensor(
-                &key,
-                "occurs twice: two layers have the same name",
-            ));
+            return Err(Problem::tensor(&key, "occurs twice: two layers have the same name"));
         }
     }
     archive.graph.push(node);

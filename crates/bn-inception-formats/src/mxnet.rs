@@ -15,8 +15,8 @@ use crate::archive::Archive;
 use crate::array::{Array, Budget, Element};
 use crate::cursor::Cursor;
 use crate::error::{Problem, shown};
-use crate::limits::{MAX_NAME, MAX_RANK, MAX_TENSORS};
 use crate::format::Format;
+use crate::limits::{MAX_NAME, MAX_RANK, MAX_TENSORS};
 
 const VERSION_1: u32 = 0xF993_FAC8;
 const VERSION_2: u32 = 0xF993_FAC9;
@@ -66,9 +66,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
     }
     match cursor.left() {
         0 => Ok(Archive::of_tensors(Format::MxNet, tensors)),
-        left => Err(Problem::malformed(format!(
-            "{left} bytes after the last name"
-        ))),
+        left => Err(Problem::malformed(format!("{left} bytes after the last name"))),
     }
 }
 
@@ -79,18 +77,18 @@ fn count(cursor: &mut Cursor<'_>, what: &'static str) -> Result<usize, Problem> 
 }
 
 /// An array; `None` if it has neither shape nor values.
-fn array(
-    cursor: &mut Cursor<'_>,
-    index: usize,
-    budget: &mut Budget,
-) -> Result<Option<Array>, Problem> {
+fn array(cursor: &mut Cursor<'_>, index: usize, budget: &mut Budget) -> Result<Option<Array>, Problem> {
     let name = format!("array {index}");
     let first = cursor.u32("an array")?;
     if matches!(first, VERSION_2 | VERSION_3) && cursor.i32("an array's storage type")? != 0 {
         return Err(Problem::tensor(&name, "is sparse"));
     }
     let versioned = matches!(first, VERSION_1 | VERSION_2 | VERSION_3);
-    let rank = if versioned { cursor.u32("an array's rank")? } else { first };
+    let rank = if versioned {
+        cursor.u32("an array's rank")?
+    } else {
+        first
+    };
     let unknown = if first == VERSION_3 { u32::MAX } else { 0 };
     if rank == unknown {
         return Ok(None);

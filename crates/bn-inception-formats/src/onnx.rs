@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use crate::archive::{Archive, Node};
 use crate::array::{Array, Budget, Element, Values, elements};
 use crate::error::{Problem, shown};
+use crate::format::Format;
 use crate::limits::{MAX_CONSTANT_VALUES, MAX_NAME, MAX_NODES, MAX_RANK};
 use crate::wire::{Value, fields};
-use crate::format::Format;
 
 /// Element types of `raw_data`, by `TensorProto.DataType`.
 const ELEMENTS: [(i64, Element); 10] = [
@@ -64,9 +64,7 @@ impl Model {
                 _ => {}
             }
         }
-        self.archive
-            .metadata
-            .insert(key.to_owned(), value.to_owned());
+        self.archive.metadata.insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 
@@ -116,22 +114,13 @@ impl Model {
                 }
                 _ => {}
             }
-            Problem::limit(
-                "number of a node's inputs",
-                node.inputs.len(),
-                MAX_ATTRIBUTE,
-            )?;
-            Problem::limit(
-                "number of a node's outputs",
-                node.outputs.len(),
-                MAX_ATTRIBUTE,
-            )?;
+            Problem::limit("number of a node's inputs", node.inputs.len(), MAX_ATTRIBUTE)?;
+            Problem::limit("number of a node's outputs", node.outputs.len(), MAX_ATTRIBUTE)?;
         }
         match (node.operator.as_str(), node.outputs.as_slice()) {
             ("Constant", [output]) => {
                 let missing = || Problem::tensor(output, "is a constant without a value");
-                let array =
-                    Tensor::parse(value.ok_or_else(missing)?)?.array(output, &mut self.budget)?;
+                let array = Tensor::parse(value.ok_or_else(missing)?)?.array(output, &mut self.budget)?;
                 self.insert(&output.clone(), array)?;
             }
             ("ConstantOfShape", [output]) => {
@@ -150,32 +139,18 @@ impl Model {
     }
 
     /// Output of `ConstantOfShape`: the shape is another tensor, the value an attribute, 0 by default.
-    fn filled(
-        &mut self,
-        output: &str,
-        inputs: &[String],
-        value: Option<&[u8]>,
-    ) -> Result<Array, Problem> {
-        let shape = inputs
-            .first()
-            .and_then(|name| self.archive.tensors.get(name));
+    fn filled(&mut self, output: &str, inputs: &[String], value: Option<&[u8]>) -> Result<Array, Problem> {
+        let shape = inputs.first().and_then(|name| self.archive.tensors.get(name));
         let shape = match shape.map(|shape| &shape.values) {
             Some(Values::Each(values)) if values.len() <= MAX_RANK => {
                 values.iter().map(|v| *v as usize).collect::<Vec<_>>()
             }
             _ => {
-                return Err(Problem::tensor(
-                    output,
-                    "is filled, but its shape is not in the file",
-                ));
+                return Err(Problem::tensor(output, "is filled, but its shape is not in the file"));
             }
         };
         self.constants = self.constants.saturating_add(elements(output, &shape)?);
-        Problem::limit(
-            "number of constant values",
-            self.constants,
-            MAX_CONSTANT_VALUES,
-        )?;
+        Problem::limit("number of constant values", self.constants, MAX_CONSTANT_VALUES)?;
         self.budget.admit(output, &[])?;
         let value = match value {
             Some(message) => Tensor::parse(message)?.array(output, &mut self.budget)?,
@@ -186,10 +161,7 @@ impl Model {
                 shape,
                 values: Values::Constant(one[0]),
             }),
-            _ => Err(Problem::tensor(
-                output,
-                "is filled with more than one value",
-            )),
+            _ => Err(Problem::tensor(output, "is filled with more than one value")),
         }
     }
 }
@@ -264,12 +236,7 @@ impl<'a> Tensor<'a> {
             return Err(Problem::tensor(name, "has its values in another file"));
         }
         let element = ELEMENTS.iter().find(|(known, _)| *known == data_type);
-        let unknown = || {
-            Problem::tensor(
-                name,
-                format!("has data type {data_type}, which no weights need"),
-            )
-        };
+        let unknown = || Problem::tensor(name, format!("has data type {data_type}, which no weights need"));
         let (_, element) = *element.ok_or_else(unknown)?;
         let sizes = dimensions.iter().map(|d| usize::try_from(*d).ok());
         let shape = sizes.collect::<Option<Vec<_>>>();
@@ -300,10 +267,7 @@ impl<'a> Tensor<'a> {
         }
         // Sixteen-bit numbers in `int32_data` are bit patterns; no exporter writes weights so.
         if raw.is_none() && matches!(element, Element::F16 | Element::BF16) && length > 0 {
-            return Err(Problem::tensor(
-                name,
-                "lists 16-bit numbers, expected raw data",
-            ));
+            return Err(Problem::tensor(name, "lists 16-bit numbers, expected raw data"));
         }
         let values = raw.map_or(listed, |raw| element.decode(raw));
         Ok(Array::new(shape, values))

@@ -12,9 +12,9 @@ use crate::archive::Archive;
 use crate::array::{Array, Budget, elements};
 use crate::cursor::Cursor;
 use crate::error::{Problem, shown};
+use crate::format::Format;
 use crate::limits::{MAX_INFLATION, MAX_MEMBERS, MAX_NAME, MAX_NESTING, MAX_RANK};
 use crate::pickle::{Id, Object, Pickle, View};
-use crate::format::Format;
 
 /// Keys under which checkpoints keep the state dict, in the order in which they are preferred.
 const NESTED: [&str; 6] = [
@@ -34,12 +34,8 @@ const LEGACY_VERSION: i64 = 1001;
 
 /// Reads a zip archive. Members are looked up by name and never written anywhere, so their paths do not matter.
 pub(crate) fn read_zip(bytes: &[u8]) -> Result<Archive, Problem> {
-    let mut archive = ZipArchive::new(io::Cursor::new(bytes)).map_err(|error| {
-        Problem::malformed(format!(
-            "damaged or cut short: {}",
-            shown(&error.to_string())
-        ))
-    })?;
+    let mut archive = ZipArchive::new(io::Cursor::new(bytes))
+        .map_err(|error| Problem::malformed(format!("damaged or cut short: {}", shown(&error.to_string()))))?;
     Problem::limit("number of members", archive.len(), MAX_MEMBERS)?;
     let names = archive.file_names().flatten();
     let mut prefixes = names.filter_map(|name| {
@@ -65,8 +61,7 @@ pub(crate) fn read_zip(bytes: &[u8]) -> Result<Archive, Problem> {
     let mut tensors = Tensors::new(&pickle, bytes.len())?;
     for key in tensors.keys() {
         let storage = inflated.member(&mut archive, &format!("{prefix}data/{key}"))?;
-        let missing =
-            || Problem::malformed(format!("the archive has no storage `{}`", shown(&key)));
+        let missing = || Problem::malformed(format!("the archive has no storage `{}`", shown(&key)));
         tensors.fill(&key, &storage.ok_or_else(missing)?)?;
     }
     Ok(Archive::of_tensors(Format::PyTorchZip, tensors.filled))
@@ -81,20 +76,12 @@ struct Inflated {
 }
 
 impl Inflated {
-    fn member(
-        &mut self,
-        archive: &mut ZipArchive<io::Cursor<&[u8]>>,
-        name: &str,
-    ) -> Result<Option<Vec<u8>>, Problem> {
+    fn member(&mut self, archive: &mut ZipArchive<io::Cursor<&[u8]>>, name: &str) -> Result<Option<Vec<u8>>, Problem> {
         let Some(index) = archive.index_for_name(name) else {
             return Ok(None);
         };
-        let broken = |reason: String| {
-            Problem::malformed(format!("member `{}`: {}", shown(name), shown(&reason)))
-        };
-        let member = archive
-            .by_index(index)
-            .map_err(|error| broken(error.to_string()))?;
+        let broken = |reason: String| Problem::malformed(format!("member `{}`: {}", shown(name), shown(&reason)));
+        let member = archive.by_index(index).map_err(|error| broken(error.to_string()))?;
         // The size in the directory may lie; the limit is on the bytes read. torch does not compress, and a member that is
         // not compressed cannot be larger than the file.
         let expected = member.size().min(member.compressed_size()).min(self.file);
@@ -125,9 +112,7 @@ pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
         .any(|window| window == LEGACY_MAGIC);
     Pickle::run(&mut cursor)?;
     if !found {
-        return Err(Problem::malformed(
-            "a pickle that was not written by torch.save",
-        ));
+        return Err(Problem::malformed("a pickle that was not written by torch.save"));
     }
     let version = Pickle::run(&mut cursor)?;
     match version.get(version.root) {
@@ -179,10 +164,7 @@ impl<'p> Tensors<'p> {
             Problem::limit("length of a name", key.len(), MAX_NAME)?;
             budget.admit(key, &view.shape)?;
             check(key, view)?;
-            waiting
-                .entry(view.storage.key)
-                .or_default()
-                .push((key, &**view));
+            waiting.entry(view.storage.key).or_default().push((key, &**view));
         }
         let filled = BTreeMap::new();
         Ok(Self { waiting, filled })
@@ -206,10 +188,7 @@ impl<'p> Tensors<'p> {
             let end = start.saturating_add(view.storage.length.saturating_mul(size));
             let part = storage.get(start..end).ok_or_else(|| {
                 let (needed, found) = (end, storage.len());
-                Problem::tensor(
-                    name,
-                    format!("its storage has {found} bytes, {needed} are needed"),
-                )
+                Problem::tensor(name, format!("its storage has {found} bytes, {needed} are needed"))
             })?;
             let array = Array::new(view.shape.clone(), values(view, part));
             if self.filled.insert(name.to_owned(), array).is_some() {
@@ -251,12 +230,10 @@ fn entries<'p>(pickle: &'p Pickle<'p>, id: Id) -> impl Iterator<Item = (&'p str,
         Object::Dict(pairs) => pairs.as_slice(),
         _ => &[],
     };
-    pairs
-        .iter()
-        .filter_map(|(key, value)| match pickle.get(*key) {
-            Object::Text(key) => Some((*key, *value)),
-            _ => None,
-        })
+    pairs.iter().filter_map(|(key, value)| match pickle.get(*key) {
+        Object::Text(key) => Some((*key, *value)),
+        _ => None,
+    })
 }
 
 /// An error if a view reaches out of its storage.
@@ -282,9 +259,8 @@ fn check(name: &str, view: &View<'_>) -> Result<(), Problem> {
         Some(last) if last < storage.length => Ok(()),
         _ => {
             let length = storage.length;
-            let reason = format!(
-                "shape {shape:?}, strides {strides:?} and offset {offset} reach out of a storage of {length}"
-            );
+            let reason =
+                format!("shape {shape:?}, strides {strides:?} and offset {offset} reach out of a storage of {length}");
             Err(Problem::tensor(name, reason))
         }
     }
@@ -293,10 +269,7 @@ fn check(name: &str, view: &View<'_>) -> Result<(), Problem> {
 /// Values of a view that passed [`check`]; `storage` holds exactly the elements of its storage.
 fn values(view: &View<'_>, storage: &[u8]) -> Vec<f32> {
     let View {
-        shape,
-        strides,
-        offset,
-        ..
+        shape, strides, offset, ..
     } = view;
     let element = view.storage.element;
     let size = element.size();

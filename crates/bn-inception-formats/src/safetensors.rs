@@ -8,8 +8,8 @@ use safetensors::tensor::Dtype;
 use crate::archive::Archive;
 use crate::array::{Array, Budget, Element};
 use crate::error::{Problem, shown};
-use crate::limits::MAX_NAME;
 use crate::format::Format;
+use crate::limits::MAX_NAME;
 
 /// Element types that become `f32`.
 const ELEMENTS: [(Dtype, Element); 10] = [
@@ -27,10 +27,7 @@ const ELEMENTS: [(Dtype, Element); 10] = [
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
     let broken = |error: safetensors::SafeTensorError| {
-        Problem::malformed(format!(
-            "damaged or cut short: {}",
-            shown(&error.to_string())
-        ))
+        Problem::malformed(format!("damaged or cut short: {}", shown(&error.to_string())))
     };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
     let file = SafeTensors::deserialize(bytes).map_err(broken)?;

@@ -131,9 +131,7 @@ impl<'a> Value<'a> {
     pub(crate) fn doubles(self, to: &mut Vec<f32>) -> Result<(), Problem> {
         match self {
             Self::Fixed64(word) => to.push(f64::from_le_bytes(word) as f32),
-            Self::Bytes(bytes) => {
-                to.extend(words(bytes)?.map(|word| f64::from_le_bytes(word) as f32))
-            }
+            Self::Bytes(bytes) => to.extend(words(bytes)?.map(|word| f64::from_le_bytes(word) as f32)),
             _ => return Err(mistyped()),
         }
         Ok(())
@@ -143,9 +141,7 @@ impl<'a> Value<'a> {
 fn words<const N: usize>(bytes: &[u8]) -> Result<impl Iterator<Item = [u8; N]>, Problem> {
     match bytes.as_chunks::<N>() {
         (words, []) => Ok(words.iter().copied()),
-        _ => Err(Problem::malformed(
-            "damaged: a list of numbers ends within one",
-        )),
+        _ => Err(Problem::malformed("damaged: a list of numbers ends within one")),
     }
 }
 

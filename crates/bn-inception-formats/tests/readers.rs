@@ -34,11 +34,7 @@ fn the_format_is_told_by_content() {
     ] {
         let archive = read(&fixture(name)).unwrap();
         assert_eq!(archive.format, format, "{name}");
-        assert!(
-            archive.tensors.len() > 100,
-            "{name}: {}",
-            archive.tensors.len()
-        );
+        assert!(archive.tensors.len() > 100, "{name}: {}", archive.tensors.len());
     }
 }
 
@@ -120,48 +116,23 @@ fn words(words: &[i32]) -> Vec<u8> {
 
 #[test]
 fn mxnet_arrays_of_every_version() {
-    let values = [1.5f32, -2.0]
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .collect::<Vec<_>>();
+    let values = [1.5f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
     let legacy = [words(&[2, 1, 2]), words(&[1, 0, 0]), values.clone()].concat();
-    let (one, two, three) = (
-        0xF993_FAC8u32 as i32,
-        0xF993_FAC9u32 as i32,
-        0xF993_FACAu32 as i32,
-    );
-    let version_1 = [
-        words(&[one, 2, 1, 0, 2, 0]),
-        words(&[1, 0, 0]),
-        values.clone(),
-    ]
-    .concat();
-    let version_2 = [
-        words(&[two, 0, 2, 1, 0, 2, 0]),
-        words(&[1, 0, 0]),
-        values.clone(),
-    ]
-    .concat();
+    let (one, two, three) = (0xF993_FAC8u32 as i32, 0xF993_FAC9u32 as i32, 0xF993_FACAu32 as i32);
+    let version_1 = [words(&[one, 2, 1, 0, 2, 0]), words(&[1, 0, 0]), values.clone()].concat();
+    let version_2 = [words(&[two, 0, 2, 1, 0, 2, 0]), words(&[1, 0, 0]), values.clone()].concat();
     let version_3 = [words(&[three, 0, 2, 1, 0, 2, 0]), words(&[1, 0, 0]), values].concat();
     for array in [legacy, version_1, version_2, version_3] {
         let archive = read(&mxnet("arg:a", &array)).unwrap();
-        assert_eq!(
-            archive.tensors["arg:a"],
-            Array::new(vec![1, 2], vec![1.5, -2.0])
-        );
+        assert_eq!(archive.tensors["arg:a"], Array::new(vec![1, 2], vec![1.5, -2.0]));
     }
     refused(&mxnet("a", &words(&[two, 1, 0])), &["MXNet", "sparse"]);
-    refused(
-        &mxnet("a", &words(&[two, 0, 1, -1, -1, 1, 0, 0])),
-        &["MXNet", "too"],
-    );
+    refused(&mxnet("a", &words(&[two, 0, 1, -1, -1, 1, 0, 0])), &["MXNet", "too"]);
 }
 
 /// A legacy PyTorch file whose object is the pickle `object`.
 fn legacy(object: &[u8]) -> Vec<u8> {
-    let mut file =
-        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}."
-            .to_vec();
+    let mut file = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
     file.extend(object);
     file
 }
@@ -177,10 +148,7 @@ fn pickles_run_no_code() {
         let call = format!("\u{0}c{module}\n{name}\n(X\u{4}\0\0\0trueetR.");
         let mut object = b"\x80\x02".to_vec();
         object.extend(&call.as_bytes()[1..]);
-        refused(
-            &legacy(&object),
-            &["refers to", &format!("{module}.{name}")],
-        );
+        refused(&legacy(&object), &["refers to", &format!("{module}.{name}")]);
     }
 }
 
@@ -203,8 +171,7 @@ fn pickles_cannot_take_much() {
 
 /// A pickled state dict with one tensor `w` in a storage of `length` numbers.
 fn tensor(length: u8, offset: u8, shape: [u8; 2], strides: [u8; 2]) -> Vec<u8> {
-    let mut pickle =
-        b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storage".to_vec();
+    let mut pickle = b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storage".to_vec();
     pickle.extend(b"ctorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK".iter());
     pickle.extend([length, b't', b'Q', b'K', offset]);
     for pair in [shape, strides] {
@@ -221,20 +188,11 @@ fn tensor(length: u8, offset: u8, shape: [u8; 2], strides: [u8; 2]) -> Vec<u8> {
 #[test]
 fn strides_and_offsets_are_honoured_and_checked() {
     let values = |file: &[u8]| read(file).unwrap().tensors["w"].clone().into_values();
-    assert_eq!(
-        values(&tensor(6, 0, [2, 3], [3, 1])),
-        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
-    );
-    assert_eq!(
-        values(&tensor(6, 0, [3, 2], [1, 3])),
-        [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]
-    );
+    assert_eq!(values(&tensor(6, 0, [2, 3], [3, 1])), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!(values(&tensor(6, 0, [3, 2], [1, 3])), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
     assert_eq!(values(&tensor(6, 2, [2, 2], [2, 1])), [2.0, 3.0, 4.0, 5.0]);
     assert_eq!(values(&tensor(6, 5, [2, 1], [0, 1])), [5.0, 5.0]);
-    refused(
-        &tensor(6, 3, [2, 2], [2, 1]),
-        &["`w`", "reach out of a storage of 6"],
-    );
+    refused(&tensor(6, 3, [2, 2], [2, 1]), &["`w`", "reach out of a storage of 6"]);
     refused(&tensor(6, 0, [255, 255], [0, 0]), &["`w`", "too many"]);
 }
 
@@ -250,13 +208,7 @@ fn foreign_archives_are_refused() {
         writer.write_all(content).unwrap();
         writer.finish().unwrap().into_inner()
     };
-    refused(
-        &zip("word/document.xml", b"<xml/>"),
-        &["without `data.pkl`"],
-    );
-    refused(
-        &zip("a/data.pkl", &vec![b'N'; 10_000_000]),
-        &["unpacks to more than"],
-    );
+    refused(&zip("word/document.xml", b"<xml/>"), &["without `data.pkl`"]);
+    refused(&zip("a/data.pkl", &vec![b'N'; 10_000_000]), &["unpacks to more than"]);
     refused(&zip("../../a/data.pkl", b"\x80\x02}."), &["no state dict"]);
 }

@@ -13,17 +13,8 @@ use std::time::{Duration, Instant};
 
 fn main() -> Result<(), NetworkError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |i: usize, default: f64| {
-        arguments
-            .get(i)
-            .and_then(|a| a.parse().ok())
-            .unwrap_or(default)
-    };
-    let (batch, threads, seconds) = (
-        number(0, 1.0) as usize,
-        number(1, 2.0) as usize,
-        number(2, 2.0),
-    );
+    let number = |i: usize, default: f64| arguments.get(i).and_then(|a| a.parse().ok()).unwrap_or(default);
+    let (batch, threads, seconds) = (number(0, 1.0) as usize, number(1, 2.0) as usize, number(2, 2.0));
     let size = number(4, 224.0) as usize;
     let algorithm = match arguments.get(3).map(String::as_str) {
         Some("direct") => Some(Algorithm::Direct),
@@ -43,10 +34,7 @@ fn main() -> Result<(), NetworkError> {
     let mut logits = vec![0.0; batch * 1000];
     let extents = [batch, size, size];
     engine.forward(&images, extents, &mut logits)?;
-    println!(
-        "first call after {:.0} ms",
-        start.elapsed().as_secs_f64() * 1e3
-    );
+    println!("first call after {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
 
     let mut best: Vec<LayerTime> = engine.profile(&images, extents, &mut logits)?;
     let mut times = Vec::new();
@@ -57,20 +45,14 @@ fn main() -> Result<(), NetworkError> {
         times.push(begin.elapsed());
     }
     while start.elapsed().as_secs_f64() < seconds {
-        for (best, layer) in best
-            .iter_mut()
-            .zip(engine.profile(&images, extents, &mut logits)?)
-        {
+        for (best, layer) in best.iter_mut().zip(engine.profile(&images, extents, &mut logits)?) {
             best.time = best.time.min(layer.time);
         }
     }
     times.sort();
     let peak = engine.peak() * threads as f64;
     let ms = |time: Duration| time.as_secs_f64() * 1e3 / batch as f64;
-    println!(
-        "{:24} {:>8} {:>8} {:>6}",
-        "layer", "MMAC", "ms/image", "peak"
-    );
+    println!("{:24} {:>8} {:>8} {:>6}", "layer", "MMAC", "ms/image", "peak");
     for LayerTime { name, macs, time } in &best {
         let (macs, ms) = (*macs as f64 / batch as f64, ms(*time));
         println!(

@@ -192,23 +192,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             if t > 0.0 {
                 total[i] += t * count as f64;
                 macs[i] += s.macs() as f64 * count as f64;
-                print!(
-                    " {:6.2} ms {:5.0} %",
-                    t * 1e3,
-                    s.macs() as f64 / t / peak * 100.0
-                );
+                print!(" {:6.2} ms {:5.0} %", t * 1e3, s.macs() as f64 / t / peak * 100.0);
             }
         }
         println!();
     }
     let [forward, input, weight] = [0, 1, 2].map(|i| (total[i], macs[i]));
     let all = (total.iter().sum(), macs.iter().sum());
-    for (name, (t, n)) in [
-        ("forward", forward),
-        ("input", input),
-        ("weight", weight),
-        ("all", all),
-    ] {
+    for (name, (t, n)) in [("forward", forward), ("input", input), ("weight", weight), ("all", all)] {
         println!(
             "{name:>8}: {:7.1} ms {:5.0} GMAC/s {:3.0} % of peak",
             t * 1e3,
@@ -217,10 +208,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
 
-    println!(
-        "\n{:>32} {:>18} {:>18}",
-        "memory bound", "forward", "backward"
-    );
+    println!("\n{:>32} {:>18} {:>18}", "memory bound", "forward", "backward");
     for (channels, map) in [
         (64 / divide, pixels / 2),
         (192 / divide, pixels / 4),
@@ -237,9 +225,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             epsilon: 1e-5,
             relu: true,
         };
-        let forward = time(|| {
-            batch_norm_train(&s, &params, &x, &mut y, &mut mean, &mut var).unwrap_or_default()
-        });
+        let forward = time(|| batch_norm_train(&s, &params, &x, &mut y, &mut mean, &mut var).unwrap_or_default());
         let mut dx = vec![0.0f32; s.tensor_len()];
         let backward = time(|| {
             let out = BatchNormGradients {
@@ -266,13 +252,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("average", pixels / 8, 256 / divide, 1),
         ("average", pixels / 16, 576 / divide, 1),
     ] {
-        let s = Pool2dShape::new(
-            [batch, channels, map, map],
-            [3, 3],
-            [stride; 2],
-            [stride % 2; 4],
-            true,
-        )?;
+        let s = Pool2dShape::new([batch, channels, map, map], [3, 3], [stride; 2], [stride % 2; 4], true)?;
         let (mut x, mut y, mut indices) = (
             vec![1.0f32; s.input_len()],
             vec![0.0f32; s.output_len()],

@@ -113,13 +113,7 @@ pub fn batch_norm_train_backward(
             let mut sums = Sums::default();
             for at in shape.planes(c) {
                 let range = at..at + shape.spatial;
-                gradient_moments(
-                    &x[range.clone()],
-                    &dy[range],
-                    affine,
-                    params.relu,
-                    &mut sums,
-                );
+                gradient_moments(&x[range.clone()], &dy[range], affine, params.relu, &mut sums);
             }
             let [sum, along] = sums.total();
             let n = shape.values_per_channel() as f64;

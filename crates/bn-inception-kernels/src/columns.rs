@@ -53,12 +53,7 @@ impl Axis {
 pub(crate) const OVERRUN: usize = 16;
 
 impl Window {
-    pub(crate) fn new(
-        source: [usize; 2],
-        grid: [usize; 2],
-        step: [usize; 2],
-        taps: [&[isize]; 2],
-    ) -> Self {
+    pub(crate) fn new(source: [usize; 2], grid: [usize; 2], step: [usize; 2], taps: [&[isize]; 2]) -> Self {
         let pointwise = source == grid && step == [1, 1] && taps == [&[0], &[0]];
         Self {
             height: source[0],
@@ -172,23 +167,14 @@ fn sample(from: &[f32], start: isize, step: usize, to: &mut [f32]) {
             }
             to[last] = from[2 * last];
         }
-        _ => to
-            .iter_mut()
-            .zip(from.iter().step_by(step))
-            .for_each(|(d, s)| *d = *s),
+        _ => to.iter_mut().zip(from.iter().step_by(step)).for_each(|(d, s)| *d = *s),
     }
 }
 
 /// Copies `rows` rows of `cols` floats, with stride `step` in `from` and contiguous in `to`, in pieces of `PIECE`
 /// floats. The last piece of a row may extend past its end, into the next row or the slack.
 #[inline(always)]
-fn copy_rows<const PIECE: usize>(
-    from: &[f32],
-    step: usize,
-    to: &mut [f32],
-    cols: usize,
-    rows: usize,
-) {
+fn copy_rows<const PIECE: usize>(from: &[f32], step: usize, to: &mut [f32], cols: usize, rows: usize) {
     for r in 0..rows {
         let (mut s, mut d) = (r * step, r * cols);
         let end = d + cols;
@@ -227,9 +213,7 @@ mod tests {
 
     #[test]
     fn segments_stop_at_image_borders() {
-        let all: Vec<_> = segments(3, 11, 5)
-            .map(|s| (s.image, s.first, s.rows))
-            .collect();
+        let all: Vec<_> = segments(3, 11, 5).map(|s| (s.image, s.first, s.rows)).collect();
         assert_eq!(all, [(0, 3, 2), (1, 0, 5), (2, 0, 1)]);
     }
 
@@ -250,19 +234,11 @@ mod tests {
             let mut out = vec![f32::NAN; window.taps() * stride];
             let mut scratch = vec![f32::NAN; window.scratch(rows)];
             window.unroll(&plane, first, rows, &mut scratch, &mut out, stride);
-            for (t, (y, x)) in ty
-                .iter()
-                .flat_map(|y| tx.iter().map(move |x| (y, x)))
-                .enumerate()
-            {
+            for (t, (y, x)) in ty.iter().flat_map(|y| tx.iter().map(move |x| (y, x))).enumerate() {
                 for r in 0..rows {
                     for c in 0..grid[1] {
-                        let (sy, sx) = (
-                            ((first + r) * step[0]) as isize + y,
-                            (c * step[1]) as isize + x,
-                        );
-                        let inside =
-                            (0..height as isize).contains(&sy) && (0..width as isize).contains(&sx);
+                        let (sy, sx) = (((first + r) * step[0]) as isize + y, (c * step[1]) as isize + x);
+                        let inside = (0..height as isize).contains(&sy) && (0..width as isize).contains(&sx);
                         let expected = if inside {
                             plane[sy as usize * width + sx as usize]
                         } else {

@@ -11,12 +11,7 @@ use crate::weight_grad::WeightGradient;
 ///
 /// # Errors
 /// A slice whose length does not match the shape.
-pub fn conv2d(
-    shape: &Conv2dShape,
-    x: &[f32],
-    weight: &[f32],
-    y: &mut [f32],
-) -> Result<(), ShapeError> {
+pub fn conv2d(shape: &Conv2dShape, x: &[f32], weight: &[f32], y: &mut [f32]) -> Result<(), ShapeError> {
     check("x", shape.input_len(), x.len())?;
     check("weight", shape.weight_len(), weight.len())?;
     check("y", shape.output_len(), y.len())?;
@@ -39,12 +34,7 @@ fn forward(tiles: &Tiles, shape: &Conv2dShape, x: &[f32], weight: &[f32], y: &mu
             target_step: [1, 1],
             target_origin: [0, 0],
         }
-        .run(
-            tiles,
-            |m, c, t| weight[(m * source.count + c) * taps + t],
-            x,
-            &target,
-        );
+        .run(tiles, |m, c, t| weight[(m * source.count + c) * taps + t], x, &target);
     }
 }
 
@@ -112,12 +102,7 @@ fn backward_input(tiles: &Tiles, shape: &Conv2dShape, weight: &[f32], dy: &[f32]
 ///
 /// # Errors
 /// A slice whose length does not match the shape.
-pub fn conv2d_backward_weight(
-    shape: &Conv2dShape,
-    x: &[f32],
-    dy: &[f32],
-    dw: &mut [f32],
-) -> Result<(), ShapeError> {
+pub fn conv2d_backward_weight(shape: &Conv2dShape, x: &[f32], dy: &[f32], dw: &mut [f32]) -> Result<(), ShapeError> {
     check("x", shape.input_len(), x.len())?;
     check("dy", shape.output_len(), dy.len())?;
     check("dw", shape.weight_len(), dw.len())?;
@@ -126,10 +111,7 @@ pub fn conv2d_backward_weight(
 }
 
 fn backward_weight(tiles: &Tiles, shape: &Conv2dShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    for (group, dw) in dw
-        .chunks_exact_mut(shape.weight_len() / shape.groups)
-        .enumerate()
-    {
+    for (group, dw) in dw.chunks_exact_mut(shape.weight_len() / shape.groups).enumerate() {
         let (input, output) = shape.channels(group);
         WeightGradient {
             batch: shape.batch,
@@ -187,16 +169,11 @@ mod tests {
 
     /// Small integers, whose sums are exact, so that all instruction sets give the same result.
     fn integers(len: usize, seed: usize) -> Vec<f32> {
-        (0..len)
-            .map(|i| ((i * 7 + i / 3 * seed) % 7) as f32 - 3.0)
-            .collect()
+        (0..len).map(|i| ((i * 7 + i / 3 * seed) % 7) as f32 - 3.0).collect()
     }
 
     fn exact(found: &[f32], expected: &[f64]) -> bool {
-        found
-            .iter()
-            .map(|&v| f64::from(v))
-            .eq(expected.iter().copied())
+        found.iter().map(|&v| f64::from(v)).eq(expected.iter().copied())
     }
 
     #[test]
@@ -207,18 +184,13 @@ mod tests {
             ([5, 18, 4, 4], 13, 1, 1, [0; 4], 1),
             ([2, 20, 14, 14], 33, 3, 2, [0, 0, 1, 1], 1),
         ] {
-            let s =
-                Conv2dShape::new(input, out, [kernel; 2], [stride; 2], padding, groups).unwrap();
+            let s = Conv2dShape::new(input, out, [kernel; 2], [stride; 2], padding, groups).unwrap();
             let (x, w) = (integers(s.input_len(), 1), integers(s.weight_len(), 2));
             let dy = integers(s.output_len(), 5);
             for tiles in Tiles::available() {
                 let mut y = vec![f32::NAN; s.output_len()];
                 forward(tiles, &s, &x, &w, &mut y);
-                assert!(
-                    exact(&y, &reference::conv2d(&s, &x, &w)),
-                    "y {s:?} {}",
-                    tiles.name
-                );
+                assert!(exact(&y, &reference::conv2d(&s, &x, &w)), "y {s:?} {}", tiles.name);
                 let mut dx = vec![f32::NAN; s.input_len()];
                 backward_input(tiles, &s, &w, &dy, &mut dx);
                 assert!(

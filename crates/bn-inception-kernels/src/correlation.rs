@@ -87,14 +87,7 @@ impl Correlation {
         let rows = self.block_rows(tiles);
         (0..total.div_ceil(rows)).into_par_iter().for_each(|block| {
             let first = block * rows;
-            self.block(
-                tiles,
-                &packed,
-                source,
-                target,
-                first,
-                (first + rows).min(total),
-            );
+            self.block(tiles, &packed, source, target, first, (first + rows).min(total));
         });
     }
 
@@ -132,22 +125,13 @@ impl Correlation {
     }
 
     #[allow(clippy::too_many_arguments)] // one private call site
-    fn block(
-        &self,
-        tiles: &Tiles,
-        packed: &[f32],
-        source: &[f32],
-        target: &Disjoint<'_, f32>,
-        from: usize,
-        to: usize,
-    ) {
+    fn block(&self, tiles: &Tiles, packed: &[f32], source: &[f32], target: &Disjoint<'_, f32>, from: usize, to: usize) {
         let taps = self.window.taps();
         let width = tiles.width;
         let columns = (to - from) * self.window.cols;
         let panels = columns.div_ceil(width);
         let depth = self.source.count * taps;
-        let step = (BLOCK_DEPTH.min(BLOCK_FLOATS / (panels * width)) / taps.max(1))
-            .clamp(1, self.source.count);
+        let step = (BLOCK_DEPTH.min(BLOCK_FLOATS / (panels * width)) / taps.max(1)).clamp(1, self.source.count);
         let row_panels = self.target.count.div_ceil(tiles.rows);
         let tile = tiles.rows * width;
         let stride = panels * width + OVERRUN;
@@ -178,8 +162,7 @@ impl Correlation {
                     let vectors = (columns - p * width).min(width).div_ceil(tiles.lanes);
                     let b = &right[p * chunk * width..][..chunk * width];
                     for m in 0..row_panels {
-                        let a =
-                            &packed[(m * depth + c0 * taps) * tiles.rows..][..chunk * tiles.rows];
+                        let a = &packed[(m * depth + c0 * taps) * tiles.rows..][..chunk * tiles.rows];
                         let c = &mut sums[(p * row_panels + m) * tile..][..tile];
                         tiles.product(vectors, chunk, a, b, c, c0 > 0);
                     }
@@ -208,10 +191,8 @@ impl Correlation {
         let size = self.window.height * self.window.width;
         let mut at = 0;
         for Segment { image, first, rows } in segments(from, to, self.window.rows) {
-            let plane =
-                &source[(image * self.source.total + self.source.first + c) * size..][..size];
-            self.window
-                .unroll(plane, first, rows, planes, &mut out[at..], stride);
+            let plane = &source[(image * self.source.total + self.source.first + c) * size..][..size];
+            self.window.unroll(plane, first, rows, planes, &mut out[at..], stride);
             at += rows * self.window.cols;
         }
     }
@@ -220,8 +201,7 @@ impl Correlation {
     fn write(&self, mut row: &[f32], m: usize, from: usize, to: usize, target: &Disjoint<'_, f32>) {
         let cols = self.window.cols;
         let [height, width] = self.target_size;
-        let contiguous =
-            self.target_step == [1, 1] && self.target_origin == [0, 0] && width == cols;
+        let contiguous = self.target_step == [1, 1] && self.target_origin == [0, 0] && width == cols;
         for Segment { image, first, rows } in segments(from, to, self.window.rows) {
             let plane = (image * self.target.total + self.target.first + m) * height * width;
             let (now, rest) = row.split_at(rows * cols);
@@ -237,9 +217,7 @@ impl Correlation {
                 // SAFETY: distinct grid rows are distinct target rows, owned as above; grids that interleave within a
                 // row run one after the other.
                 let to = unsafe { target.range(plane + y * width, width) };
-                let to = to[self.target_origin[1]..]
-                    .iter_mut()
-                    .step_by(self.target_step[1]);
+                let to = to[self.target_origin[1]..].iter_mut().step_by(self.target_step[1]);
                 to.zip(now).for_each(|(d, s)| *d = *s);
             }
         }

@@ -68,8 +68,7 @@ mod tile;
 mod weight_grad;
 
 pub use batch_norm::{
-    BatchNormGradients, BatchNormParams, batch_norm_eval, batch_norm_train,
-    batch_norm_train_backward,
+    BatchNormGradients, BatchNormParams, batch_norm_eval, batch_norm_train, batch_norm_train_backward,
 };
 pub use conv::{conv2d, conv2d_backward_input, conv2d_backward_weight};
 pub use pool::{Pool2dShape, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};

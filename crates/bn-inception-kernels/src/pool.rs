@@ -48,9 +48,7 @@ impl Pool2dShape {
         ])?;
         elements("input", &input)?;
         if height * width > u32::MAX as usize {
-            return Err(ShapeError::Overflow {
-                what: "input plane",
-            });
+            return Err(ShapeError::Overflow { what: "input plane" });
         }
         let mut out = [0; 2];
         for (i, axis) in ["height", "width"].into_iter().enumerate() {
@@ -146,12 +144,7 @@ impl Pool2dShape {
 ///
 /// # Errors
 /// A slice whose length does not match the shape.
-pub fn max_pool2d(
-    shape: &Pool2dShape,
-    x: &[f32],
-    y: &mut [f32],
-    indices: &mut [u32],
-) -> Result<(), ShapeError> {
+pub fn max_pool2d(shape: &Pool2dShape, x: &[f32], y: &mut [f32], indices: &mut [u32]) -> Result<(), ShapeError> {
     check("x", shape.input_len(), x.len())?;
     check("y", shape.output_len(), y.len())?;
     check("indices", shape.output_len(), indices.len())?;
@@ -168,12 +161,7 @@ pub fn max_pool2d(
 ///
 /// # Errors
 /// A slice whose length does not match the shape, or an index outside the input plane.
-pub fn max_pool2d_backward(
-    shape: &Pool2dShape,
-    dy: &[f32],
-    indices: &[u32],
-    dx: &mut [f32],
-) -> Result<(), ShapeError> {
+pub fn max_pool2d_backward(shape: &Pool2dShape, dy: &[f32], indices: &[u32], dx: &mut [f32]) -> Result<(), ShapeError> {
     check("dy", shape.output_len(), dy.len())?;
     check("indices", shape.output_len(), indices.len())?;
     check("dx", shape.input_len(), dx.len())?;
@@ -188,14 +176,12 @@ pub fn max_pool2d_backward(
     let gradients = dy
         .par_chunks(shape.out_plane())
         .zip(indices.par_chunks(shape.out_plane()));
-    dx.par_chunks_mut(plane)
-        .zip(gradients)
-        .for_each(|(dx, (dy, indices))| {
-            dx.fill(0.0);
-            for (&g, &i) in dy.iter().zip(indices) {
-                dx[i as usize] += g;
-            }
-        });
+    dx.par_chunks_mut(plane).zip(gradients).for_each(|(dx, (dy, indices))| {
+        dx.fill(0.0);
+        for (&g, &i) in dy.iter().zip(indices) {
+            dx[i as usize] += g;
+        }
+    });
     Ok(())
 }
 
@@ -203,18 +189,11 @@ pub fn max_pool2d_backward(
 ///
 /// # Errors
 /// A slice whose length does not match the shape.
-pub fn avg_pool2d(
-    shape: &Pool2dShape,
-    count_include_pad: bool,
-    x: &[f32],
-    y: &mut [f32],
-) -> Result<(), ShapeError> {
+pub fn avg_pool2d(shape: &Pool2dShape, count_include_pad: bool, x: &[f32], y: &mut [f32]) -> Result<(), ShapeError> {
     check("x", shape.input_len(), x.len())?;
     check("y", shape.output_len(), y.len())?;
     let areas = areas(shape, count_include_pad);
-    let planes = y
-        .par_chunks_mut(shape.out_plane())
-        .zip(x.par_chunks(shape.in_plane()));
+    let planes = y.par_chunks_mut(shape.out_plane()).zip(x.par_chunks(shape.in_plane()));
     planes.for_each_init(WindowSums::default, |window_sums, (y, x)| {
         avg_plane(shape, &areas, x, y, window_sums)
     });
@@ -245,8 +224,7 @@ pub fn avg_pool2d_backward(
 
 /// Divisor of each window of a plane.
 fn areas(shape: &Pool2dShape, include_pad: bool) -> Vec<f32> {
-    let counted =
-        |axis: usize| (0..shape.out[axis]).map(move |o| shape.counted(axis, o, include_pad));
+    let counted = |axis: usize| (0..shape.out[axis]).map(move |o| shape.counted(axis, o, include_pad));
     counted(0)
         .flat_map(|rows| counted(1).map(move |cols| (rows * cols) as f32))
         .collect()
@@ -296,12 +274,7 @@ fn update_maximum(v: f32, at: u32, best: &mut f32, index: &mut u32) {
 
 /// `update_maximum` for every `STEP`-th value of `row`, as long as whole steps are left; returns their number.
 #[inline(always)]
-fn update_maxima<const STEP: usize>(
-    row: &[f32],
-    at: u32,
-    best: &mut [f32],
-    indices: &mut [u32],
-) -> usize {
+fn update_maxima<const STEP: usize>(row: &[f32], at: u32, best: &mut [f32], indices: &mut [u32]) -> usize {
     let steps = row.as_chunks::<STEP>().0;
     for (i, ((step, best), index)) in steps.iter().zip(&mut *best).zip(indices).enumerate() {
         update_maximum(step[0], at.wrapping_add((i * STEP) as u32), best, index);

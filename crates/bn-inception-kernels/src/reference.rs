@@ -19,9 +19,7 @@ fn multiplications(s: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) 
                         let iy = (oy * s.stride[0] + ky).wrapping_sub(s.padding[0]);
                         let ix = (ox * s.stride[1] + kx).wrapping_sub(s.padding[1]);
                         if iy < s.height && ix < s.width {
-                            let x = ((n * s.in_channels + m / oc * ic + c) * s.height + iy)
-                                * s.width
-                                + ix;
+                            let x = ((n * s.in_channels + m / oc * ic + c) * s.height + iy) * s.width + ix;
                             let w = ((m * ic + c) * s.kernel[0] + ky) * s.kernel[1] + kx;
                             visit(((n * s.out_channels + m) * oh + oy) * ow + ox, x, w);
                         }
@@ -39,27 +37,21 @@ fn pairs(rows: usize, cols: usize) -> impl Iterator<Item = (usize, usize)> {
 /// Reference for [`crate::conv2d`].
 pub fn conv2d(shape: &Conv2dShape, x: &[f32], weight: &[f32]) -> Vec<f64> {
     let mut y = vec![0.0; shape.output_len()];
-    multiplications(shape, |iy, ix, iw| {
-        y[iy] += f64::from(x[ix]) * f64::from(weight[iw])
-    });
+    multiplications(shape, |iy, ix, iw| y[iy] += f64::from(x[ix]) * f64::from(weight[iw]));
     y
 }
 
 /// Reference for [`crate::conv2d_backward_input`].
 pub fn conv2d_backward_input(shape: &Conv2dShape, weight: &[f32], dy: &[f32]) -> Vec<f64> {
     let mut dx = vec![0.0; shape.input_len()];
-    multiplications(shape, |iy, ix, iw| {
-        dx[ix] += f64::from(dy[iy]) * f64::from(weight[iw])
-    });
+    multiplications(shape, |iy, ix, iw| dx[ix] += f64::from(dy[iy]) * f64::from(weight[iw]));
     dx
 }
 
 /// Reference for [`crate::conv2d_backward_weight`].
 pub fn conv2d_backward_weight(shape: &Conv2dShape, x: &[f32], dy: &[f32]) -> Vec<f64> {
     let mut dw = vec![0.0; shape.weight_len()];
-    multiplications(shape, |iy, ix, iw| {
-        dw[iw] += f64::from(dy[iy]) * f64::from(x[ix])
-    });
+    multiplications(shape, |iy, ix, iw| dw[iw] += f64::from(dy[iy]) * f64::from(x[ix]));
     dw
 }
 
@@ -75,11 +67,7 @@ pub struct BatchNormOutput {
 }
 
 /// Reference for [`crate::batch_norm_train`], in two passes.
-pub fn batch_norm_train(
-    shape: &BatchNormShape,
-    params: &BatchNormParams<'_>,
-    x: &[f32],
-) -> BatchNormOutput {
+pub fn batch_norm_train(shape: &BatchNormShape, params: &BatchNormParams<'_>, x: &[f32]) -> BatchNormOutput {
     let n = shape.values_per_channel() as f64;
     let channel = |i: usize| i / shape.spatial % shape.channels;
     let (mut mean, mut var) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
@@ -123,8 +111,7 @@ pub fn batch_norm_train_backward(
     let BatchNormOutput { y, mean, var } = batch_norm_train(shape, params, x);
     let n = shape.values_per_channel() as f64;
     let channel = |i: usize| i / shape.spatial % shape.channels;
-    let standard =
-        |i: usize| (f64::from(x[i]) - mean[channel(i)]) / (var[channel(i)] + params.epsilon).sqrt();
+    let standard = |i: usize| (f64::from(x[i]) - mean[channel(i)]) / (var[channel(i)] + params.epsilon).sqrt();
     let g = |i: usize| {
         if params.relu && y[i] <= 0.0 {
             0.0
@@ -150,13 +137,7 @@ pub fn batch_norm_train_backward(
 }
 
 /// Reference for [`crate::batch_norm_eval`].
-pub fn batch_norm_eval(
-    shape: &BatchNormShape,
-    x: &[f32],
-    scale: &[f32],
-    shift: &[f32],
-    relu: bool,
-) -> Vec<f64> {
+pub fn batch_norm_eval(shape: &BatchNormShape, x: &[f32], scale: &[f32], shift: &[f32], relu: bool) -> Vec<f64> {
     let y = x.iter().enumerate().map(|(i, &v)| {
         let c = i / shape.spatial % shape.channels;
         let y = f64::from(v) * f64::from(scale[c]) + f64::from(shift[c]);
@@ -202,18 +183,12 @@ pub fn max_pool2d(shape: &Pool2dShape, x: &[f32]) -> (Vec<f32>, Vec<u32>) {
             best[o] = Some(i);
         }
     });
-    best.into_iter()
-        .flatten()
-        .map(|i| (x[i], (i % plane) as u32))
-        .unzip()
+    best.into_iter().flatten().map(|i| (x[i], (i % plane) as u32)).unzip()
 }
 
 /// Reference for [`crate::max_pool2d_backward`].
 pub fn max_pool2d_backward(shape: &Pool2dShape, dy: &[f32], indices: &[u32]) -> Vec<f64> {
-    let (input, output) = (
-        shape.size[0] * shape.size[1],
-        shape.out_height() * shape.out_width(),
-    );
+    let (input, output) = (shape.size[0] * shape.size[1], shape.out_height() * shape.out_width());
     let mut dx = vec![0.0; shape.input_len()];
     for (o, (&g, &i)) in dy.iter().zip(indices).enumerate() {
         dx[o / output * input + i as usize] += f64::from(g);
@@ -228,17 +203,12 @@ pub fn avg_pool2d(shape: &Pool2dShape, count_include_pad: bool, x: &[f32]) -> Ve
         sums[o] += f64::from(x[i]);
         areas[o] = area;
     });
-    sums.into_iter()
-        .zip(areas)
-        .map(|(sum, area)| sum / area)
-        .collect()
+    sums.into_iter().zip(areas).map(|(sum, area)| sum / area).collect()
 }
 
 /// Reference for [`crate::avg_pool2d_backward`].
 pub fn avg_pool2d_backward(shape: &Pool2dShape, count_include_pad: bool, dy: &[f32]) -> Vec<f64> {
     let mut dx = vec![0.0; shape.input_len()];
-    windows(shape, count_include_pad, |o, i, area| {
-        dx[i] += f64::from(dy[o]) / area
-    });
+    windows(shape, count_include_pad, |o, i, area| dx[i] += f64::from(dy[o]) / area);
     dx
 }

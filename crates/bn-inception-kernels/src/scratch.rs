@@ -10,16 +10,9 @@ thread_local! {
 ///
 /// The memory belongs to the thread: a new allocation per task would be returned to the system and faulted in again
 /// page by page each time, which costs more than the arithmetic of a small layer.
-pub(crate) fn with<const N: usize, R>(
-    lengths: [usize; N],
-    f: impl FnOnce([&mut [f32]; N]) -> R,
-) -> R {
+pub(crate) fn with<const N: usize, R>(lengths: [usize; N], f: impl FnOnce([&mut [f32]; N]) -> R) -> R {
     const LINE: usize = 16;
-    let total = lengths
-        .iter()
-        .map(|n| n.next_multiple_of(LINE))
-        .sum::<usize>()
-        + LINE;
+    let total = lengths.iter().map(|n| n.next_multiple_of(LINE)).sum::<usize>() + LINE;
     // Taken rather than borrowed, so that a nested call finds an empty vector instead of panicking.
     let mut buffer = BUFFERS.with_borrow_mut(std::mem::take);
     if buffer.len() < total {

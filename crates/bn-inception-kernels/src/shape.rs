@@ -112,15 +112,9 @@ pub(crate) fn padded(
         .checked_add(before)
         .and_then(|s| s.checked_add(after))
         .filter(|&s| s <= isize::MAX as usize / 4)
-        .ok_or(ShapeError::Overflow {
-            what: "padded input",
-        })?;
+        .ok_or(ShapeError::Overflow { what: "padded input" })?;
     if kernel > padded {
-        Err(ShapeError::KernelTooLarge {
-            axis,
-            kernel,
-            padded,
-        })
+        Err(ShapeError::KernelTooLarge { axis, kernel, padded })
     } else {
         Ok(padded)
     }
@@ -174,16 +168,9 @@ impl Conv2dShape {
             ("stride width", stride[1]),
             ("groups", groups),
         ])?;
-        for (what, channels) in [
-            ("input channels", in_channels),
-            ("output channels", out_channels),
-        ] {
+        for (what, channels) in [("input channels", in_channels), ("output channels", out_channels)] {
             if channels % groups != 0 {
-                return Err(ShapeError::Groups {
-                    what,
-                    channels,
-                    groups,
-                });
+                return Err(ShapeError::Groups { what, channels, groups });
             }
         }
         let [top, left, bottom, right] = padding;
@@ -192,14 +179,9 @@ impl Conv2dShape {
             (padded("width", width, left, right, kernel[1])? - kernel[1]) / stride[1] + 1,
         ];
         elements("input", &input)?;
-        elements(
-            "padded input",
-            &[height + top + bottom, width + left + right],
-        )?;
-        let per_output = elements(
-            "weight",
-            &[out_channels, in_channels / groups, kernel[0], kernel[1]],
-        )? / out_channels;
+        elements("padded input", &[height + top + bottom, width + left + right])?;
+        let per_output =
+            elements("weight", &[out_channels, in_channels / groups, kernel[0], kernel[1]])? / out_channels;
         let outputs = elements("output", &[batch, out_channels, out[0], out[1]])?;
         let macs = (outputs as u64)
             .checked_mul(per_output as u64)
@@ -266,11 +248,7 @@ impl BatchNormShape {
     /// # Errors
     /// A zero extent, or a tensor too large to address.
     pub fn new(batch: usize, channels: usize, spatial: usize) -> Result<Self, ShapeError> {
-        positive(&[
-            ("batch", batch),
-            ("channels", channels),
-            ("spatial", spatial),
-        ])?;
+        positive(&[("batch", batch), ("channels", channels), ("spatial", spatial)])?;
         elements("input", &[batch, channels, spatial])?;
         Ok(Self {
             batch,

@@ -237,12 +237,8 @@ mod x86 {
             let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
             let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
             let (low, high) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
-            let all =
-                _mm512_castps_pd(_mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high)));
-            let (low, high) = (
-                _mm512_castpd512_pd256(all),
-                _mm512_extractf64x4_pd::<1>(all),
-            );
+            let all = _mm512_castps_pd(_mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high)));
+            let (low, high) = (_mm512_castpd512_pd256(all), _mm512_extractf64x4_pd::<1>(all));
             let all = _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
             let mut out = [0.0; 4];
             _mm_storeu_ps(
@@ -325,10 +321,7 @@ mod arm {
         // SAFETY: called from NEON code only; the array holds the four floats stored.
         unsafe {
             let mut out = [0.0; 4];
-            vst1q_f32(
-                out.as_mut_ptr(),
-                vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)),
-            );
+            vst1q_f32(out.as_mut_ptr(), vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)));
             out
         }
     }

@@ -13,17 +13,8 @@ use crate::simd::Neon;
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Vector};
 
-type Product =
-    unsafe fn(vectors: usize, depth: usize, a: *const f32, b: *const f32, c: *mut f32, add: bool);
-type Dot = unsafe fn(
-    columns: usize,
-    vectors: usize,
-    a: *const f32,
-    lda: usize,
-    b: *const f32,
-    ldb: usize,
-    c: *mut f32,
-);
+type Product = unsafe fn(vectors: usize, depth: usize, a: *const f32, b: *const f32, c: *mut f32, add: bool);
+type Dot = unsafe fn(columns: usize, vectors: usize, a: *const f32, lda: usize, b: *const f32, ldb: usize, c: *mut f32);
 
 /// Number of rows (`a`) of a dot tile.
 pub(crate) const DOT_ROWS: usize = 4;
@@ -66,21 +57,9 @@ impl Tiles {
     /// One product tile. `a` is `[depth][rows]`, `b` is `[depth][width]`, `c` is `[rows][width]`. Only the first
     /// `vectors` registers of each row are computed; they are added to the old values if `add`, otherwise they replace
     /// them.
-    pub(crate) fn product(
-        &self,
-        vectors: usize,
-        depth: usize,
-        a: &[f32],
-        b: &[f32],
-        c: &mut [f32],
-        add: bool,
-    ) {
+    pub(crate) fn product(&self, vectors: usize, depth: usize, a: &[f32], b: &[f32], c: &mut [f32], add: bool) {
         assert!(vectors >= 1 && vectors * self.lanes <= self.width);
-        assert!(
-            a.len() >= depth * self.rows
-                && b.len() >= depth * self.width
-                && c.len() >= self.rows * self.width
-        );
+        assert!(a.len() >= depth * self.rows && b.len() >= depth * self.width && c.len() >= self.rows * self.width);
         // SAFETY: a `Tiles` is only reachable through `best`/`available`, which check the instruction set; the extents
         // are those asserted above.
         unsafe { (self.product)(vectors, depth, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), add) }
@@ -269,9 +248,7 @@ mod tests {
 
     /// Small integers, whose sums are exact, so that results can be compared for equality.
     fn integers(n: usize, seed: usize) -> Vec<f32> {
-        (0..n)
-            .map(|i| ((i * 7 + seed * 13 + i / 5) % 9) as f32 - 4.0)
-            .collect()
+        (0..n).map(|i| ((i * 7 + seed * 13 + i / 5) % 9) as f32 - 4.0).collect()
     }
 
     #[test]
@@ -288,9 +265,7 @@ mod tests {
                         for m in 0..t.rows {
                             for n in 0..t.width {
                                 let at = m * t.width + n;
-                                let sum: f32 = (0..depth)
-                                    .map(|k| a[k * t.rows + m] * b[k * t.width + n])
-                                    .sum();
+                                let sum: f32 = (0..depth).map(|k| a[k * t.rows + m] * b[k * t.width + n]).sum();
                                 let expected = match (n < vectors * t.lanes, add) {
                                     (false, _) => old[at],
                                     (true, false) => sum,
@@ -323,12 +298,7 @@ mod tests {
                     for (at, (c, old)) in c.into_iter().zip(old).enumerate() {
                         let (j, i) = (at / DOT_ROWS, at % DOT_ROWS);
                         let sum: f32 = (0..length).map(|p| a[i * lda + p] * b[j * ldb + p]).sum();
-                        assert_eq!(
-                            c,
-                            old + sum,
-                            "{} columns {columns} length {length} at {i},{j}",
-                            t.name
-                        );
+                        assert_eq!(c, old + sum, "{} columns {columns} length {length} at {i},{j}", t.name);
                     }
                 }
             }

@@ -46,36 +46,28 @@ impl WeightGradient {
 
         let len = gradient.len();
         let mut partial = vec![0.0; if runs > 1 { runs * len } else { 0 }];
-        let out = Disjoint::new(if runs > 1 {
-            &mut partial
-        } else {
-            &mut *gradient
-        });
+        let out = Disjoint::new(if runs > 1 { &mut partial } else { &mut *gradient });
         (0..runs * blocks).into_par_iter().for_each(|task| {
             let (r, b) = (task / blocks, task % blocks);
             let channels = b * block..((b + 1) * block).min(self.x.count);
             let rows = r * run..((r + 1) * run).min(total);
             self.task(tiles, x, dy, channels, rows, chunk, |m, at, sums| {
                 // SAFETY: a task writes only the entries of its channels in its run's copy of the gradient.
-                unsafe { out.range(r * len + m * self.x.count * taps + at, sums.len()) }
-                    .copy_from_slice(sums);
+                unsafe { out.range(r * len + m * self.x.count * taps + at, sums.len()) }.copy_from_slice(sums);
             });
         });
         if runs > 1 {
             const PIECE: usize = 4096;
-            gradient
-                .par_chunks_mut(PIECE)
-                .enumerate()
-                .for_each(|(i, to)| {
-                    for (r, from) in partial.chunks_exact(len).enumerate() {
-                        let from = &from[i * PIECE..][..to.len()];
-                        if r == 0 {
-                            to.copy_from_slice(from);
-                        } else {
-                            to.iter_mut().zip(from).for_each(|(d, s)| *d += s);
-                        }
+            gradient.par_chunks_mut(PIECE).enumerate().for_each(|(i, to)| {
+                for (r, from) in partial.chunks_exact(len).enumerate() {
+                    let from = &from[i * PIECE..][..to.len()];
+                    if r == 0 {
+                        to.copy_from_slice(from);
+                    } else {
+                        to.iter_mut().zip(from).for_each(|(d, s)| *d += s);
                     }
-                });
+                }
+            });
         }
     }
 
@@ -118,8 +110,7 @@ impl WeightGradient {
                     for Segment { image, first, rows } in segments(from, to, self.window.rows) {
                         let size = self.window.height * self.window.width;
                         let plane = &x[(image * self.x.total + self.x.first + c) * size..][..size];
-                        self.window
-                            .unroll(plane, first, rows, planes, &mut right[at..], stride);
+                        self.window.unroll(plane, first, rows, planes, &mut right[at..], stride);
                         at += rows * self.window.cols;
                     }
                 }
@@ -129,21 +120,14 @@ impl WeightGradient {
                 for m0 in (0..outputs).step_by(block) {
                     let m1 = (m0 + block).min(outputs);
                     for m in m0..m1 {
-                        self.copy_gradient(
-                            dy,
-                            m,
-                            from,
-                            to,
-                            &mut left[(m - m0) * stride..][..length],
-                        );
+                        self.copy_gradient(dy, m, from, to, &mut left[(m - m0) * stride..][..length]);
                     }
                     for j in (0..unrolled).step_by(tiles.dot_columns) {
                         let columns = tiles.dot_columns.min(unrolled - j);
                         let b = &right[j * stride..(j + columns) * stride];
                         for m in (m0..m1).step_by(DOT_ROWS) {
                             let a = &left[(m - m0) * stride..][..DOT_ROWS * stride];
-                            let c =
-                                &mut sums[(m * unrolled + j * DOT_ROWS)..][..columns * DOT_ROWS];
+                            let c = &mut sums[(m * unrolled + j * DOT_ROWS)..][..columns * DOT_ROWS];
                             tiles.dot(columns, length, a, stride, b, stride, c);
                         }
                     }

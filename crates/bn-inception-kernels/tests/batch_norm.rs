@@ -49,46 +49,21 @@ impl Fixture {
     /// `y`, `mean`, `var`.
     fn forward(&self, relu: bool) -> [Vec<f32>; 3] {
         let c = self.gamma.len();
-        let (mut y, mut mean, mut var) = (
-            vec![f32::NAN; self.x.len()],
-            vec![f32::NAN; c],
-            vec![f32::NAN; c],
-        );
-        batch_norm_train(
-            &self.shape,
-            &self.params(relu),
-            &self.x,
-            &mut y,
-            &mut mean,
-            &mut var,
-        )
-        .unwrap();
+        let (mut y, mut mean, mut var) = (vec![f32::NAN; self.x.len()], vec![f32::NAN; c], vec![f32::NAN; c]);
+        batch_norm_train(&self.shape, &self.params(relu), &self.x, &mut y, &mut mean, &mut var).unwrap();
         [y, mean, var]
     }
 
     /// `dx`, `dgamma`, `dbeta`.
     fn backward(&self, relu: bool, mean: &[f32], var: &[f32]) -> [Vec<f32>; 3] {
         let c = self.gamma.len();
-        let (mut dx, mut dgamma, mut dbeta) = (
-            vec![f32::NAN; self.x.len()],
-            vec![f32::NAN; c],
-            vec![f32::NAN; c],
-        );
+        let (mut dx, mut dgamma, mut dbeta) = (vec![f32::NAN; self.x.len()], vec![f32::NAN; c], vec![f32::NAN; c]);
         let out = BatchNormGradients {
             dx: &mut dx,
             dgamma: &mut dgamma,
             dbeta: &mut dbeta,
         };
-        batch_norm_train_backward(
-            &self.shape,
-            &self.params(relu),
-            &self.x,
-            mean,
-            var,
-            &self.dy,
-            out,
-        )
-        .unwrap();
+        batch_norm_train_backward(&self.shape, &self.params(relu), &self.x, mean, var, &self.dy, out).unwrap();
         [dx, dgamma, dbeta]
     }
 }
@@ -99,8 +74,7 @@ fn training_passes_are_close() {
         let fixture = Fixture::new(extents);
         for relu in [false, true] {
             let [y, mean, var] = fixture.forward(relu);
-            let expected =
-                reference::batch_norm_train(&fixture.shape, &fixture.params(relu), &fixture.x);
+            let expected = reference::batch_norm_train(&fixture.shape, &fixture.params(relu), &fixture.x);
             assert_close(&format!("mean {extents:?}"), &mean, &expected.mean, 1e-7);
             assert_close(&format!("var {extents:?}"), &var, &expected.var, 1e-7);
             if fixture.shape.values_per_channel() > 2 {
@@ -108,18 +82,9 @@ fn training_passes_are_close() {
                 assert_close(&format!("y {extents:?} relu {relu}"), &y, &expected.y, 1e-6);
             }
             let [dx, dgamma, dbeta] = fixture.backward(relu, &mean, &var);
-            let expected = reference::batch_norm_train_backward(
-                &fixture.shape,
-                &fixture.params(relu),
-                &fixture.x,
-                &fixture.dy,
-            );
-            assert_close(
-                &format!("dbeta {extents:?} relu {relu}"),
-                &dbeta,
-                &expected.dbeta,
-                1e-6,
-            );
+            let expected =
+                reference::batch_norm_train_backward(&fixture.shape, &fixture.params(relu), &fixture.x, &fixture.dy);
+            assert_close(&format!("dbeta {extents:?} relu {relu}"), &dbeta, &expected.dbeta, 1e-6);
             if fixture.shape.values_per_channel() > 2 {
                 // With two values the gradient is a difference of nearly equal terms, all of it rounding error.
                 assert_close(
@@ -128,12 +93,7 @@ fn training_passes_are_close() {
                     &expected.dgamma,
                     1e-6,
                 );
-                assert_close(
-                    &format!("dx {extents:?} relu {relu}"),
-                    &dx,
-                    &expected.dx,
-                    1e-6,
-                );
+                assert_close(&format!("dx {extents:?} relu {relu}"), &dx, &expected.dx, 1e-6);
             }
         }
     }
@@ -158,10 +118,7 @@ fn the_gradient_is_the_slope_of_the_loss() {
         let [dx, ..] = fixture.backward(relu, &mean, &var);
         let loss = |x: &[f32]| -> f64 {
             let y = reference::batch_norm_train(&fixture.shape, &fixture.params(relu), x).y;
-            y.iter()
-                .zip(&fixture.dy)
-                .map(|(y, &g)| y * f64::from(g))
-                .sum()
+            y.iter().zip(&fixture.dy).map(|(y, &g)| y * f64::from(g)).sum()
         };
         for i in 0..fixture.x.len() {
             let (mut up, mut down) = (fixture.x.clone(), fixture.x.clone());
@@ -184,22 +141,9 @@ fn evaluation_is_close_and_keeps_nan() {
         fixture.x[1] = f32::NAN;
         for relu in [false, true] {
             let mut y = vec![0.0; fixture.x.len()];
-            batch_norm_eval(
-                &fixture.shape,
-                &fixture.x,
-                &fixture.gamma,
-                &fixture.beta,
-                relu,
-                &mut y,
-            )
-            .unwrap();
-            let mut expected = reference::batch_norm_eval(
-                &fixture.shape,
-                &fixture.x,
-                &fixture.gamma,
-                &fixture.beta,
-                relu,
-            );
+            batch_norm_eval(&fixture.shape, &fixture.x, &fixture.gamma, &fixture.beta, relu, &mut y).unwrap();
+            let mut expected =
+                reference::batch_norm_eval(&fixture.shape, &fixture.x, &fixture.gamma, &fixture.beta, relu);
             assert!(y[1].is_nan() && expected[1].is_nan());
             (y[1], expected[1]) = (0.0, 0.0);
             assert_close(&format!("y {extents:?} relu {relu}"), &y, &expected, 1e-6);
@@ -257,16 +201,7 @@ fn wrong_lengths_are_named() {
         3,
     );
     expect(
-        train(
-            &BatchNormParams {
-                beta: &short,
-                ..params
-            },
-            &x,
-            &x,
-            &c,
-            &c,
-        ),
+        train(&BatchNormParams { beta: &short, ..params }, &x, &x, &c, &c),
         "beta",
         3,
     );
@@ -302,10 +237,7 @@ fn wrong_lengths_are_named() {
         "shift",
         3,
     );
-    assert_eq!(
-        BatchNormShape::new(1, 0, 1),
-        Err(ShapeError::Zero { what: "channels" })
-    );
+    assert_eq!(BatchNormShape::new(1, 0, 1), Err(ShapeError::Zero { what: "channels" }));
     assert_eq!(
         BatchNormShape::new(usize::MAX, 2, 2),
         Err(ShapeError::Overflow { what: "input" })

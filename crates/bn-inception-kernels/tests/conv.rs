@@ -45,15 +45,8 @@ fn shape(&(input, out_channels, kernel, stride, padding, groups): &Row) -> Conv2
 }
 
 /// Results and expected results of all passes; outputs are initialised with NaN, which reveals elements not written.
-fn passes(
-    s: &Conv2dShape,
-    make: fn(usize, u64) -> Vec<f32>,
-) -> [(&'static str, Vec<f32>, Vec<f64>); 3] {
-    let (x, w, dy) = (
-        make(s.input_len(), 1),
-        make(s.weight_len(), 2),
-        make(s.output_len(), 3),
-    );
+fn passes(s: &Conv2dShape, make: fn(usize, u64) -> Vec<f32>) -> [(&'static str, Vec<f32>, Vec<f64>); 3] {
+    let (x, w, dy) = (make(s.input_len(), 1), make(s.weight_len(), 2), make(s.output_len(), 3));
     let nan = |n: usize| vec![f32::NAN; n];
     let (mut y, mut dx, mut dw) = (nan(s.output_len()), nan(s.input_len()), nan(s.weight_len()));
     conv2d(s, &x, &w, &mut y).unwrap();
@@ -153,36 +146,12 @@ fn wrong_lengths_are_named() {
     expect(conv2d(&s, &short, &w, &mut y.clone()), "x", 200);
     expect(conv2d(&s, &x, &short, &mut y.clone()), "weight", 108);
     expect(conv2d(&s, &x, &w, &mut short.clone()), "y", 300);
-    expect(
-        conv2d_backward_input(&s, &short, &y, &mut x.clone()),
-        "weight",
-        108,
-    );
-    expect(
-        conv2d_backward_input(&s, &w, &short, &mut x.clone()),
-        "dy",
-        300,
-    );
-    expect(
-        conv2d_backward_input(&s, &w, &y, &mut short.clone()),
-        "dx",
-        200,
-    );
-    expect(
-        conv2d_backward_weight(&s, &short, &y, &mut w.clone()),
-        "x",
-        200,
-    );
-    expect(
-        conv2d_backward_weight(&s, &x, &short, &mut w.clone()),
-        "dy",
-        300,
-    );
-    expect(
-        conv2d_backward_weight(&s, &x, &y, &mut short.clone()),
-        "dw",
-        108,
-    );
+    expect(conv2d_backward_input(&s, &short, &y, &mut x.clone()), "weight", 108);
+    expect(conv2d_backward_input(&s, &w, &short, &mut x.clone()), "dy", 300);
+    expect(conv2d_backward_input(&s, &w, &y, &mut short.clone()), "dx", 200);
+    expect(conv2d_backward_weight(&s, &short, &y, &mut w.clone()), "x", 200);
+    expect(conv2d_backward_weight(&s, &x, &short, &mut w.clone()), "dy", 300);
+    expect(conv2d_backward_weight(&s, &x, &y, &mut short.clone()), "dw", 108);
 }
 
 #[test]
@@ -194,9 +163,7 @@ fn impossible_shapes_are_refused() {
     );
     assert_eq!(
         new([1, 1, 1, 1], 1, [1, 1], [1, 0], [0; 4], 1),
-        Err(ShapeError::Zero {
-            what: "stride width"
-        })
+        Err(ShapeError::Zero { what: "stride width" })
     );
     assert_eq!(
         new([1, 1, 1, 1], 1, [1, 1], [1, 1], [0; 4], 0),
@@ -226,9 +193,7 @@ fn impossible_shapes_are_refused() {
     }
     assert_eq!(
         new([1, 1, 1, 1], 1, [1, 1], [1, 1], [usize::MAX, 0, 1, 0], 1),
-        Err(ShapeError::Overflow {
-            what: "padded input"
-        })
+        Err(ShapeError::Overflow { what: "padded input" })
     );
 }
 

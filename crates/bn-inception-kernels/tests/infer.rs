@@ -7,8 +7,7 @@ mod common;
 mod networks;
 
 use bn_inception_kernels::infer::{
-    Algorithm, Conv, Engine, Layer, Linear, Network, NetworkError, Operation, Options, Placement,
-    reference,
+    Algorithm, Conv, Engine, Layer, Linear, Network, NetworkError, Operation, Options, Placement, reference,
 };
 use common::{assert_close, bits, random};
 use networks::{VARIANTS, conv_mut, first_blocks, network};
@@ -28,22 +27,13 @@ fn logits(network: &Network, images: &[f32], size: [usize; 3], options: &Options
     logits
 }
 
-const ALGORITHMS: [Option<Algorithm>; 4] = [
-    None,
-    Some(Algorithm::Direct),
-    Some(Algorithm::F2),
-    Some(Algorithm::F4),
-];
+const ALGORITHMS: [Option<Algorithm>; 4] = [None, Some(Algorithm::Direct), Some(Algorithm::F2), Some(Algorithm::F4)];
 
 #[test]
 fn every_variant_on_every_instruction_set_with_every_algorithm() {
     for variant in &VARIANTS {
         let network = network(variant, 0.25, 11);
-        let size = if variant.small {
-            [2, 13, 16]
-        } else {
-            [2, 50, 67]
-        };
+        let size = if variant.small { [2, 13, 16] } else { [2, 50, 67] };
         let images = random(size[0] * 3 * size[1] * size[2], 1);
         let expected = reference::forward(&network, &images, size).unwrap();
         for isa in Engine::instruction_sets() {
@@ -74,12 +64,7 @@ fn any_size_and_any_batch() {
             let images = random(size[0] * 3 * size[1] * size[2], 2);
             let expected = reference::forward(&network, &images, size).unwrap();
             let found = logits(&network, &images, size, &Options::default());
-            assert_close(
-                &format!("{} {size:?}", variant.name),
-                &found,
-                &expected,
-                5e-6,
-            );
+            assert_close(&format!("{} {size:?}", variant.name), &found, &expected, 5e-6);
         }
     }
     let network = network(&VARIANTS[4], 0.3, 3);
@@ -99,20 +84,10 @@ fn the_same_bits_for_any_number_of_threads() {
             let images = random(size[0] * 3 * size[1] * size[2], 4);
             for algorithm in ALGORITHMS {
                 let isa = Engine::instruction_sets()[0];
-                let run = |threads| {
-                    bits(&logits(
-                        &network,
-                        &images,
-                        size,
-                        &options(isa, threads, algorithm),
-                    ))
-                };
+                let run = |threads| bits(&logits(&network, &images, size, &options(isa, threads, algorithm)));
                 let one = run(1);
                 for threads in [2, 3, 4, 7] {
-                    assert!(
-                        run(threads) == one,
-                        "{size:?} {algorithm:?} {threads} threads"
-                    );
+                    assert!(run(threads) == one, "{size:?} {algorithm:?} {threads} threads");
                 }
             }
         }
@@ -132,11 +107,7 @@ fn a_second_call_does_not_depend_on_the_first() {
     };
     let first = run(&images);
     // NaN everywhere, which reveals data that a later call reads without having written it.
-    assert!(
-        run(&vec![f32::NAN; images.len()])
-            .iter()
-            .all(|v| v.is_nan())
-    );
+    assert!(run(&vec![f32::NAN; images.len()]).iter().all(|v| v.is_nan()));
     assert_eq!(bits(&run(&images)), bits(&first));
     assert!(engine.memory() > 0);
 }
@@ -153,17 +124,12 @@ fn calls_from_several_threads_and_from_inside_a_pool() {
     };
     let alone: Vec<_> = (0..12).map(call).collect();
     let together: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..12)
-            .map(|seed| scope.spawn(move || call(seed)))
-            .collect();
+        let threads: Vec<_> = (0..12).map(|seed| scope.spawn(move || call(seed))).collect();
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
     assert_eq!(together, alone);
     use rayon::prelude::*;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(3)
-        .build()
-        .unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let pooled: Vec<_> = pool.install(|| (0..12u64).into_par_iter().map(call).collect());
     assert_eq!(pooled, alone);
 }
@@ -196,12 +162,7 @@ fn direct_is_exact_on_small_integers() {
     let expected = reference::forward(&network, &images, size).unwrap();
     assert!(expected.iter().any(|&v| v != 0.0));
     for isa in Engine::instruction_sets() {
-        let found = logits(
-            &network,
-            &images,
-            size,
-            &options(isa, 2, Some(Algorithm::Direct)),
-        );
+        let found = logits(&network, &images, size, &options(isa, 2, Some(Algorithm::Direct)));
         let found: Vec<f64> = found.into_iter().map(f64::from).collect();
         assert_eq!(found, expected, "{isa}");
     }
@@ -222,26 +183,17 @@ fn wrong_extents_are_errors() {
         })
     ));
     assert!(matches!(call(3072, [1, 32, 32]), Ok(())));
-    assert!(matches!(
-        call(3, [1, 1, 1]),
-        Err(NetworkError::TooSmall { .. })
-    ));
+    assert!(matches!(call(3, [1, 1, 1]), Err(NetworkError::TooSmall { .. })));
     assert!(matches!(
         call(0, [usize::MAX, 32, 32]),
         Err(NetworkError::TooLarge { .. } | NetworkError::Length { .. })
     ));
-    assert!(matches!(
-        call(0, [1, 0, 32]),
-        Err(NetworkError::Length { .. })
-    ));
+    assert!(matches!(call(0, [1, 0, 32]), Err(NetworkError::Length { .. })));
 
     let mut bad = good.clone();
     conv_mut(&mut bad, "4a.conv_3x3").weight.pop();
     let error = Engine::new(bad, &Options::default()).err().unwrap();
-    assert!(
-        error.to_string().starts_with("4a.conv_3x3: weight holds"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("4a.conv_3x3: weight holds"), "{error}");
     let mut bad = good.clone();
     conv_mut(&mut bad, "3c.conv_3x3").stride = 3;
     assert!(matches!(
@@ -258,10 +210,7 @@ fn wrong_extents_are_errors() {
     conv_mut(&mut bad, "3c.conv_3x3").padding.odd = (2, 0);
     assert!(matches!(
         bad.validate(),
-        Err(NetworkError::Layer {
-            what: "padding",
-            ..
-        })
+        Err(NetworkError::Layer { what: "padding", .. })
     ));
     let mut bad = good.clone();
     for layer in &good.layers {

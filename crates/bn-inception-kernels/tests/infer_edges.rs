@@ -34,12 +34,7 @@ fn images_and_logits_between_guard_pages() {
                 let mut input = Guarded::copy(&images, flush);
                 let mut logits = Guarded::new(&[expected.len()], flush);
                 engine.forward(input.only(), size, logits.only()).unwrap();
-                assert_eq!(
-                    bits(logits.only()),
-                    bits(&expected),
-                    "{} {isa}",
-                    variant.name
-                );
+                assert_eq!(bits(logits.only()), bits(&expected), "{} {isa}", variant.name);
                 assert_eq!(bits(input.only()), bits(&images));
             }
         }
@@ -95,9 +90,7 @@ fn one_non_finite_pixel_affects_the_same_logits_as_in_the_reference() {
 #[test]
 fn first_calls_of_many_sizes_at_once() {
     let network = network(&VARIANTS[1], 0.125, 6);
-    let sizes: Vec<[usize; 3]> = (0..24)
-        .map(|i| [1 + i % 3, 32 + i % 5, 33 + i % 2])
-        .collect();
+    let sizes: Vec<[usize; 3]> = (0..24).map(|i| [1 + i % 3, 32 + i % 5, 33 + i % 2]).collect();
     let call = |engine: &Engine, size: [usize; 3]| {
         let images = random(size.iter().product::<usize>() * 3, size[1] as u64);
         let mut logits = vec![0.0; size[0] * 6];

@@ -23,10 +23,7 @@ fn check_all(s: &Pool2dShape, x: &[f32]) {
         &reference::max_pool2d_backward(s, &dy, &indices),
         1e-6,
     );
-    let x: Vec<f32> = x
-        .iter()
-        .map(|v| if v.is_finite() { *v } else { 1.0 })
-        .collect();
+    let x: Vec<f32> = x.iter().map(|v| if v.is_finite() { *v } else { 1.0 }).collect();
     for include in [false, true] {
         avg_pool2d(s, include, &x, &mut y).unwrap();
         assert_close(
@@ -56,9 +53,7 @@ fn the_pools_of_the_network_match_the_reference() {
             (1, 1, [0; 4]),
         ] {
             for ceil in [false, true] {
-                if let Ok(s) =
-                    Pool2dShape::new([3, 2, size, size], [kernel; 2], [stride; 2], padding, ceil)
-                {
+                if let Ok(s) = Pool2dShape::new([3, 2, size, size], [kernel; 2], [stride; 2], padding, ceil) {
                     check_all(&s, &random(s.input_len(), 1));
                     check_all(&s, &integers(s.input_len(), 2)); // ties
                 }
@@ -118,8 +113,7 @@ fn results_do_not_depend_on_the_thread_count() {
     let s = Pool2dShape::new([4, 5, 15, 14], [3, 3], [2, 2], [0; 4], true).unwrap();
     let (x, dy) = (random(s.input_len(), 1), random(s.output_len(), 2));
     assert_same_on_all_pools(|| {
-        let (mut y, mut indices, mut dx) =
-            (vec![0.0; dy.len()], vec![0; dy.len()], vec![0.0; x.len()]);
+        let (mut y, mut indices, mut dx) = (vec![0.0; dy.len()], vec![0; dy.len()], vec![0.0; x.len()]);
         max_pool2d(&s, &x, &mut y, &mut indices).unwrap();
         max_pool2d_backward(&s, &dy, &indices, &mut dx).unwrap();
         let max = [bits(&y), indices, bits(&dx)];
@@ -143,44 +137,16 @@ fn wrong_input_is_named() {
             })
         );
     };
-    expect(
-        max_pool2d(&s, &short, &mut y.clone(), &mut i.clone()),
-        "x",
-        32,
-    );
-    expect(
-        max_pool2d(&s, &x, &mut short.clone(), &mut i.clone()),
-        "y",
-        8,
-    );
-    expect(
-        max_pool2d(&s, &x, &mut y.clone(), &mut [0; 3]),
-        "indices",
-        8,
-    );
+    expect(max_pool2d(&s, &short, &mut y.clone(), &mut i.clone()), "x", 32);
+    expect(max_pool2d(&s, &x, &mut short.clone(), &mut i.clone()), "y", 8);
+    expect(max_pool2d(&s, &x, &mut y.clone(), &mut [0; 3]), "indices", 8);
     expect(max_pool2d_backward(&s, &short, &i, &mut x.clone()), "dy", 8);
-    expect(
-        max_pool2d_backward(&s, &y, &[0; 3], &mut x.clone()),
-        "indices",
-        8,
-    );
-    expect(
-        max_pool2d_backward(&s, &y, &i, &mut short.clone()),
-        "dx",
-        32,
-    );
+    expect(max_pool2d_backward(&s, &y, &[0; 3], &mut x.clone()), "indices", 8);
+    expect(max_pool2d_backward(&s, &y, &i, &mut short.clone()), "dx", 32);
     expect(avg_pool2d(&s, true, &short, &mut y.clone()), "x", 32);
     expect(avg_pool2d(&s, true, &x, &mut short.clone()), "y", 8);
-    expect(
-        avg_pool2d_backward(&s, true, &short, &mut x.clone()),
-        "dy",
-        8,
-    );
-    expect(
-        avg_pool2d_backward(&s, true, &y, &mut short.clone()),
-        "dx",
-        32,
-    );
+    expect(avg_pool2d_backward(&s, true, &short, &mut x.clone()), "dy", 8);
+    expect(avg_pool2d_backward(&s, true, &y, &mut short.clone()), "dx", 32);
     let mut bad = i.clone();
     bad[5] = 16;
     let error = ShapeError::Index {
@@ -188,10 +154,7 @@ fn wrong_input_is_named() {
         index: 16,
         plane: 16,
     };
-    assert_eq!(
-        max_pool2d_backward(&s, &y, &bad, &mut x.clone()),
-        Err(error)
-    );
+    assert_eq!(max_pool2d_backward(&s, &y, &bad, &mut x.clone()), Err(error));
     assert_eq!(
         Pool2dShape::new([1, 1, 4, 4], [2, 2], [1, 1], [0, 2, 0, 0], false),
         Err(ShapeError::PaddingTooLarge {

@@ -8,10 +8,10 @@ use bn_inception::weights::WeightsError;
 use burn::tensor::TensorReadError;
 
 use crate::checkpoint::CheckpointError;
-use crate::dataset::FolderError;
-use crate::drawn::DrawnError;
-use crate::loader::LoaderError;
 use crate::settings::SettingsError;
+use bn_inception_data::FolderError;
+use bn_inception_data::LoaderError;
+use bn_inception_data::drawn::DrawnError;
 
 /// An error that keeps a run from starting, or ends it. Every message is one line.
 #[derive(Debug, thiserror::Error)]

@@ -37,9 +37,7 @@ fn as_number<S: Serializer>(images: &[BrokenImage], serializer: S) -> Result<S::
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
     /// A class folder is none of the weights' classes.
-    #[error(
-        "class folder `{folder}` is not among the {classes} classes of the weights ({examples}, …)"
-    )]
+    #[error("class folder `{folder}` is not among the {classes} classes of the weights ({examples}, …)")]
     UnknownClass {
         /// The folder's name.
         folder: String,
@@ -65,9 +63,7 @@ fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, Eva
             }
         }
         let label = labels::of_folder(folder);
-        known
-            .iter()
-            .position(|known| known == folder || known == label)
+        known.iter().position(|known| known == folder || known == label)
     };
     let indices = folders.iter().map(|folder| {
         index(folder).ok_or_else(|| EvaluateError::UnknownClass {
@@ -103,14 +99,10 @@ pub fn evaluate(
     };
     let start = Instant::now();
     let members = ensemble.clone();
-    let mut batches =
-        PreparedImages::new(folder, options_of_images, move |image| members.views(image))?;
+    let mut batches = PreparedImages::new(folder, options_of_images, move |image| members.views(image))?;
     let (mut images, mut top1, mut top5) = (0, 0, 0);
     for batch in &mut batches {
-        let (views, targets): (Vec<_>, Vec<_>) = batch?
-            .into_iter()
-            .map(|image| (image.value, image.class))
-            .unzip();
+        let (views, targets): (Vec<_>, Vec<_>) = batch?.into_iter().map(|image| (image.value, image.class)).unzip();
         let probabilities = ensemble
             .probabilities(&views, options.batch_size)
             .map_err(LoaderError::Preprocess)?;
@@ -140,29 +132,13 @@ mod tests {
 
     #[test]
     fn classes_are_found_by_folder_or_by_imagenet_name() {
-        let strings = |names: &[&str]| {
-            names
-                .iter()
-                .map(|&name| name.to_owned())
-                .collect::<Vec<_>>()
-        };
+        let strings = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let known = strings(&["tench", "church", "star"]);
         let found = class_indices(&known, &strings(&["n03028079", "star"]));
         assert_eq!(found.unwrap(), [1, 2]);
-        let error = class_indices(&known, &strings(&["cat"]))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("`cat`") && error.contains("tench"),
-            "{error}"
-        );
-        let all: Vec<String> = labels::imagenet()
-            .iter()
-            .map(|(_, name)| (*name).to_owned())
-            .collect();
-        assert_eq!(
-            class_indices(&all, &strings(&["n03126707"])).unwrap(),
-            [517]
-        );
+        let error = class_indices(&known, &strings(&["cat"])).unwrap_err().to_string();
+        assert!(error.contains("`cat`") && error.contains("tench"), "{error}");
+        let all: Vec<String> = labels::imagenet().iter().map(|(_, name)| (*name).to_owned()).collect();
+        assert_eq!(class_indices(&all, &strings(&["n03126707"])).unwrap(), [517]);
     }
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use crate::display::Screen;
 use crate::error::TrainError;
-use crate::output::{LOG_FILE, TENSORBOARD_FOLDER};
-use crate::run_log::{Event, Journal, RunLog, Sink, TensorBoard};
+use crate::output::TENSORBOARD_FOLDER;
 use crate::step::Scores;
+use bn_inception_dashboard::TensorBoard;
+use bn_inception_dashboard::run_log::{Event, Journal, LOG_FILE, RunLog, Sink};
 
 /// The stream, which every event enters once.
 pub(crate) struct Events {
@@ -60,9 +61,7 @@ impl Events {
 
     /// True once the user has asked on the screen for the end of the run.
     pub(crate) fn wants_stop(&self) -> bool {
-        self.screen
-            .as_ref()
-            .is_some_and(|screen| screen.wants_stop())
+        self.screen.as_ref().is_some_and(|screen| screen.wants_stop())
     }
 
     /// Gives the terminal back.

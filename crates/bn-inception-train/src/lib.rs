@@ -27,8 +27,8 @@
 //!
 //! # Parts
 //!
-//! In the order of the data: [`dataset`] and [`drawn`] find or draw the images, [`loader`] and [`augment`] make batches
-//! of them, the same for any number of workers. [`cross_entropy`] is the loss and [`optim`] changes the weights; the
+//! In the order of the data: [`data`] finds or draws the images and makes batches of them, the same for any number of
+//! workers. [`cross_entropy`] is the loss and [`optim`] changes the weights; the
 //! page of the latter shows a training loop of one's own. [`evaluate`](fn@evaluate) measures finished weights, and
 //! [`rank`](fn@rank) is the one rule for who is right.
 
@@ -52,26 +52,18 @@ mod train_loop;
 mod trainer;
 mod versions;
 
-pub use bn_inception_dashboard as dashboard;
-/// The run log, see [`bn_inception_dashboard::run_log`].
-pub mod run_log {
-    pub use bn_inception_dashboard::TensorBoard;
-    pub use bn_inception_dashboard::run_log::*;
-}
-pub use bn_inception_data::{
-    self as augment, self as broken, self as dataset, self as loader, drawn,
-};
+pub use bn_inception_dashboard::run_log::Validation;
+pub use bn_inception_dashboard::{self as dashboard, run_log};
+pub use bn_inception_data as data;
 pub use config::{CheckpointEvery, TrainConfig};
 pub use display::Display;
 pub use error::TrainError;
 pub use evaluate::{EvaluateError, Evaluation, evaluate};
 pub use interrupt::StopSignal;
 pub use observe::{TELEMETRY_EVERY, percentile};
-pub use progress::{Progress, Validation};
+pub use progress::Progress;
 pub use rank::rank;
-pub use settings::{
-    Choices, FineTune, RECIPES, Recipe, Schedule, Settings, SettingsError, UnknownRecipe,
-};
+pub use settings::{Choices, FineTune, RECIPES, Recipe, Schedule, Settings, SettingsError, UnknownRecipe};
 pub use step::cross_entropy;
 pub use summary::RunSummary;
 pub use trainer::{Outcome, Trainer};

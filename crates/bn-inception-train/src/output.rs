@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub(crate) use bn_inception_dashboard::run_log::LOG_FILE;
-
 use crate::checkpoint::{Checkpoint, CheckpointFolder};
 use crate::error::TrainError;
 
@@ -21,9 +19,7 @@ pub(crate) fn newest_checkpoint(out: &Path) -> Result<(Checkpoint, PathBuf), Tra
     let load = |error| TrainError::Load { error, older: None };
     let steps = folder.steps().map_err(load)?;
     let Some((newest, older)) = steps.split_last() else {
-        return Err(TrainError::NothingToResume {
-            path: out.to_owned(),
-        });
+        return Err(TrainError::NothingToResume { path: out.to_owned() });
     };
     let path = folder.file(*newest);
     match Checkpoint::load(&path) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-pub use bn_inception_dashboard::run_log::Validation;
+use bn_inception_dashboard::run_log::Validation;
 use serde::{Deserialize, Serialize};
 
 /// The part of a run's state that is not tensors.

@@ -9,25 +9,15 @@
 #[must_use]
 pub fn rank<T: PartialOrd>(scores: &[T], class: usize) -> usize {
     let own = &scores[class];
-    let behind = |(index, score): (usize, &T)| {
-        index == class || score < own || (score == own && index > class)
-    };
-    scores
-        .iter()
-        .enumerate()
-        .filter(|pair| !behind(*pair))
-        .count()
+    let behind = |(index, score): (usize, &T)| index == class || score < own || (score == own && index > class);
+    scores.iter().enumerate().filter(|pair| !behind(*pair)).count()
 }
 
 /// The class of [`rank`] 0: the first of the largest scores, or none if one of them is NaN.
 #[must_use]
 pub fn predicted<T: PartialOrd>(scores: &[T]) -> Option<usize> {
     let ahead = |best: usize, next: usize| {
-        if scores[next] > scores[best] {
-            next
-        } else {
-            best
-        }
+        if scores[next] > scores[best] { next } else { best }
     };
     let best = (0..scores.len()).reduce(ahead)?;
     (rank(scores, best) == 0).then_some(best)

@@ -10,19 +10,19 @@ use burn::tensor::{Device, Tensor, TensorReadError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::broken::BrokenImage;
 use crate::checkpoint::{Arrays, Checkpoint, CheckpointFolder, DataFacts};
 use crate::config::{CheckpointEvery, TrainConfig};
 use crate::display::Plan;
 use crate::error::TrainError;
 use crate::events::Events;
 use crate::interrupt::StopSignal;
-use crate::loader::ImageLoader;
 use crate::observe::Observer;
 use crate::optim::{self, Ema, NamedTensors, Sgd};
 use crate::progress::Progress;
-use crate::run_log::{Event, Start, StepFacts, ValidationReport};
 use crate::settings::{Recipe, Settings};
+use bn_inception_dashboard::run_log::{Event, Start, StepFacts, ValidationReport};
+use bn_inception_data::BrokenImage;
+use bn_inception_data::ImageLoader;
 
 /// Beginning of the names of the classifier's tensors, which fine-tuning gives a learning rate of their own.
 const HEAD: &str = "classifier.";
@@ -92,10 +92,8 @@ impl Run {
         self.progress = checkpoint.progress;
         self.last_good = Some(path);
         let progress = &self.progress;
-        self.train_loader
-            .restore_broken(progress.broken_train.clone());
-        self.valid_loader
-            .restore_broken(progress.broken_val.clone());
+        self.train_loader.restore_broken(progress.broken_train.clone());
+        self.valid_loader.restore_broken(progress.broken_val.clone());
         self.logged_broken = self.broken().into_iter().map(|image| image.path).collect();
         self.events.send(Event::Resume {
             step: self.progress.step,
@@ -119,9 +117,7 @@ impl Run {
     /// Names of the classes in the order of the logits: ImageNet's for its folders, the folders' own otherwise.
     pub fn labels(&self) -> Vec<String> {
         let folders = self.data.classes.iter();
-        folders
-            .map(|folder| labels::of_folder(folder).to_owned())
-            .collect()
+        folders.map(|folder| labels::of_folder(folder).to_owned()).collect()
     }
 
     /// Images that could not be decoded since the run began, training images first.
@@ -156,12 +152,7 @@ impl Run {
 
     /// Takes one optimizer step with learning rate `lr`, in one walk over the network. Returns all values before and
     /// after it if `observed`.
-    pub fn update(
-        &mut self,
-        lr: f64,
-        mut gradients: NamedTensors,
-        observed: bool,
-    ) -> Option<[NamedTensors; 2]> {
+    pub fn update(&mut self, lr: f64, mut gradients: NamedTensors, observed: bool) -> Option<[NamedTensors; 2]> {
         let step = self.progress.step;
         let head_lr = match &self.settings.fine_tune {
             Some(tune) => tune.head_lr * self.recipe.schedule.factor(step, self.total_steps),

@@ -4,9 +4,9 @@ use bn_inception::Model;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorReadError};
 
-use crate::loader::ImageBatch;
 use crate::optim::{self, NamedTensors};
 use crate::rank::rank;
+use bn_inception_data::ImageBatch;
 
 /// The result of a batch, read from the device once for all who want to know it.
 pub(crate) struct Scores {
@@ -19,11 +19,7 @@ pub(crate) struct Scores {
 }
 
 impl Scores {
-    fn read(
-        losses: Tensor<1>,
-        logits: Tensor<2>,
-        classes: Tensor<1, Int>,
-    ) -> Result<Self, TensorReadError> {
+    fn read(losses: Tensor<1>, logits: Tensor<2>, classes: Tensor<1, Int>) -> Result<Self, TensorReadError> {
         let mut scores = Self {
             loss: losses.sum().try_into_scalar::<f64>()?,
             ranks: Vec::new(),
@@ -81,10 +77,7 @@ pub(crate) fn validate(model: &Model, batch: ImageBatch) -> Result<Scores, Tenso
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
     let [images, _] = logits.dims();
     let logs = log_softmax(logits, 1);
-    let right = logs
-        .clone()
-        .gather(1, targets.reshape([images, 1]))
-        .reshape([images]);
+    let right = logs.clone().gather(1, targets.reshape([images, 1])).reshape([images]);
     if smoothing == 0.0 {
         return right.neg();
     }

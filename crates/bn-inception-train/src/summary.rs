@@ -66,11 +66,7 @@ impl RunSummary {
     pub(crate) fn facts(&self) -> Map<String, Value> {
         // Weights travel; the place of the data on this machine is nobody's business.
         let mut settings = self.settings.clone();
-        settings.data = settings
-            .data
-            .as_deref()
-            .and_then(Path::file_name)
-            .map(PathBuf::from);
+        settings.data = settings.data.as_deref().and_then(Path::file_name).map(PathBuf::from);
         settings.fine_tune = settings.fine_tune.map(FineTune::without_place);
         let facts = json!({
             "val_top1": self.val_top1,

@@ -10,13 +10,13 @@ use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::error::TrainError;
-use crate::loader::ImageBatches;
 use crate::observe::{Norms, Predictions};
 use crate::optim::{self, NamedTensors};
-use crate::progress::Validation;
 use crate::run::Run;
-use crate::run_log::{Event, StepFacts, Telemetry, WarningKind};
 use crate::step;
+use bn_inception_dashboard::run_log::Validation;
+use bn_inception_dashboard::run_log::{Event, StepFacts, Telemetry, WarningKind};
+use bn_inception_data::ImageBatches;
 
 /// The end of the loop, short of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,12 +155,7 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
 }
 
 /// Changes the parameters and, if a look inside is due, looks at the change.
-fn update(
-    run: &mut Run,
-    lr: f64,
-    gradients: NamedTensors,
-    norms: &Norms,
-) -> Result<Option<Telemetry>, TrainError> {
+fn update(run: &mut Run, lr: f64, gradients: NamedTensors, norms: &Norms) -> Result<Option<Telemetry>, TrainError> {
     let step = run.progress.step + 1;
     let observed = run.observer.is_due(step) && norms.global().is_finite();
     let Some(change) = run.update(lr, gradients, observed) else {

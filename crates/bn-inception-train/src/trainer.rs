@@ -10,25 +10,24 @@ use bn_inception::{Model, OpenDevice};
 
 use crate::checkpoint::{Checkpoint, CheckpointFolder, DataFacts};
 use crate::config::TrainConfig;
-use crate::dataset::{ImageFolder, Split, fingerprint};
-use crate::drawn;
 use crate::error::TrainError;
 use crate::events::Events;
 use crate::interrupt::StopSignal;
-use crate::loader::{ImageLoader, LoaderOptions};
 use crate::observe::{Monitor, Observer};
 use crate::optim::{self, Ema, Sgd};
 use crate::output::{
-    CHECKPOINT_FOLDER, DRAWN_FOLDER, SUMMARY_FILE, WEIGHTS_FILE, check_out, make_writable,
-    newest_checkpoint,
+    CHECKPOINT_FOLDER, DRAWN_FOLDER, SUMMARY_FILE, WEIGHTS_FILE, check_out, make_writable, newest_checkpoint,
 };
 use crate::progress::Progress;
 use crate::run::Run;
-use crate::run_log::{Event, Start, WarningKind};
 use crate::settings::{Recipe, Settings, SettingsError};
 use crate::summary::RunSummary;
 use crate::train_loop::{self, Ending};
 use crate::versions::VERSIONS;
+use bn_inception_dashboard::run_log::{Event, Start, WarningKind};
+use bn_inception_data::drawn;
+use bn_inception_data::{ImageFolder, Split, fingerprint};
+use bn_inception_data::{ImageLoader, LoaderOptions};
 
 /// The end of a run, short of an error.
 #[derive(Debug, Clone, PartialEq)]

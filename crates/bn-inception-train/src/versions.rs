@@ -4,7 +4,7 @@
 const BURN_VERSION: &str = "0.22.1";
 
 /// Names and versions of the crates that shape the numbers of a run, for
-/// [`Start::of_program`](crate::run_log::Start::of_program).
+/// [`Start::of_program`](bn_inception_dashboard::run_log::Start::of_program).
 pub const VERSIONS: [(&str, &str); 2] = [
     // Our crates all have the same version.
     ("bn-inception", env!("CARGO_PKG_VERSION")),

@@ -32,9 +32,7 @@ fn main() -> Result<(), ConfigError> {
         let (model, folded): (Vec<_>, Vec<_>) = rounds.skip(1).unzip();
         let [model, folded] = [model, folded].map(|times| median(times) / batch as f64);
         let ratio = model / folded;
-        println!(
-            "batch {batch}: {model:.1} ms/image, folded {folded:.1}: {ratio:.1} times as fast"
-        );
+        println!("batch {batch}: {model:.1} ms/image, folded {folded:.1}: {ratio:.1} times as fast");
     }
     Ok(())
 }

@@ -86,13 +86,7 @@ impl BatchNorm {
     }
 
     /// [`Self::forward`] of `x + bias` followed by a ReLU if `relu`, each in as few passes as the device allows.
-    pub(crate) fn apply(
-        &self,
-        x: Tensor<4>,
-        bias: Option<Tensor<1>>,
-        statistics: Statistics,
-        relu: bool,
-    ) -> Tensor<4> {
+    pub(crate) fn apply(&self, x: Tensor<4>, bias: Option<Tensor<1>>, statistics: Statistics, relu: bool) -> Tensor<4> {
         let weight = match statistics {
             Statistics::Batch if self.training.is_enabled() => self.momentum,
             Statistics::Population { weight } => weight,
@@ -104,8 +98,7 @@ impl BatchNorm {
         let [n, _, h, w] = x.dims();
         let m = (n * h * w) as f64;
         let gamma = self.gamma_or_ones();
-        let (y, mean, variance) =
-            ops::batch_norm_train(x, gamma, self.beta.val(), self.epsilon, relu);
+        let (y, mean, variance) = ops::batch_norm_train(x, gamma, self.beta.val(), self.epsilon, relu);
         // A bias in front of batch normalisation cancels in `y` (section 3.2); only the kept mean sees it.
         let mean = match bias {
             Some(bias) => mean + bias.detach().without_autodiff(),
@@ -113,11 +106,7 @@ impl BatchNorm {
         };
         blend(&self.running_mean, mean, weight);
         // One value has no spread: its variance stays 0 instead of 0/0.
-        blend(
-            &self.running_var,
-            variance * (m / (m - 1.0).max(1.0)),
-            weight,
-        );
+        blend(&self.running_var, variance * (m / (m - 1.0).max(1.0)), weight);
         y
     }
 

@@ -25,12 +25,7 @@ pub struct ConvUnit {
 impl ConvUnit {
     /// The convolution called `name` among `layers` with zero weights, which [`BnInceptionConfig::init`] draws; `None`
     /// if the network has no such layer.
-    pub(crate) fn find(
-        layers: &[Layer],
-        name: &str,
-        config: &BnInceptionConfig,
-        device: &Device,
-    ) -> Option<Self> {
+    pub(crate) fn find(layers: &[Layer], name: &str, config: &BnInceptionConfig, device: &Device) -> Option<Self> {
         let layer = layers.iter().find(|layer| layer.name == name)?;
         let convolution = *layer.convolution()?;
         let channels = convolution.out_channels;
@@ -39,9 +34,7 @@ impl ConvUnit {
                 epsilon,
                 momentum,
                 scale,
-            } if convolution.norm => {
-                Some(BatchNorm::new(channels, epsilon, momentum, scale, device))
-            }
+            } if convolution.norm => Some(BatchNorm::new(channels, epsilon, momentum, scale, device)),
             _ => None,
         };
         let bias = || Param::from_tensor(Tensor::zeros([channels], device));

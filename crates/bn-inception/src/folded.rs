@@ -5,9 +5,7 @@ use std::sync::Arc;
 use bn_inception_kernels::infer::{Engine, NetworkError};
 use burn::tensor::{Device, Tensor};
 
-pub use bn_inception_kernels::infer::{
-    Algorithm, LayerTime, NetworkError as EngineError, Options as EngineOptions,
-};
+pub use bn_inception_kernels::infer::{Algorithm, LayerTime, NetworkError as EngineError, Options as EngineOptions};
 
 use crate::config::{Activation, BnInceptionConfig, Normalization};
 use crate::device;
@@ -50,12 +48,7 @@ impl Model {
     /// The network for inference, on the same device. Its statistics are the running ones as they are now.
     pub fn fold(&self) -> FoldedModel {
         let device = self.classifier.bias.val().device().inner();
-        let folded = FoldedModel::new(
-            self.config(),
-            self.state(),
-            &device,
-            &EngineOptions::default(),
-        );
+        let folded = FoldedModel::new(self.config(), self.state(), &device, &EngineOptions::default());
         folded.expect("a model's own state fits it, and the default options are valid")
     }
 }
@@ -97,8 +90,7 @@ impl FoldedModel {
     ) -> Result<Self, NetworkError> {
         let device = device.clone().inner();
         let (config, state) = fold(config, state);
-        let described =
-            config.activation == Activation::Relu && config.normalization == Normalization::Folded;
+        let described = config.activation == Activation::Relu && config.normalization == Normalization::Folded;
         let runner = if described && device::is_cpu(&device) {
             let network = to_network(&config, state);
             Runner::Engine(Arc::new(Engine::new(network, options)?))

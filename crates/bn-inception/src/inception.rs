@@ -36,14 +36,8 @@ pub struct InceptionBlock {
 
 impl InceptionBlock {
     /// The block of `plan` in the network that `layers` describe, with zero weights.
-    pub(crate) fn init(
-        plan: BlockPlan,
-        layers: &[Layer],
-        config: &BnInceptionConfig,
-        device: &Device,
-    ) -> Self {
-        let unit =
-            |part: &str| ConvUnit::find(layers, &format!("{}.{part}", plan.name), config, device);
+    pub(crate) fn init(plan: BlockPlan, layers: &[Layer], config: &BnInceptionConfig, device: &Device) -> Self {
+        let unit = |part: &str| ConvUnit::find(layers, &format!("{}.{part}", plan.name), config, device);
         Self {
             conv_1x1: unit("conv_1x1"),
             reduce_3x3: unit("reduce_3x3"),
@@ -84,20 +78,14 @@ impl InceptionBlock {
         let reduced = chain(&[&self.reduce_3x3], x.clone());
         branches.push(self.conv_3x3.apply(reduced, statistics));
         if self.conv_double_1.is_some() {
-            let double = [
-                &self.reduce_double,
-                &self.conv_double_1,
-                &self.conv_double_2,
-            ];
+            let double = [&self.reduce_double, &self.conv_double_1, &self.conv_double_2];
             branches.push(chain(&double, x.clone()));
         }
         let pooled = match self.plan.pool {
             PoolBranch::Average(_) => Some(pool::average(x, self.average_includes_padding)),
             PoolBranch::Max(_) | PoolBranch::MaxPassThrough => {
                 let stride = self.plan.stride;
-                Some(pool::max(x, stride, |size| {
-                    self.max_pooling.of_block(size, stride)
-                }))
+                Some(pool::max(x, stride, |size| self.max_pooling.of_block(size, stride)))
             }
             PoolBranch::Absent => None,
         };
@@ -109,11 +97,7 @@ impl InceptionBlock {
 
     /// Input of the non-linearity of the block's first convolution, with the layer's name. The first is the
     /// first of `conv_1x1`, `reduce_3x3` and `conv_3x3` that the block has; it reads the block's input.
-    pub(crate) fn pre_activation(
-        &self,
-        x: Tensor<4>,
-        statistics: Statistics,
-    ) -> (String, Tensor<4>) {
+    pub(crate) fn pre_activation(&self, x: Tensor<4>, statistics: Statistics) -> (String, Tensor<4>) {
         let (name, unit) = match (&self.conv_1x1, &self.reduce_3x3) {
             (Some(unit), _) => ("conv_1x1", unit),
             (None, Some(unit)) => ("reduce_3x3", unit),

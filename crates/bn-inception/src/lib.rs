@@ -16,9 +16,7 @@ pub use image;
 
 pub use batch_norm::BatchNorm;
 pub use classifier::ClassifierHead;
-pub use config::{
-    Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, StemKind, StridedPadding,
-};
+pub use config::{Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, StemKind, StridedPadding};
 pub use conv::ConvUnit;
 pub use device::{DeviceError, DeviceSpec, OpenDevice};
 pub use folded::{Algorithm, EngineError, EngineOptions, FoldError, FoldedModel, LayerTime};
@@ -26,16 +24,13 @@ pub use inception::InceptionBlock;
 pub use layers::{Convolution, Layer, Operation, TensorRole};
 pub use model::{Features, Model, UnknownEndPoint};
 pub use plan::{BlockPlan, ChannelPlan, PoolBranch, StemPlan};
-pub use predict::{
-    Ensemble, EnsembleError, ImageClassifier, ImageSource, PredictError, Prediction, Views,
-};
+pub use predict::{Ensemble, EnsembleError, ImageClassifier, ImageSource, PredictError, Prediction, Views};
 pub use preset::{Preset, UnknownPreset};
 pub use state::{State, StateError, TensorPath};
 pub use stem::Stem;
 pub use summary::{ModelSummary, SummaryRow};
 pub use weights::labels;
 
-pub mod atomic;
 mod batch_norm;
 mod classifier;
 mod config;

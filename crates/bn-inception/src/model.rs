@@ -199,13 +199,11 @@ impl Model {
         self.stem = self.stem.freeze();
         let blocks = self.blocks.into_iter().enumerate();
         self.blocks = blocks
-            .map(|(index, block)| {
-                if index + 1 < self.frozen {
-                    block.freeze()
-                } else {
-                    block
-                }
-            })
+            .map(
+                |(index, block)| {
+                    if index + 1 < self.frozen { block.freeze() } else { block }
+                },
+            )
             .collect();
         Ok(self)
     }
@@ -214,10 +212,7 @@ impl Model {
     pub fn is_frozen(&self, name: &str) -> bool {
         let block = name.split('.').next().unwrap_or_default();
         let end_points = self.config.end_points();
-        end_points
-            .iter()
-            .take(self.frozen)
-            .any(|end_point| *end_point == block)
+        end_points.iter().take(self.frozen).any(|end_point| *end_point == block)
     }
 
     /// Logits of a batch of normalised images.
@@ -229,8 +224,7 @@ impl Model {
     /// If the images have another number of channels or are smaller than that.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let statistics = Statistics::of(&images);
-        self.classifier
-            .forward(self.trunk(images, statistics, |_, _| ()))
+        self.classifier.forward(self.trunk(images, statistics, |_, _| ()))
     }
 
     /// Every named end point of a batch of normalised images, for fine-tuning and detection.
@@ -243,9 +237,7 @@ impl Model {
     pub fn features(&self, images: Tensor<4>) -> Features {
         let statistics = Statistics::of(&images);
         let mut end_points = Vec::with_capacity(12);
-        self.trunk(images, statistics, |name, x| {
-            end_points.push((name, x.clone()))
-        });
+        self.trunk(images, statistics, |name, x| end_points.push((name, x.clone())));
         Features(end_points)
     }
 

@@ -45,12 +45,7 @@ pub(crate) fn batch_norm_train(
 }
 
 /// `x · scale[c] + shift[c]`, then a ReLU if `relu`.
-pub(crate) fn scale_shift(
-    x: Tensor<4>,
-    scale: Tensor<1>,
-    shift: Tensor<1>,
-    relu: bool,
-) -> Tensor<4> {
+pub(crate) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, relu: bool) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if !x.is_autodiff() && !scale.is_autodiff() && flex::serves(&x) && flex::serves(&scale) {
         return flex::scale_shift(x, scale, shift, relu);
@@ -73,11 +68,7 @@ pub(crate) fn max_pool2d(x: Tensor<4>, geometry: PoolGeometry) -> Tensor<4> {
 }
 
 /// 3x3 average over a border of zeros that counts, or does not, in the divisor.
-pub(crate) fn avg_pool2d(
-    x: Tensor<4>,
-    geometry: PoolGeometry,
-    includes_padding: bool,
-) -> Tensor<4> {
+pub(crate) fn avg_pool2d(x: Tensor<4>, geometry: PoolGeometry, includes_padding: bool) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if flex::serves(&x) {
         return flex::avg_pool2d(x, geometry, includes_padding);

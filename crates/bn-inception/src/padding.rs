@@ -64,11 +64,7 @@ mod tests {
             (MaxPooling::FloorPadded, [56, 28, 14, 7]),
             (MaxPooling::Floor, [55, 27, 13, 6]),
         ] {
-            assert_eq!(
-                [112, 56, 28, 14].map(|size| pooled(rule, size)),
-                expected,
-                "{rule:?}"
-            );
+            assert_eq!([112, 56, 28, 14].map(|size| pooled(rule, size)), expected, "{rule:?}");
         }
         assert_eq!(pooled(MaxPooling::Ceil, 7), 3);
         assert_eq!(pooled(MaxPooling::Same, 7), 4);

@@ -62,8 +62,7 @@ pub enum ChannelPlan {
 use PoolBranch::{Absent, Average, Max, MaxPassThrough};
 
 /// Names of the inception blocks in every channel plan, in forward order.
-pub(crate) const BLOCK_NAMES: [&str; 10] =
-    ["3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b"];
+pub(crate) const BLOCK_NAMES: [&str; 10] = ["3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b"];
 
 const fn row(
     name: &'static str,

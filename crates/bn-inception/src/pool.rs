@@ -5,11 +5,7 @@ use burn::tensor::Tensor;
 use crate::ops::{self, PoolGeometry};
 
 /// 3x3 max pool, padded by what `padding` says of height and width; the border never wins. `[N, C, H, W]` → `[N, C, H', W']`.
-pub(crate) fn max(
-    x: Tensor<4>,
-    stride: usize,
-    padding: impl Fn(usize) -> (usize, usize),
-) -> Tensor<4> {
+pub(crate) fn max(x: Tensor<4>, stride: usize, padding: impl Fn(usize) -> (usize, usize)) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
     let padding = [padding(height), padding(width)];
     ops::max_pool2d(x, PoolGeometry { stride, padding })

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::config::{
-    Activation, BnInceptionConfig, MaxPooling, Normalization, StemKind, StridedPadding,
-};
+use crate::config::{Activation, BnInceptionConfig, MaxPooling, Normalization, StemKind, StridedPadding};
 use crate::plan::ChannelPlan;
 
 /// A published network. [`Preset::config`] gives its configuration.
@@ -171,8 +169,6 @@ impl FromStr for Preset {
         Preset::ALL
             .into_iter()
             .find(|preset| preset.name() == name)
-            .ok_or_else(|| UnknownPreset {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| UnknownPreset { name: name.to_owned() })
     }
 }

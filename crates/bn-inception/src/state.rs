@@ -184,10 +184,7 @@ pub(crate) fn check(shapes: &BTreeMap<String, Vec<usize>>, state: &State) -> Res
         .cloned()
         .collect();
     if !missing.is_empty() || !unexpected.is_empty() {
-        return Err(StateError::Names {
-            missing,
-            unexpected,
-        });
+        return Err(StateError::Names { missing, unexpected });
     }
     for ((name, expected), data) in shapes.iter().zip(state.values()) {
         let (name, expected) = (name.clone(), expected.clone());
@@ -197,23 +194,14 @@ pub(crate) fn check(shapes: &BTreeMap<String, Vec<usize>>, state: &State) -> Res
         }
         let found = data.shape().to_vec();
         if found != expected {
-            return Err(StateError::Shape {
-                name,
-                expected,
-                found,
-            });
+            return Err(StateError::Shape { name, expected, found });
         }
     }
     Ok(())
 }
 
 /// Draws those weights of a model whose names are `wanted`, as [`drawn`] does.
-pub(crate) fn draw<M: Module>(
-    model: M,
-    activation: Activation,
-    seed: u64,
-    wanted: impl Fn(&str) -> bool,
-) -> M {
+pub(crate) fn draw<M: Module>(model: M, activation: Activation, seed: u64, wanted: impl Fn(&str) -> bool) -> M {
     let data = |name: &str, shape: Shape| {
         let is_drawn = TensorRole::of(name) == TensorRole::Weight && wanted(name);
         is_drawn.then(|| drawn(name, &shape, activation, seed))

@@ -56,11 +56,7 @@ impl Stem {
     }
 
     /// Returns the output of the first pool (where there is one) and of the stem.
-    pub(crate) fn apply(
-        &self,
-        x: Tensor<4>,
-        statistics: Statistics,
-    ) -> (Option<Tensor<4>>, Tensor<4>) {
+    pub(crate) fn apply(&self, x: Tensor<4>, statistics: Statistics) -> (Option<Tensor<4>>, Tensor<4>) {
         let x = self.depthwise(x, statistics);
         let x = self.conv1.apply(x, statistics);
         let (Some(reduce), Some(conv2)) = (&self.conv2_reduce, &self.conv2) else {
@@ -74,11 +70,7 @@ impl Stem {
     }
 
     /// Input of the first convolution's non-linearity, with the layer's name.
-    pub(crate) fn pre_activation(
-        &self,
-        x: Tensor<4>,
-        statistics: Statistics,
-    ) -> (String, Tensor<4>) {
+    pub(crate) fn pre_activation(&self, x: Tensor<4>, statistics: Statistics) -> (String, Tensor<4>) {
         let x = self.depthwise(x, statistics);
         let y = self.conv1.pre_activation(x, statistics);
         ("stem.conv1".to_owned(), y)

@@ -44,8 +44,7 @@ impl BnInceptionConfig {
             }
             if let Some(row) = rows.last_mut() {
                 row.output = [layer.channels, *size, *size];
-                row.multiply_adds +=
-                    layer.multiply_adds(layers::input_size(layer, &sizes, input_size));
+                row.multiply_adds += layer.multiply_adds(layers::input_size(layer, &sizes, input_size));
                 row.parameters += layers::learned(layer.tensors(self.normalization));
             }
         }
@@ -78,11 +77,7 @@ impl fmt::Display for ModelSummary {
             let [c, h, w] = row.output;
             let output = format!("{c}x{h}x{w}");
             let (parameters, macs) = (row.parameters, millions(row.multiply_adds));
-            writeln!(
-                f,
-                "{:<11} {output:>14} {parameters:>12} {macs:>15}",
-                row.name
-            )?;
+            writeln!(f, "{:<11} {output:>14} {parameters:>12} {macs:>15}", row.name)?;
         }
         let (parameters, macs) = (self.parameters(), millions(self.multiply_adds()));
         write!(f, "{:<11} {:>14} {parameters:>12} {macs:>15}", "total", "")

@@ -36,9 +36,7 @@ fn losses(device: &Device) -> Vec<f32> {
     for _ in 0..4 {
         let logits = model.forward(Tensor::<4>::from_data(images(8, 28), &device));
         let targets = Tensor::<1, Int>::from_data(targets.clone(), &device);
-        let loss = CrossEntropyLossConfig::new()
-            .init(&device)
-            .forward(logits, targets);
+        let loss = CrossEntropyLossConfig::new().init(&device).forward(logits, targets);
         losses.extend(host(loss.clone()));
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(0.02, model, gradients);
@@ -60,13 +58,8 @@ fn folding_keeps_logits(device: &Device) {
     let config = Preset::Caffe.config().with_width(0.05).with_classes(5);
     let model = config.init_seeded(device, 2).unwrap();
     let x = Tensor::<4>::from_data(images(2, 64), device);
-    let (expected, found) = (
-        host(model.forward(x.clone())),
-        host(model.fold().forward(x)),
-    );
-    let length = |values: &mut dyn Iterator<Item = f32>| {
-        values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
-    };
+    let (expected, found) = (host(model.forward(x.clone())), host(model.fold().forward(x)));
+    let length = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     let error = length(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
     let error = error / length(&mut expected.iter().copied());
     assert!(error < 1e-5, "folding changes the logits by {error:e}");
@@ -86,11 +79,7 @@ fn agrees_with_flex(name: &str) {
     eprintln!("{}: {found:?}, flex: {expected:?}", device.name);
     assert!(expected[3] < expected[0], "it learns: {expected:?}");
     let expected = expected.into_iter().chain(logits(&Device::flex()));
-    for (a, b) in found
-        .into_iter()
-        .chain(logits(&device.device))
-        .zip(expected)
-    {
+    for (a, b) in found.into_iter().chain(logits(&device.device)).zip(expected) {
         assert!(
             (a - b).abs() <= 1e-3 * b.abs().max(1.0),
             "{name}: {a} against Flex's {b}"

@@ -36,24 +36,17 @@ fn training_gradients_and_running_statistics_are_pytorchs() {
             let name = format!("train{batch}.{what}");
             assert_close(&name, &values, &fixture.values(&name), BOUND);
         };
-        let x = fixture
-            .tensor::<4>(&format!("x{batch}"), &device)
-            .require_grad();
+        let x = fixture.tensor::<4>(&format!("x{batch}"), &device).require_grad();
         let y = layer.forward(x.clone());
         check("y", host(&y));
         let gradients = (y * upstream.clone()).sum().backward();
         check("dx", host(&x.grad(&gradients).unwrap()));
-        check(
-            "dgamma",
-            host(&layer.gamma.as_ref().unwrap().grad(&gradients).unwrap()),
-        );
+        check("dgamma", host(&layer.gamma.as_ref().unwrap().grad(&gradients).unwrap()));
         check("dbeta", host(&layer.beta.grad(&gradients).unwrap()));
         check("running_mean", host(&layer.running_mean.value()));
         check("running_var", host(&layer.running_var.value()));
     }
-    let y = layer
-        .valid()
-        .forward(fixture.tensor::<4>("x2", &Device::flex()));
+    let y = layer.valid().forward(fixture.tensor::<4>("x2", &Device::flex()));
     assert_close("eval.y", &host(&y), &fixture.values("eval.y"), BOUND);
 }
 
@@ -62,11 +55,7 @@ fn recalibration_is_algorithm_2() {
     // Population statistics of the first normalisation, which reads the input through one convolution only: plain
     // means over batches of batch mean and unbiased batch variance.
     let device = Device::flex();
-    let model = Preset::Small
-        .config()
-        .with_width(0.25)
-        .init(&device)
-        .unwrap();
+    let model = Preset::Small.config().with_width(0.25).init(&device).unwrap();
     let batch = |k: usize| {
         let values = common::formula(&format!("batch{k}"), 2 * 3 * 28 * 28).collect::<Vec<_>>();
         Tensor::<4>::from_data(TensorData::new(values, [2, 3, 28, 28]), &device)
@@ -97,18 +86,8 @@ fn recalibration_is_algorithm_2() {
     }
     let norm = recalibrated.stem.conv1.norm.as_ref().unwrap();
     let single = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect::<Vec<_>>();
-    assert_close(
-        "mean",
-        &host(&norm.running_mean.value()),
-        &single(means),
-        BOUND,
-    );
-    assert_close(
-        "variance",
-        &host(&norm.running_var.value()),
-        &single(variances),
-        BOUND,
-    );
+    assert_close("mean", &host(&norm.running_mean.value()), &single(means), BOUND);
+    assert_close("variance", &host(&norm.running_var.value()), &single(variances), BOUND);
 
     // The original keeps its own, and nothing but statistics changed.
     let (old, new) = (model.state(), recalibrated.state());
@@ -138,12 +117,7 @@ fn population_statistics_of_one_layer_are_pytorchs() {
         add(&mut mean, host(&once.running_mean.value()));
         add(&mut variance, host(&once.running_var.value()));
     }
-    assert_close(
-        "mean",
-        &mean,
-        &fixture.values("recalibrated.running_mean"),
-        BOUND,
-    );
+    assert_close("mean", &mean, &fixture.values("recalibrated.running_mean"), BOUND);
     assert_close(
         "variance",
         &variance,
@@ -154,13 +128,11 @@ fn population_statistics_of_one_layer_are_pytorchs() {
 
 #[test]
 fn local_response_normalisation_is_pytorchs() {
-    let json: serde_json::Value =
-        serde_json::from_str(include_str!("fixtures/parity/lrn.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(include_str!("fixtures/parity/lrn.json")).unwrap();
     let device = Device::flex().autodiff();
     let values = |name: &str| serde_json::from_value::<Vec<f32>>(json[name].clone()).unwrap();
     let shape: Vec<usize> = serde_json::from_value(json["shape"].clone()).unwrap();
-    let load =
-        |name: &str| Tensor::<4>::from_data(TensorData::new(values(name), shape.clone()), &device);
+    let load = |name: &str| Tensor::<4>::from_data(TensorData::new(values(name), shape.clone()), &device);
     // As the stem makes it.
     let lrn = LocalResponseNormConfig::new(json["size"].as_u64().unwrap() as usize)
         .with_alpha(json["alpha"].as_f64().unwrap())
@@ -171,10 +143,5 @@ fn local_response_normalisation_is_pytorchs() {
     let y = lrn.forward(x.clone());
     assert_close("y", &host(&y), &values("y"), BOUND);
     let gradients = (y * load("upstream")).sum().backward();
-    assert_close(
-        "dx",
-        &host(&x.grad(&gradients).unwrap()),
-        &values("dx"),
-        BOUND,
-    );
+    assert_close("dx", &host(&x.grad(&gradients).unwrap()), &values("dx"), BOUND);
 }

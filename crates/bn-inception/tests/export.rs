@@ -145,9 +145,7 @@ fn onnx_runtime_computes_the_same() {
     for (case, path, logits) in &expected {
         let bytes = std::fs::read(path).unwrap();
         let words = bytes.chunks_exact(4);
-        let theirs: Vec<f32> = words
-            .map(|word| f32::from_le_bytes(word.try_into().unwrap()))
-            .collect();
+        let theirs: Vec<f32> = words.map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect();
         let difference = distance(&theirs, logits);
         assert!(difference < 1e-4, "{case}: {difference:.1e}");
         worst = worst.max(difference);
@@ -175,8 +173,5 @@ fn tensors_of_another_network_are_refused() {
     let model = config.init_seeded(&device, 3).unwrap();
     let other = Preset::Onnx.config().with_width(0.25).with_classes(11);
     let error = Weights::from_model(&model, metadata(&other)).unwrap_err();
-    assert!(
-        error.to_string().contains("unexpected 3a.conv_1x1.bias"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("unexpected 3a.conv_1x1.bias"), "{error}");
 }

@@ -51,10 +51,7 @@ fn only_the_classifier_is_new() {
 
     // As a network of nine classes draws it, from the seed alone.
     let drawn = model.config().init_seeded(&Device::flex(), 1).unwrap();
-    assert_eq!(
-        bits(&after, of_classifier),
-        bits(&drawn.state(), of_classifier)
-    );
+    assert_eq!(bits(&after, of_classifier), bits(&drawn.state(), of_classifier));
     let other = trained().with_classes_seeded(9, 2).unwrap().state();
     assert_ne!(bits(&other, of_classifier), bits(&after, of_classifier));
     let default = trained().with_classes(9).unwrap().state();
@@ -70,9 +67,7 @@ fn the_frozen_part_computes_as_in_inference_and_has_no_gradient() {
     for (end_point, frozen) in [("stem", 1), ("3c", 4), ("5b", 11)] {
         let model = trained().freeze_through(end_point).unwrap();
         let before = model.state();
-        let names = [
-            "stem", "3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b",
-        ];
+        let names = ["stem", "3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b"];
         let inference = model.valid().features(images());
         let training = model.features(images().autodiff());
         for (index, name) in names.into_iter().enumerate() {
@@ -80,10 +75,7 @@ fn the_frozen_part_computes_as_in_inference_and_has_no_gradient() {
             assert!(found.device().is_autodiff(), "{name}");
             let same = host(found.clone()) == host(expected.clone());
             assert_eq!(same, index < frozen, "{end_point} frozen: {name}");
-            assert_eq!(
-                model.is_frozen(&format!("{name}.conv1.weight")),
-                index < frozen
-            );
+            assert_eq!(model.is_frozen(&format!("{name}.conv1.weight")), index < frozen);
         }
         assert!(!model.is_frozen("classifier.weight"));
 
@@ -107,15 +99,8 @@ fn the_frozen_part_computes_as_in_inference_and_has_no_gradient() {
 
 #[test]
 fn freezing_adds_up_and_survives_a_new_classifier() {
-    let model = trained()
-        .freeze_through("4a")
-        .unwrap()
-        .freeze_through("3a")
-        .unwrap();
-    assert!(
-        model.is_frozen("4a.conv_1x1.weight"),
-        "what was frozen stays frozen"
-    );
+    let model = trained().freeze_through("4a").unwrap().freeze_through("3a").unwrap();
+    assert!(model.is_frozen("4a.conv_1x1.weight"), "what was frozen stays frozen");
     let model = model.with_classes(3).unwrap();
     assert!(model.is_frozen("4a.conv_1x1.weight") && !model.is_frozen("4b.conv_1x1.weight"));
 
@@ -129,11 +114,7 @@ fn freezing_adds_up_and_survives_a_new_classifier() {
 #[test]
 fn presets_are_recognised_whatever_is_trained_on_them() {
     for preset in Preset::ALL {
-        let config = preset
-            .config()
-            .with_classes(7)
-            .with_width(0.5)
-            .with_dropout(0.3);
+        let config = preset.config().with_classes(7).with_width(0.5).with_dropout(0.3);
         let found = Preset::of(&config).unwrap();
         // Presets that differ in size alone are told apart by nothing that is left.
         assert_eq!(found.config().plan, preset.config().plan);

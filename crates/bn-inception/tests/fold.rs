@@ -5,8 +5,8 @@
 #![cfg(feature = "flex")]
 
 use bn_inception::{
-    Activation, Algorithm, BnInceptionConfig, EngineOptions, FoldedModel, Model, Normalization,
-    Preset, State, StemKind, TensorRole,
+    Activation, Algorithm, BnInceptionConfig, EngineOptions, FoldedModel, Model, Normalization, Preset, State,
+    StemKind, TensorRole,
 };
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -20,11 +20,7 @@ fn lively(model: &Model) -> State {
         }
         let shape = data.shape().to_vec();
         let wave = |i: usize| ((i * 7 + seed * 13) as f32 * 0.61).sin();
-        let around = |centre: f32, spread: f32| {
-            (0..shape[0])
-                .map(|i| centre + spread * wave(i))
-                .collect::<Vec<_>>()
-        };
+        let around = |centre: f32, spread: f32| (0..shape[0]).map(|i| centre + spread * wave(i)).collect::<Vec<_>>();
         let values = match name.rsplit('.').next().unwrap() {
             "running_var" => around(1.0, 0.6),
             "gamma" => around(1.0, 0.4),
@@ -70,10 +66,7 @@ fn variants() -> Vec<(String, BnInceptionConfig)> {
         .map(|preset| (preset.to_string(), narrow(preset)))
         .collect();
     let caffe = || narrow(Preset::Caffe);
-    variants.push((
-        "sigmoid".to_owned(),
-        caffe().with_activation(Activation::Sigmoid),
-    ));
+    variants.push(("sigmoid".to_owned(), caffe().with_activation(Activation::Sigmoid)));
     variants.push((
         "inception".to_owned(),
         caffe().with_normalization(Normalization::LocalResponse),
@@ -93,8 +86,8 @@ fn every_variant_gives_the_same_logits() {
     for (name, config) in variants() {
         let model = network(&config, &device);
         let folded = model.fold();
-        let expects_engine = config.activation == Activation::Relu
-            && config.normalization != Normalization::LocalResponse;
+        let expects_engine =
+            config.activation == Activation::Relu && config.normalization != Normalization::LocalResponse;
         assert_eq!(folded.engine().is_some(), expects_engine, "{name}");
         for [batch, height, width] in [[1, 64, 64], [3, 64, 64], [2, 47, 75], [1, 32, 33]] {
             let x = images(batch, height, width, &device);
@@ -162,10 +155,7 @@ fn a_state_that_does_not_fit_is_refused() {
     state.remove("4c.conv_3x3.norm.running_var");
     assert!(fold(state).contains("missing 4c.conv_3x3.norm.running_var"));
     let mut state = whole;
-    state.insert(
-        "4c.conv_3x3.bias".to_owned(),
-        TensorData::zeros::<f32, _>([7]),
-    );
+    state.insert("4c.conv_3x3.bias".to_owned(), TensorData::zeros::<f32, _>([7]));
     assert!(fold(state).contains("4c.conv_3x3.bias"));
 }
 

@@ -73,21 +73,13 @@ fn onnx_files_give_pytorchs_logits() {
     let kept = import(narrow());
     check(&path("kept.onnx"), &kept, "logits");
     check(&path("folded.onnx"), &kept, "logits");
-    check(
-        &path("scaled.onnx"),
-        &import(narrow().with_conv_bias(false)),
-        "logits",
-    );
+    check(&path("scaled.onnx"), &import(narrow().with_conv_bias(false)), "logits");
 }
 
 #[test]
 fn the_onnx_graph_wins_over_the_preset() {
     // The graph says that the border counts in its average pools; this configuration says it does not.
-    let import = import(
-        narrow()
-            .with_average_includes_padding(false)
-            .with_conv_bias(false),
-    );
+    let import = import(narrow().with_average_includes_padding(false).with_conv_bias(false));
     check(&path("scaled.onnx"), &import, "logits");
 }
 
@@ -113,21 +105,15 @@ fn our_own_names_without_configuration() {
         })
         .collect();
     let folder = tempfile::tempdir().unwrap();
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        (
-            name,
-            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
-        )
-    });
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
     let bytes = safetensors::serialize(views, None).unwrap();
     let file = folder.path().join("foreign").display().to_string();
     fs::write(&file, bytes).unwrap();
     check(&file, &import(narrow()), "logits");
     let error = Weights::open(&file, None).unwrap_err().to_string();
-    assert!(
-        error.contains("safetensors file without configuration"),
-        "{error}"
-    );
+    assert!(error.contains("safetensors file without configuration"), "{error}");
 
     // What Burn's recorders call the blocks.
     let blocks = narrow().plan.blocks();
@@ -140,17 +126,9 @@ fn our_own_names_without_configuration() {
     };
     let packed = tensors.iter().map(|(name, shape, bytes)| {
         let bytes = burn_pack::Bytes::from_bytes_vec(bytes.clone());
-        burn_pack::Tensor::new(
-            burns(name),
-            burn_pack::DType::F32,
-            shape.clone(),
-            None,
-            bytes,
-        )
+        burn_pack::Tensor::new(burns(name), burn_pack::DType::F32, shape.clone(), None, bytes)
     });
-    let bytes = burn_pack::Writer::new(packed.collect())
-        .into_bytes()
-        .unwrap();
+    let bytes = burn_pack::Writer::new(packed.collect()).into_bytes().unwrap();
     fs::write(&file, &*bytes).unwrap();
     check(&file, &import(narrow()), "logits");
 }
@@ -184,9 +162,7 @@ fn the_structure_of_the_onnx_zoos_network_loads() {
     let shipped = std::env::var("ONNX_LIGHT_INCEPTION_V2");
     match shipped {
         Ok(file) => drop(structure(&file, &import)),
-        Err(_) => eprintln!(
-            "skipped: ONNX_LIGHT_INCEPTION_V2 does not name onnx's light_inception_v2.onnx"
-        ),
+        Err(_) => eprintln!("skipped: ONNX_LIGHT_INCEPTION_V2 does not name onnx's light_inception_v2.onnx"),
     }
 }
 
@@ -197,15 +173,8 @@ fn structure(file: &str, import: &Import) -> State {
     let state = model.state();
     let filters = state.values().filter(|data| data.shape().num_dims() == 4);
     assert_eq!(filters.count(), 69);
-    assert!(
-        state["4d.pool_projection.weight"]
-            .iter::<f32>()
-            .all(|v| v == 0.02)
-    );
-    assert_eq!(
-        state["4d.pool_projection.weight"].shape().to_vec(),
-        [96, 576, 1, 1]
-    );
+    assert!(state["4d.pool_projection.weight"].iter::<f32>().all(|v| v == 0.02));
+    assert_eq!(state["4d.pool_projection.weight"].shape().to_vec(), [96, 576, 1, 1]);
     state
 }
 
@@ -225,19 +194,15 @@ fn the_wrong_plan_is_refused_with_the_right_one() {
     assert_eq!(unused.len(), 69, "the preset has no biases: {unused:?}");
     assert!(shapes.iter().any(|shape| shape.key == "conv2_3x3.weight"));
 
-    let WeightsProblem::Import(ImportError::Tensors { fitting, .. }) = refused(
-        &path("zip.pth"),
-        &import(Preset::Onnx.config().with_width(0.05)),
-    ) else {
+    let WeightsProblem::Import(ImportError::Tensors { fitting, .. }) =
+        refused(&path("zip.pth"), &import(Preset::Onnx.config().with_width(0.05)))
+    else {
         panic!("expected the differences by name");
     };
     assert_eq!(fitting, [Preset::Caffe, Preset::MxNet]);
     let full = Import::new(Preset::Caffe.config(), Preprocess::onnx());
     let problem = refused(&path("structure.onnx"), &full);
-    assert!(
-        problem.to_string().contains("fits preset onnx"),
-        "{problem}"
-    );
+    assert!(problem.to_string().contains("fits preset onnx"), "{problem}");
     let WeightsProblem::Import(ImportError::Tensors { shapes, .. }) = problem else {
         panic!("expected the differences by name");
     };
@@ -246,9 +211,7 @@ fn the_wrong_plan_is_refused_with_the_right_one() {
 }
 
 /// A safetensors file of `cadene.safetensors` changed by `change`.
-fn changed(
-    change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<u8>)>),
-) -> (tempfile::TempDir, String) {
+fn changed(change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<u8>)>)) -> (tempfile::TempDir, String) {
     let bytes = fs::read(folder().join("cadene.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let floats = file.iter().filter(|(_, view)| view.dtype() == Dtype::F32);
@@ -256,12 +219,9 @@ fn changed(
         .map(|(name, view)| (name.to_owned(), view.shape().to_vec(), view.data().to_vec()))
         .collect();
     change(&mut tensors);
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        (
-            name,
-            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
-        )
-    });
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("changed").display().to_string();
     fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
@@ -270,8 +230,7 @@ fn changed(
 
 #[test]
 fn nothing_is_missing_or_left_over() {
-    let (_folder, file) =
-        changed(|tensors| tensors.retain(|(name, ..)| !name.ends_with("running_var")));
+    let (_folder, file) = changed(|tensors| tensors.retain(|(name, ..)| !name.ends_with("running_var")));
     let problem = refused(&file, &import(narrow()));
     let WeightsProblem::Import(ImportError::Tensors {
         missing,
@@ -285,19 +244,14 @@ fn nothing_is_missing_or_left_over() {
     assert_eq!((missing.len(), unused.len(), shapes.len()), (69, 0, 0));
     assert!(missing.contains(&"inception_5b_pool_proj_bn.running_var".to_owned()));
 
-    let (_folder, file) =
-        changed(|tensors| tensors.push(("extra.weight".to_owned(), vec![1], vec![0; 4])));
+    let (_folder, file) = changed(|tensors| tensors.push(("extra.weight".to_owned(), vec![1], vec![0; 4])));
     let problem = refused(&file, &import(narrow()));
     let WeightsProblem::Import(ImportError::Tensors { unused, .. }) = problem else {
         panic!("expected the differences by name");
     };
     assert_eq!(unused, ["extra.weight"]);
 
-    let (_folder, file) = changed(|tensors| {
-        tensors
-            .iter_mut()
-            .for_each(|(name, ..)| name.insert_str(0, "x."))
-    });
+    let (_folder, file) = changed(|tensors| tensors.iter_mut().for_each(|(name, ..)| name.insert_str(0, "x.")));
     assert!(matches!(
         refused(&file, &import(narrow())),
         WeightsProblem::Import(ImportError::UnknownNames { .. })
@@ -306,8 +260,7 @@ fn nothing_is_missing_or_left_over() {
 
 #[test]
 fn a_missing_classifier_has_to_be_asked_for() {
-    let (_folder, file) =
-        changed(|tensors| tensors.retain(|(name, ..)| !name.starts_with("last_linear")));
+    let (_folder, file) = changed(|tensors| tensors.retain(|(name, ..)| !name.starts_with("last_linear")));
     let plain = import(narrow());
     assert!(
         refused(&file, &plain)
@@ -353,11 +306,7 @@ fn the_file_says_how_many_classes() {
             }
         }
     });
-    assert!(
-        refused(&file, &import)
-            .to_string()
-            .contains("`--classes 1001`")
-    );
+    assert!(refused(&file, &import).to_string().contains("`--classes 1001`"));
     let meant = Import {
         classes: Some(1001),
         ..import

@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 
 use bn_inception::{
-    Activation, BnInceptionConfig, Model, Normalization, Preset, StateError, StemKind, StridedPadding,
-    TensorRole,
+    Activation, BnInceptionConfig, Model, Normalization, Preset, StateError, StemKind, StridedPadding, TensorRole,
 };
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -92,16 +91,9 @@ fn small_is_mxnets_network_for_28_pixels() {
     ];
     let convolutions: usize = rows
         .iter()
-        .flat_map(|(input, branches)| {
-            branches
-                .iter()
-                .map(move |(out, k)| out * input * k * k + 3 * out)
-        })
+        .flat_map(|(input, branches)| branches.iter().map(move |(out, k)| out * input * k * k + 3 * out))
         .sum();
-    assert_eq!(
-        learned(&Preset::Small.config()),
-        convolutions + 336 * 10 + 10
-    );
+    assert_eq!(learned(&Preset::Small.config()), convolutions + 336 * 10 + 10);
 }
 
 #[test]
@@ -109,11 +101,7 @@ fn caffe_needs_two_billion_multiply_adds() {
     let summary = model(&Preset::Caffe.config()).summary(224);
     let billions = summary.multiply_adds() as f64 / 1e9;
     assert!((2.03..2.04).contains(&billions), "{billions}");
-    let shapes: Vec<_> = summary
-        .rows
-        .iter()
-        .map(|row| (row.name.as_str(), row.output))
-        .collect();
+    let shapes: Vec<_> = summary.rows.iter().map(|row| (row.name.as_str(), row.output)).collect();
     assert_eq!(
         shapes,
         [
@@ -132,10 +120,7 @@ fn caffe_needs_two_billion_multiply_adds() {
         ]
     );
     let text = model(&Preset::Caffe.config()).to_string();
-    assert!(
-        text.contains("2032.60 M") && text.contains("11295240"),
-        "{text}"
-    );
+    assert!(text.contains("2032.60 M") && text.contains("11295240"), "{text}");
 }
 
 #[test]
@@ -163,32 +148,18 @@ fn the_summary_tells_the_shapes_of_a_real_forward_pass() {
 fn every_variant_of_the_paper_trains_a_step() {
     let device = Device::flex().autodiff();
     let base = Preset::Paper.config().with_width(0.125).with_classes(3);
-    let plain = base
-        .clone()
-        .with_normalization(Normalization::LocalResponse);
+    let plain = base.clone().with_normalization(Normalization::LocalResponse);
     for (what, config) in [
         ("BN-Baseline", base.clone()),
         ("Inception", plain.with_dropout(0.4)),
-        (
-            "BN-x5-Sigmoid",
-            base.clone().with_activation(Activation::Sigmoid),
-        ),
-        (
-            "TF padding",
-            base.with_strided_padding(StridedPadding::Same),
-        ),
+        ("BN-x5-Sigmoid", base.clone().with_activation(Activation::Sigmoid)),
+        ("TF padding", base.with_strided_padding(StridedPadding::Same)),
     ] {
         let model = config.init(&device).unwrap();
         let x = Tensor::<4>::ones([2, 3, 32, 32], &device);
         let gradients = model.forward(x).powf_scalar(2.0).mean().backward();
         let gradient = model.stem.conv1.weight.grad(&gradients).unwrap();
-        let sum = gradient
-            .abs()
-            .sum()
-            .into_data()
-            .iter::<f32>()
-            .next()
-            .unwrap();
+        let sum = gradient.abs().sum().into_data().iter::<f32>().next().unwrap();
         assert!(sum.is_finite(), "{what}: {sum}");
     }
 }
@@ -236,13 +207,7 @@ fn configurations_that_are_no_network_are_refused() {
         let error = config.init(&Device::flex()).unwrap_err().to_string();
         assert!(error.starts_with(field), "{error}");
     }
-    assert!(
-        "caffee"
-            .parse::<Preset>()
-            .unwrap_err()
-            .to_string()
-            .contains("caffe")
-    );
+    assert!("caffee".parse::<Preset>().unwrap_err().to_string().contains("caffe"));
 }
 
 #[test]
@@ -270,9 +235,5 @@ fn frozen_layers_keep_their_statistics() {
 
     let trained = config.init(&device).unwrap();
     trained.forward(Tensor::ones([2, 3, 28, 28], &device));
-    assert_ne!(
-        statistics(&trained),
-        before,
-        "up to date right after the forward pass"
-    );
+    assert_ne!(statistics(&trained), before, "up to date right after the forward pass");
 }

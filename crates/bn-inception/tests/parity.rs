@@ -89,13 +89,7 @@ fn images(fixture: &Fixture, case: &str, device: &Device) -> Tensor<4> {
 }
 
 /// Compares a sample element by element and the whole tensor by its two sums.
-fn check_sample(
-    fixture: &Fixture,
-    what: &str,
-    about: &serde_json::Value,
-    values: &[f32],
-    name: &str,
-) {
+fn check_sample(fixture: &Fixture, what: &str, about: &serde_json::Value, values: &[f32], name: &str) {
     let stride = about["stride"].as_u64().unwrap() as usize;
     let sample: Vec<f32> = values.iter().step_by(stride).copied().collect();
     assert_close(what, &sample, &fixture.values(name), BOUND);
@@ -136,12 +130,7 @@ fn evaluation(device: &Device) {
         let images = images(&fixture, case, device);
         check_end_points(&fixture, case, &model, images.clone());
         let logits = host(&model.forward(images));
-        assert_close(
-            case,
-            &logits,
-            &fixture.values(&format!("{case}.logits")),
-            BOUND,
-        );
+        assert_close(case, &logits, &fixture.values(&format!("{case}.logits")), BOUND);
     }
 }
 
@@ -158,17 +147,10 @@ fn training(device: &Device) {
 
     let model = reference(true, &device);
     let logits = model.forward(images(&fixture, "train", &device));
-    assert_close(
-        "train logits",
-        &host(&logits),
-        &fixture.values("train.logits"),
-        BOUND,
-    );
+    assert_close("train logits", &host(&logits), &fixture.values("train.logits"), BOUND);
     let targets: Vec<i64> = serde_json::from_value(about["targets"].clone()).unwrap();
     let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [4]), &device);
-    let loss = CrossEntropyLossConfig::new()
-        .init(&device)
-        .forward(logits, targets);
+    let loss = CrossEntropyLossConfig::new().init(&device).forward(logits, targets);
     let value = f64::from(host(&loss)[0]);
     let expected = about["loss"].as_f64().unwrap();
     assert!(
@@ -185,19 +167,10 @@ fn training(device: &Device) {
     let norm = |unit: &bn_inception::ConvUnit| unit.norm.clone().unwrap();
     let (first, last_norm) = (norm(&model.stem.conv1), norm(projection));
     for (key, gradient) in [
-        (
-            "conv1_7x7_s2.weight",
-            flat(model.stem.conv1.weight.grad(&gradients)),
-        ),
-        (
-            "conv1_7x7_s2_bn.weight",
-            vector(first.gamma.unwrap().grad(&gradients)),
-        ),
+        ("conv1_7x7_s2.weight", flat(model.stem.conv1.weight.grad(&gradients))),
+        ("conv1_7x7_s2_bn.weight", vector(first.gamma.unwrap().grad(&gradients))),
         ("conv1_7x7_s2_bn.bias", vector(first.beta.grad(&gradients))),
-        (
-            "inception_5b_double_3x3_2.weight",
-            flat(double.weight.grad(&gradients)),
-        ),
+        ("inception_5b_double_3x3_2.weight", flat(double.weight.grad(&gradients))),
         (
             "inception_5b_pool_proj.weight",
             flat(projection.weight.grad(&gradients)),
@@ -214,20 +187,14 @@ fn training(device: &Device) {
             "last_linear.weight",
             host(&model.classifier.weight.grad(&gradients).unwrap()),
         ),
-        (
-            "last_linear.bias",
-            vector(model.classifier.bias.grad(&gradients)),
-        ),
+        ("last_linear.bias", vector(model.classifier.bias.grad(&gradients))),
     ] {
         let name = format!("train.grad.{key}");
         check_sample(&fixture, &name, &about["gradients"][key], &gradient, &name);
     }
 
     let state = model.state();
-    let by_key: BTreeMap<String, &TensorData> = state
-        .iter()
-        .map(|(name, data)| (pytorch_key(name), data))
-        .collect();
+    let by_key: BTreeMap<String, &TensorData> = state.iter().map(|(name, data)| (pytorch_key(name), data)).collect();
     for statistic in ["running_mean", "running_var"] {
         let layers = about["bn_layers"].as_array().unwrap().iter();
         let all: Vec<f32> = layers
@@ -248,10 +215,7 @@ fn formula_is_the_generators() {
     let fixture = Fixture::open("network");
     let model = Preset::Caffe.config().init(&Device::flex()).unwrap();
     let weights = weights(&model, false);
-    let by_key: BTreeMap<String, &TensorData> = weights
-        .iter()
-        .map(|(name, data)| (pytorch_key(name), data))
-        .collect();
+    let by_key: BTreeMap<String, &TensorData> = weights.iter().map(|(name, data)| (pytorch_key(name), data)).collect();
     for (key, values) in fixture.json["formula_check"].as_object().unwrap() {
         let expected: Vec<f32> = serde_json::from_value(values.clone()).unwrap();
         let found: Vec<f32> = by_key[key].iter::<f32>().take(expected.len()).collect();
@@ -305,10 +269,7 @@ fn weights_survive_a_round_trip_through_a_file() {
     weights.save(&path, Precision::Half).unwrap();
     let (half, _) = Weights::open(&path, None).unwrap().model(&device);
     let x = Tensor::<4>::ones([1, 3, 64, 64], &device);
-    let error = relative(
-        &host(&half.forward(x.clone())),
-        &host(&model.valid().forward(x)),
-    );
+    let error = relative(&host(&half.forward(x.clone())), &host(&model.valid().forward(x)));
     assert!(error < 5e-3, "{error}");
 
     let whole = std::fs::read(&path).unwrap();

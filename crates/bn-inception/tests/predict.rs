@@ -10,26 +10,19 @@ use std::path::Path;
 use bn_inception::data::DecodeError;
 use bn_inception::weights::Metadata;
 use bn_inception::{
-    Crops, Ensemble, EnsembleError, ImageClassifier, ImageSource, PredictError, Prediction,
-    Preprocess, Preset,
+    Crops, Ensemble, EnsembleError, ImageClassifier, ImageSource, PredictError, Prediction, Preprocess, Preset,
 };
 use burn::tensor::Device;
 use image::{ImageFormat, Rgb, RgbImage};
 
 /// A network that nobody trained, with weights drawn from `seed`.
 fn classifier(seed: u64, labels: &[&str], preprocess: Preprocess) -> ImageClassifier {
-    let config = Preset::Small
-        .config()
-        .with_width(0.1)
-        .with_classes(labels.len());
+    let config = Preset::Small.config().with_width(0.1).with_classes(labels.len());
     let device = Device::flex();
     let model = config.init_seeded(&device, seed).unwrap();
     let metadata = Metadata {
         config,
-        preprocess: Preprocess {
-            size: 28,
-            ..preprocess
-        },
+        preprocess: Preprocess { size: 28, ..preprocess },
         labels: labels.iter().map(|&label| label.to_owned()).collect(),
         facts: serde_json::Map::new(),
     };
@@ -56,10 +49,7 @@ fn png(image: &RgbImage) -> Vec<u8> {
 fn assert_same(found: &[Prediction], expected: &[Prediction]) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
-        assert_eq!(
-            (found.class, &found.label),
-            (expected.class, &expected.label)
-        );
+        assert_eq!((found.class, &found.label), (expected.class, &expected.label));
         let difference = (found.probability - expected.probability).abs();
         assert!(difference < 1e-5, "{found:?} is not {expected:?}");
     }
@@ -89,44 +79,28 @@ fn an_image_is_the_same_wherever_it_is() {
     assert_eq!(classifier.predict(&bytes, 2).unwrap(), expected);
     assert_eq!(classifier.predict(bytes.as_slice(), 2).unwrap(), expected);
     assert_eq!(classifier.predict(&path, 2).unwrap(), expected);
-    assert_eq!(
-        classifier.predict(path.to_str().unwrap(), 2).unwrap(),
-        expected
-    );
+    assert_eq!(classifier.predict(path.to_str().unwrap(), 2).unwrap(), expected);
     assert_eq!(classifier.predict(pixels, 2).unwrap(), expected);
 }
 
 #[test]
 fn what_is_no_image_is_a_typed_error() {
     let classifier = classifier(1, &LABELS, Preprocess::imagenet(28));
-    let pixels = |width, height, pixels| ImageSource::Rgb {
-        width,
-        height,
-        pixels,
-    };
+    let pixels = |width, height, pixels| ImageSource::Rgb { width, height, pixels };
     let error = classifier.predict(pixels(4, 2, &[0; 23]), 1).unwrap_err();
     assert_eq!(error.to_string(), "4x2 RGB pixels are 24 bytes, found 23");
     // A product over 32 bits must not wrap to the right length.
     let error = classifier.predict(pixels(1 << 31, 2, &[]), 1).unwrap_err();
-    assert!(
-        matches!(error, PredictError::Pixels { found: 0, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, PredictError::Pixels { found: 0, .. }), "{error}");
     let error = classifier.predict(pixels(0, 0, &[]), 1).unwrap_err();
     assert!(matches!(error, PredictError::Preprocess(_)), "{error}");
     let error = classifier.predict(&b"<html>"[..], 1).unwrap_err();
     assert!(
-        matches!(
-            error,
-            PredictError::Bytes(DecodeError::UnknownFormat { .. })
-        ),
+        matches!(error, PredictError::Bytes(DecodeError::UnknownFormat { .. })),
         "{error}"
     );
     let error = classifier.predict("nowhere.jpg", 1).unwrap_err();
-    assert!(
-        error.to_string().starts_with("nowhere.jpg: cannot be read"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("nowhere.jpg: cannot be read"), "{error}");
 }
 
 #[test]
@@ -163,10 +137,7 @@ fn crops_are_averaged() {
 
         // Each view through the classifier by itself, to which a finished square is a photograph.
         let mut mean = [0.0; 4];
-        for (view, count) in crops
-            .render(&image, &classifier.metadata().preprocess)
-            .unwrap()
-        {
+        for (view, count) in crops.render(&image, &classifier.metadata().preprocess).unwrap() {
             for prediction in classifier.predict(&view, 4).unwrap() {
                 mean[prediction.class] += prediction.probability * count as f32;
             }
@@ -190,23 +161,14 @@ fn an_ensemble_averages_models_with_their_own_preprocessing_and_order() {
     let image = pattern(2);
     let of = |classifier: &ImageClassifier, label: &str| {
         let all = classifier.predict(&image, 4).unwrap();
-        let mut found = all
-            .into_iter()
-            .filter(|prediction| prediction.label == label);
+        let mut found = all.into_iter().filter(|prediction| prediction.label == label);
         found.next().unwrap().probability
     };
     let found = ensemble.predict(&image, 4).unwrap();
-    assert!(
-        found
-            .windows(2)
-            .all(|pair| pair[0].probability >= pair[1].probability)
-    );
+    assert!(found.windows(2).all(|pair| pair[0].probability >= pair[1].probability));
     for prediction in found {
         let expected = (of(&first, &prediction.label) + of(&second, &prediction.label)) / 2.0;
-        assert!(
-            (prediction.probability - expected).abs() < 1e-5,
-            "{prediction:?}"
-        );
+        assert!((prediction.probability - expected).abs() < 1e-5, "{prediction:?}");
         assert_eq!(prediction.label, LABELS[prediction.class]);
     }
 }
@@ -218,9 +180,7 @@ fn batches_of_views_do_not_matter() {
         classifier(2, &LABELS, Preprocess::tf_slim()),
     ];
     let ensemble = Ensemble::new(members, Crops::Ten).unwrap();
-    let views: Vec<_> = (0..3)
-        .map(|index| ensemble.views(&pattern(index)).unwrap())
-        .collect();
+    let views: Vec<_> = (0..3).map(|index| ensemble.views(&pattern(index)).unwrap()).collect();
     let whole = ensemble.probabilities(&views, 64).unwrap();
     for (batch, image) in [(1, 0), (3, 1), (7, 2)] {
         let found = ensemble.probabilities(&views, batch).unwrap();

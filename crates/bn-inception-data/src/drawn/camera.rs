@@ -43,9 +43,7 @@ impl Camera {
             let mut grain = || (0..4).map(|_| rng.random_range(-0.5..0.5f32)).sum::<f32>() * 1.73;
             let value = |c: usize| {
                 let exposed = colour[c] * self.gain[c] * (1.0 - self.vignette * corner);
-                (255.0 * (exposed + self.noise * grain()))
-                    .round()
-                    .clamp(0.0, 255.0) as u8
+                (255.0 * (exposed + self.noise * grain())).round().clamp(0.0, 255.0) as u8
             };
             image::Rgb([0, 1, 2].map(value))
         })
@@ -70,14 +68,10 @@ fn blur(light: &[Rgb], side: usize, stride: usize, kernel: &[f32]) -> Vec<Rgb> {
             let line = index - at * stride;
             let sample = |position: usize| light[line + position.min(side - 1) * stride];
             let centre = sample(at).map(|c| c * kernel[0]);
-            kernel
-                .iter()
-                .enumerate()
-                .skip(1)
-                .fold(centre, |sum, (reach, weight)| {
-                    let (before, after) = (sample(at.saturating_sub(reach)), sample(at + reach));
-                    each(|c| sum[c] + weight * (before[c] + after[c]))
-                })
+            kernel.iter().enumerate().skip(1).fold(centre, |sum, (reach, weight)| {
+                let (before, after) = (sample(at.saturating_sub(reach)), sample(at + reach));
+                each(|c| sum[c] + weight * (before[c] + after[c]))
+            })
         })
         .collect()
 }

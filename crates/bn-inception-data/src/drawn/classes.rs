@@ -11,11 +11,7 @@ pub(super) struct Class {
 }
 
 const fn class(name: &'static str, shape: Shape, texture: Texture) -> Class {
-    Class {
-        name,
-        shape,
-        texture,
-    }
+    Class { name, shape, texture }
 }
 
 /// Sorted by name, so that a class's row is also its index in any folder-per-class reader.
@@ -49,9 +45,7 @@ mod tests {
         for part in 0..2 {
             for name in &names {
                 let word = name.split('-').nth(part);
-                let uses = names
-                    .iter()
-                    .filter(|other| other.split('-').nth(part) == word);
+                let uses = names.iter().filter(|other| other.split('-').nth(part) == word);
                 assert_eq!(uses.count(), 2, "{name}");
             }
         }

@@ -96,9 +96,7 @@ impl Manifest {
 
 /// `true` if `dir` is this very dataset, complete; `false` if it is free for it.
 fn is_present(dir: &Path, wanted: &Manifest) -> Result<bool, DrawnError> {
-    let occupied = || DrawnError::Occupied {
-        dir: dir.to_owned(),
-    };
+    let occupied = || DrawnError::Occupied { dir: dir.to_owned() };
     match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(occupied()),
@@ -121,9 +119,8 @@ fn is_present(dir: &Path, wanted: &Manifest) -> Result<bool, DrawnError> {
     for (split, class) in folders(&wanted.config) {
         let name = format!("{}/{}", SPLITS[split], CLASSES[class].name);
         let expected = wanted.config.per_class(split);
-        let intact = |&image: &usize| {
-            fs::metadata(dir.join(&name).join(file_name(image))).is_ok_and(|file| file.len() > 0)
-        };
+        let intact =
+            |&image: &usize| fs::metadata(dir.join(&name).join(file_name(image))).is_ok_and(|file| file.len() > 0);
         let found = (0..expected).filter(intact).count();
         if found != expected {
             return Err(DrawnError::Damaged {
@@ -155,24 +152,17 @@ fn draw_all(root: &Path, config: &DrawnConfig) -> Result<(), DrawnError> {
         let images = 0..config.per_class(split);
         jobs.extend(images.map(|image| (split, class, image, folder.join(file_name(image)))));
     }
-    jobs.into_par_iter()
-        .try_for_each(|(split, class, image, path)| {
-            let bytes =
-                draw_image(config, split, class, image).map_err(|source| DrawnError::Encode {
-                    path: path.clone(),
-                    source,
-                })?;
-            fs::write(&path, bytes).map_err(DrawnError::io(&path))
-        })
+    jobs.into_par_iter().try_for_each(|(split, class, image, path)| {
+        let bytes = draw_image(config, split, class, image).map_err(|source| DrawnError::Encode {
+            path: path.clone(),
+            source,
+        })?;
+        fs::write(&path, bytes).map_err(DrawnError::io(&path))
+    })
 }
 
 /// The JPEG file of one image.
-fn draw_image(
-    config: &DrawnConfig,
-    split: usize,
-    class: usize,
-    image: usize,
-) -> image::ImageResult<Vec<u8>> {
+fn draw_image(config: &DrawnConfig, split: usize, class: usize, image: usize) -> image::ImageResult<Vec<u8>> {
     let mut rng = from_words([config.seed, split as u64, class as u64, image as u64]);
     let scene = Scene::random(CLASSES[class].shape, &CLASSES[class].texture, &mut rng);
     let picture = scene.render(config.size, &mut rng);

@@ -39,9 +39,7 @@ pub enum DrawnError {
         expected: String,
     },
     /// The manifest is right, but files have gone missing or empty since.
-    #[error(
-        "{dir} is damaged: {class} has {found} of {expected} images; delete the folder to have it drawn again"
-    )]
+    #[error("{dir} is damaged: {class} has {found} of {expected} images; delete the folder to have it drawn again")]
     Damaged {
         /// The dataset's folder.
         dir: PathBuf,

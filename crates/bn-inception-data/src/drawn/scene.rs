@@ -35,9 +35,7 @@ impl Scene {
     pub(super) fn random(shape: Shape, texture: &Texture, rng: &mut impl Rng) -> Self {
         let light = Light::random(rng);
         let backdrop = Backdrop::random(rng);
-        let clutter = (0..rng.random_range(1..6))
-            .map(|_| Sprite::clutter(rng))
-            .collect();
+        let clutter = (0..rng.random_range(1..6)).map(|_| Sprite::clutter(rng)).collect();
         let subject = Sprite::subject(shape, texture, rng);
         Self {
             backdrop,
@@ -71,9 +69,7 @@ impl Scene {
         let middle = [corner[0] + 0.5 * pixel, corner[1] + 0.5 * pixel];
         let backdrop = self.backdrop.colour(middle);
         let sprites = self.clutter.iter().chain([&self.subject]);
-        let near: Vec<&Sprite> = sprites
-            .filter(|sprite| sprite.pose.is_near(middle))
-            .collect();
+        let near: Vec<&Sprite> = sprites.filter(|sprite| sprite.pose.is_near(middle)).collect();
         if near.is_empty() {
             return backdrop;
         }
@@ -183,8 +179,8 @@ impl Sprite {
         let pose = Pose::random(rng, 0.33..0.45, 0.95, 0.45);
         let gap = rng.random_range(0.36..0.6);
         let dark = rng.random_range(0.1..0.9 - gap);
-        let mut colours = [dark, dark + gap]
-            .map(|luma| tint(rng.random_range(0.0..1.0), rng.random_range(0.3..1.0), luma));
+        let mut colours =
+            [dark, dark + gap].map(|luma| tint(rng.random_range(0.0..1.0), rng.random_range(0.3..1.0), luma));
         if rng.random_bool(0.5) {
             colours.swap(0, 1);
         }
@@ -226,18 +222,12 @@ impl Sprite {
         }
         if distance > 0.0 {
             let reach = self.height * self.pose.radius;
-            let caster = [
-                point[0] + reach * light.toward[0],
-                point[1] + reach * light.toward[1],
-            ];
+            let caster = [point[0] + reach * light.toward[0], point[1] + reach * light.toward[1]];
             let distance = (self.shape)(self.pose.to_shape(caster));
             let covered = (0.5 - 0.5 * distance / light.softness).clamp(0.0, 1.0);
             return below.map(|c| c * (1.0 - light.shadow * covered));
         }
-        let tone = self
-            .pattern
-            .as_ref()
-            .map_or(0.0, |pattern| pattern.tone(inside));
+        let tone = self.pattern.as_ref().map_or(0.0, |pattern| pattern.tone(inside));
         let colour = mix(self.colours[0], self.colours[1], tone);
         let across = length(inside).min(1.5);
         let grain = texture::noise([inside[0] * 5.0, inside[1] * 5.0], 2, self.seed) - 0.5;
@@ -248,17 +238,13 @@ impl Sprite {
     /// Brightening, positive or negative, by the light: a slope over the whole shape, and the rounded rim.
     fn lit(&self, point: Point, distance: f32, light: &Light) -> f32 {
         let toward = |v: Point| v[0] * light.toward[0] + v[1] * light.toward[1];
-        let offset = [
-            point[0] - self.pose.centre[0],
-            point[1] - self.pose.centre[1],
-        ];
+        let offset = [point[0] - self.pose.centre[0], point[1] - self.pose.centre[1]];
         let slope = 0.35 * light.relief * toward(offset) / self.pose.radius;
         if distance < -RIM {
             return slope;
         }
         let nudge = 0.02 * self.pose.radius;
-        let beside =
-            |dx, dy| (self.shape)(self.pose.to_shape([point[0] + dx, point[1] + dy])) - distance;
+        let beside = |dx, dy| (self.shape)(self.pose.to_shape([point[0] + dx, point[1] + dy])) - distance;
         let normal = [beside(nudge, 0.0), beside(0.0, nudge)];
         let norm = length(normal).max(1e-6);
         slope + light.relief * (1.0 + distance / RIM) * toward(normal) / norm
@@ -281,10 +267,7 @@ impl Pose {
     fn random(rng: &mut impl Rng, radius: Range<f32>, margin: f32, turn: f32) -> Self {
         let radius = rng.random_range(radius);
         let edge = radius * margin;
-        let centre = [
-            rng.random_range(edge..1.0 - edge),
-            rng.random_range(edge..1.0 - edge),
-        ];
+        let centre = [rng.random_range(edge..1.0 - edge), rng.random_range(edge..1.0 - edge)];
         let (sin, cos) = rng.random_range(-turn..turn).sin_cos();
         let stretch: f32 = rng.random_range(0.86..1.16);
         let shear = rng.random_range(-0.18..0.18);
@@ -298,10 +281,7 @@ impl Pose {
                 [wide * (cos + shear * sin), wide * (sin - shear * cos)],
                 [-high * sin, high * cos],
             ],
-            tilt: [
-                rng.random_range(-tilt..tilt) * 0.5,
-                rng.random_range(-tilt..tilt) * 0.5,
-            ],
+            tilt: [rng.random_range(-tilt..tilt) * 0.5, rng.random_range(-tilt..tilt) * 0.5],
         }
     }
 

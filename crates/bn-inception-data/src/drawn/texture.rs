@@ -173,21 +173,15 @@ mod tests {
     #[test]
     fn every_pattern_shows_both_tones() {
         for (index, texture) in BACKDROP.iter().enumerate() {
-            let points =
-                (0..200).flat_map(|i| (0..200).map(move |j| [i as f32 * 0.05, j as f32 * 0.05]));
+            let points = (0..200).flat_map(|i| (0..200).map(move |j| [i as f32 * 0.05, j as f32 * 0.05]));
             let second = points.filter(|&point| (texture.tone)(point) > 0.5).count();
-            assert!(
-                (8_000..=24_000).contains(&second),
-                "pattern {index}: {second} of 40000"
-            );
+            assert!((8_000..=24_000).contains(&second), "pattern {index}: {second} of 40000");
         }
     }
 
     #[test]
     fn noise_stays_in_range_and_varies() {
-        let values: Vec<f32> = (0..1000)
-            .map(|i| noise([i as f32 * 0.37, -3.1], 4, 9))
-            .collect();
+        let values: Vec<f32> = (0..1000).map(|i| noise([i as f32 * 0.37, -3.1], 4, 9)).collect();
         assert!(values.iter().all(|v| (0.0..1.0).contains(v)));
         let mean = values.iter().sum::<f32>() / 1000.0;
         assert!((0.4..0.6).contains(&mean), "{mean}");

@@ -31,19 +31,11 @@ pub struct ImageBatches {
 
 impl ImageBatches {
     /// The batches `start..` of `epoch`, which has `batches` of them.
-    pub(super) fn new(
-        epoch: Epoch,
-        start: usize,
-        batches: usize,
-        device: Device,
-    ) -> Self {
+    pub(super) fn new(epoch: Epoch, start: usize, batches: usize, device: Device) -> Self {
         let shared = epoch.shared.clone();
         let options = shared.source.options;
         let prefetch = if start > batches {
-            Err(LoaderError::StartBeyondEpoch {
-                batch: start,
-                batches,
-            })
+            Err(LoaderError::StartBeyondEpoch { batch: start, batches })
         } else {
             Prefetch::new(epoch, start, batches, options.workers).map_err(LoaderError::Threads)
         };

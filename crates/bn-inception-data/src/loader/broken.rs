@@ -38,9 +38,7 @@ impl BrokenImages {
     pub fn reasons(&self) -> BTreeMap<usize, String> {
         self.with(|images| {
             let images = images.iter();
-            images
-                .map(|(index, image)| (*index, image.reason.clone()))
-                .collect()
+            images.map(|(index, image)| (*index, image.reason.clone())).collect()
         })
     }
 

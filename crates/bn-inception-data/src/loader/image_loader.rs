@@ -187,8 +187,7 @@ mod tests {
             };
             let folder = Arc::new(ImageFolder::open(dir.path()).unwrap());
             let preprocess = Preprocess::imagenet(8);
-            let mut loader =
-                ImageLoader::eval(folder, preprocess, options, &Device::flex()).unwrap();
+            let mut loader = ImageLoader::eval(folder, preprocess, options, &Device::flex()).unwrap();
             Arc::get_mut(&mut loader.shared).unwrap().source.decode_file = |path| {
                 assert!(!path.ends_with("4-panic.png"), "a decoder's own bug");
                 Ok(RgbImage::new(8, 8))

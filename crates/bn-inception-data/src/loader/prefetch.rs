@@ -296,11 +296,7 @@ mod tests {
     fn any_number_of_workers_gives_the_same_batches_in_order() {
         for start in [0, 7, 20] {
             let expected: Vec<Vec<usize>> = (start..20)
-                .map(|b| {
-                    (0..if b == 19 { 2 } else { 3 })
-                        .map(|p| 100 * b + p)
-                        .collect()
-                })
+                .map(|b| (0..if b == 19 { 2 } else { 3 }).map(|p| 100 * b + p).collect())
                 .collect();
             for workers in [0, 1, 2, 4, 13] {
                 let (batches, _) = prefetch(start, workers, None);

@@ -70,8 +70,7 @@ impl<T: Send + 'static> PreparedImages<T> {
             prepare: Box::new(prepare),
         };
         let batches = source.folder.len().div_ceil(options.batch_size);
-        let prefetch =
-            Prefetch::new(work, 0, batches, options.workers).map_err(LoaderError::Threads)?;
+        let prefetch = Prefetch::new(work, 0, batches, options.workers).map_err(LoaderError::Threads)?;
         Ok(Self {
             prefetch: Some(prefetch),
             source,
@@ -84,10 +83,7 @@ impl<T: Send + 'static> PreparedImages<T> {
     }
 
     /// Counts the batch's broken images, one image after the other.
-    fn accept(
-        &self,
-        batch: Vec<Result<Item<T>, LoaderError>>,
-    ) -> Result<Vec<PreparedImage<T>>, LoaderError> {
+    fn accept(&self, batch: Vec<Result<Item<T>, LoaderError>>) -> Result<Vec<PreparedImage<T>>, LoaderError> {
         let images = batch.into_iter().map(|item| {
             let (image, broken) = item?;
             self.source.note_broken(broken)?;

@@ -28,10 +28,7 @@ pub(super) struct Decoded {
 impl Source {
     /// # Errors
     /// [`LoaderError::NoBatchSize`] if the batch size is 0.
-    pub(super) fn new(
-        folder: Arc<ImageFolder>,
-        options: LoaderOptions,
-    ) -> Result<Self, LoaderError> {
+    pub(super) fn new(folder: Arc<ImageFolder>, options: LoaderOptions) -> Result<Self, LoaderError> {
         if options.batch_size == 0 {
             return Err(LoaderError::NoBatchSize);
         }

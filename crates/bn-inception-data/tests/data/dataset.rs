@@ -53,10 +53,7 @@ fn classes_and_images_are_sorted() {
         (1, "n02/a.jpg"),
         (1, "n02/b.JPEG"),
     ];
-    assert_eq!(
-        found,
-        expected.map(|(c, p)| (c, Path::new(p).to_path_buf()))
-    );
+    assert_eq!(found, expected.map(|(c, p)| (c, Path::new(p).to_path_buf())));
     assert_eq!(images.others_of_class(1).collect::<Vec<_>>(), [0]);
     assert_eq!(images.others_of_class(2).collect::<Vec<_>>(), [3]);
 }
@@ -75,15 +72,9 @@ fn each_wrong_folder_has_its_own_line() {
     let path = |name: &str| at(name).display().to_string();
 
     let line = error(ImageFolder::open(at("absent")));
-    assert_eq!(
-        line,
-        format!("data folder {} does not exist", path("absent"))
-    );
+    assert_eq!(line, format!("data folder {} does not exist", path("absent")));
     let line = error(ImageFolder::open_split(at("absent"), Split::Train));
-    assert_eq!(
-        line,
-        format!("data folder {} does not exist", path("absent"))
-    );
+    assert_eq!(line, format!("data folder {} does not exist", path("absent")));
     for line in [
         error(ImageFolder::open(at("file"))),
         error(ImageFolder::open_split(at("file"), Split::Val)),
@@ -108,10 +99,7 @@ fn each_wrong_folder_has_its_own_line() {
     for folder in ["hollow", "one"] {
         let line = error(ImageFolder::open(at(folder)));
         let class = at(folder).join("a");
-        assert!(
-            line.starts_with(&format!("class folder {}", class.display())),
-            "{line}"
-        );
+        assert!(line.starts_with(&format!("class folder {}", class.display())), "{line}");
     }
 }
 

@@ -74,22 +74,16 @@ fn the_layout_is_that_of_imagenet_and_every_file_decodes() {
     let mut names = Vec::new();
     for (split, images) in [("train", 4), ("val", 2)] {
         for class in &class_names()[..3] {
-            names
-                .extend((0..images).map(|i| PathBuf::from(format!("{split}/{class}/{i:05}.JPEG"))));
+            names.extend((0..images).map(|i| PathBuf::from(format!("{split}/{class}/{i:05}.JPEG"))));
         }
     }
     assert!(files.keys().eq(&names), "{:?}", files.keys());
 
     for (name, bytes) in &files {
-        assert_eq!(
-            image::guess_format(bytes).unwrap(),
-            image::ImageFormat::Jpeg
-        );
+        assert_eq!(image::guess_format(bytes).unwrap(), image::ImageFormat::Jpeg);
         let picture = image::load_from_memory(bytes).unwrap().to_rgb8();
         assert_eq!(picture.dimensions(), (32, 32), "{}", name.display());
-        let (least, most) = picture
-            .iter()
-            .fold((255, 0), |(l, m), &v| (v.min(l), v.max(m)));
+        let (least, most) = picture.iter().fold((255, 0), |(l, m), &v| (v.min(l), v.max(m)));
         assert!(most - least > 60, "{} is nearly blank", name.display());
     }
     let mut distinct: Vec<_> = files.values().collect();
@@ -147,14 +141,7 @@ fn anything_else_in_the_folder_is_refused_and_kept() {
             "other seed",
             |root| {
                 fs::remove_dir_all(root).unwrap();
-                draw_dataset(
-                    root,
-                    &DrawnConfig {
-                        seed: 99,
-                        ..small()
-                    },
-                )
-                .unwrap();
+                draw_dataset(root, &DrawnConfig { seed: 99, ..small() }).unwrap();
             },
             &["\"seed\":99", "\"seed\":7"],
         ),
@@ -197,20 +184,8 @@ fn a_file_in_the_way_is_refused() {
 #[test]
 fn numbers_out_of_range_are_refused_before_anything_is_written() {
     let cases = [
-        (
-            "classes",
-            DrawnConfig {
-                classes: 11,
-                ..small()
-            },
-        ),
-        (
-            "classes",
-            DrawnConfig {
-                classes: 1,
-                ..small()
-            },
-        ),
+        ("classes", DrawnConfig { classes: 11, ..small() }),
+        ("classes", DrawnConfig { classes: 1, ..small() }),
         (
             "train_per_class",
             DrawnConfig {
@@ -225,19 +200,11 @@ fn numbers_out_of_range_are_refused_before_anything_is_written() {
                 ..small()
             },
         ),
-        (
-            "size",
-            DrawnConfig {
-                size: 15,
-                ..small()
-            },
-        ),
+        ("size", DrawnConfig { size: 15, ..small() }),
     ];
     let home = tempfile::tempdir().unwrap();
     for (field, config) in cases {
-        let message = draw_dataset(&home.path().join("new"), &config)
-            .unwrap_err()
-            .to_string();
+        let message = draw_dataset(&home.path().join("new"), &config).unwrap_err().to_string();
         assert!(message.contains(field), "{message}");
     }
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
@@ -254,16 +221,9 @@ fn a_killed_drawing_leaves_nothing_half_valid() {
         .spawn()
         .unwrap();
     // The child would draw for hours: it is killed as soon as its first image is on disk.
-    let has_drawn = || {
-        tree(home.path())
-            .keys()
-            .any(|name| name.extension().is_some())
-    };
+    let has_drawn = || tree(home.path()).keys().any(|name| name.extension().is_some());
     while !has_drawn() {
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "the child ended by itself"
-        );
+        assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     child.kill().unwrap();

@@ -5,9 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use bn_inception_data::{
-    Augment, ImageBatch, ImageFolder, ImageLoader, LoaderError, LoaderOptions, Preprocess,
-};
+use bn_inception_data::{Augment, ImageBatch, ImageFolder, ImageLoader, LoaderError, LoaderOptions, Preprocess};
 use burn::tensor::Device;
 use image::{Rgb, RgbImage};
 
@@ -35,9 +33,7 @@ pub fn pictures(classes: usize, each: usize) -> tempfile::TempDir {
                 ])
             });
             let ending = if number % 2 == 0 { "png" } else { "jpg" };
-            image
-                .save(folder.join(format!("{number:04}.{ending}")))
-                .unwrap();
+            image.save(folder.join(format!("{number:04}.{ending}"))).unwrap();
         }
     }
     dir
@@ -60,10 +56,7 @@ type Bits = (Vec<u32>, Vec<i64>);
 
 fn bits(batch: ImageBatch) -> Bits {
     let [count] = batch.targets.dims();
-    assert_eq!(
-        batch.images.dims(),
-        [count, 3, SIZE as usize, SIZE as usize]
-    );
+    assert_eq!(batch.images.dims(), [count, 3, SIZE as usize, SIZE as usize]);
     let pixels = batch.images.into_data().try_to_vec::<f32>().unwrap();
     let targets = batch.targets.into_data().iter::<i64>().collect();
     (pixels.into_iter().map(f32::to_bits).collect(), targets)
@@ -100,13 +93,7 @@ fn an_epoch_goes_on_from_any_batch() {
     }
     let mut batches = loader.iter_from(2, 6);
     let error = batches.next().unwrap().unwrap_err();
-    assert!(matches!(
-        error,
-        LoaderError::StartBeyondEpoch {
-            batch: 6,
-            batches: 5
-        }
-    ));
+    assert!(matches!(error, LoaderError::StartBeyondEpoch { batch: 6, batches: 5 }));
     assert!(batches.next().is_none());
 }
 
@@ -143,10 +130,7 @@ fn training_keeps_equal_batches_and_evaluation_keeps_all() {
 
     let folder = Arc::new(ImageFolder::open(dir.path()).unwrap());
     for (batch_size, expected) in [(0, "at least 1"), (22, "fewer than one batch of 22")] {
-        let options = LoaderOptions {
-            batch_size,
-            ..OPTIONS
-        };
+        let options = LoaderOptions { batch_size, ..OPTIONS };
         let preprocess = Preprocess::imagenet(SIZE);
         let result = ImageLoader::train(
             folder.clone(),
@@ -200,10 +184,7 @@ fn broken_images_are_replaced_and_reported() {
         epoch[index / 8].0[index % 8 * values..][..values].to_vec()
     };
     for (index, stand_in) in [(1, 3), (2, 3), (299, 150), (4, 4)] {
-        assert!(
-            of(&batches, index) == of(&intact, stand_in),
-            "image {index}"
-        );
+        assert!(of(&batches, index) == of(&intact, stand_in), "image {index}");
     }
     // Training goes on as well, and counts each image once over the epochs.
     let train = loader(dir.path(), true, OPTIONS);
@@ -224,10 +205,7 @@ fn strict_stops_at_the_first_broken_image() {
     let loader = loader(dir.path(), false, options);
     let mut batches = loader.iter_from(0, 0);
     let error = batches.next().unwrap().unwrap_err().to_string();
-    assert!(
-        error.contains("0001.jpg: the JPEG image is cut short"),
-        "{error}"
-    );
+    assert!(error.contains("0001.jpg: the JPEG image is cut short"), "{error}");
     assert!(batches.next().is_none());
 }
 
@@ -235,11 +213,7 @@ fn strict_stops_at_the_first_broken_image() {
 fn more_than_one_percent_broken_stops() {
     let dir = pictures(2, 100);
     // Two of 200 are 1 %; the third is more.
-    for (number, expected) in [
-        (0, None),
-        (2, None),
-        (120, Some("3 of 200 images are broken")),
-    ] {
+    for (number, expected) in [(0, None), (2, None), (120, Some("3 of 200 images are broken"))] {
         let name = format!("class{}/{:04}.png", number / 100, number % 100);
         fs::write(dir.path().join(&name), "broken").unwrap();
         for workers in [0, 3] {
@@ -270,14 +244,7 @@ fn a_class_without_any_readable_image_stops() {
 #[test]
 fn waiting_is_measured() {
     let dir = pictures(1, 16);
-    let loader = loader(
-        dir.path(),
-        true,
-        LoaderOptions {
-            workers: 0,
-            ..OPTIONS
-        },
-    );
+    let loader = loader(dir.path(), true, LoaderOptions { workers: 0, ..OPTIONS });
     assert_eq!(loader.wait_seconds(), 0.0);
     let _ = epoch(&loader, 0, 0);
     assert!(loader.wait_seconds() > 0.0);

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use bn_inception_data::{
-    Crops, ImageFolder, LoaderError, LoaderOptions, PreparedImage, PreparedImages, Preprocess,
-    decode_file,
+    Crops, ImageFolder, LoaderError, LoaderOptions, PreparedImage, PreparedImages, Preprocess, decode_file,
 };
 use image::RgbImage;
 

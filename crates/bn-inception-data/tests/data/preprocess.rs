@@ -5,8 +5,7 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use bn_inception_data::{
-    CropRect, DecodeError, Interpolation, Preprocess, PreprocessError, Resize, crop_resize, decode,
-    decode_file,
+    CropRect, DecodeError, Interpolation, Preprocess, PreprocessError, Resize, crop_resize, decode, decode_file,
 };
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 
@@ -25,11 +24,7 @@ fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
 /// Mean absolute difference in grey levels.
 fn difference(a: &RgbImage, b: &RgbImage) -> f64 {
     assert_eq!(a.dimensions(), b.dimensions());
-    let sum: u64 = a
-        .iter()
-        .zip(b.iter())
-        .map(|(a, b)| u64::from(a.abs_diff(*b)))
-        .sum();
+    let sum: u64 = a.iter().zip(b.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
     sum as f64 / a.len() as f64
 }
 
@@ -104,13 +99,7 @@ fn no_crop_reads_outside_the_image() {
     let steps = [0.0, 0.5, 1.0, 2.25, 11.5, 20.0];
     for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
         for (left, top) in steps.iter().flat_map(|l| steps.map(|t| (*l, t))) {
-            for (width, height) in [
-                (1.0, 1.0),
-                (17.0, 17.0),
-                (4.5, 13.0),
-                (21.0, 2.0),
-                (99.0, 99.0),
-            ] {
+            for (width, height) in [(1.0, 1.0), (17.0, 17.0), (4.5, 13.0), (21.0, 2.0), (99.0, 99.0)] {
                 for size in [1, 2, 8, 17, 34, 63, 64] {
                     let crop = CropRect {
                         left,
@@ -148,10 +137,7 @@ fn crops_that_are_no_part_of_the_image_are_refused() {
             height,
         };
         let result = crop_resize(&image, crop, 4, Interpolation::Bilinear);
-        assert!(
-            matches!(result, Err(PreprocessError::Resize(_))),
-            "{crop:?}"
-        );
+        assert!(matches!(result, Err(PreprocessError::Resize(_))), "{crop:?}");
     }
 }
 
@@ -174,13 +160,7 @@ fn normalisation_follows_order_range_mean_and_deviation() {
         }
     }
     let short = Preprocess::cadene().normalize_into(&image, &mut [0.0; 5]);
-    assert_eq!(
-        short,
-        Err(PreprocessError::Buffer {
-            found: 5,
-            expected: 6
-        })
-    );
+    assert_eq!(short, Err(PreprocessError::Buffer { found: 5, expected: 6 }));
 }
 
 #[test]
@@ -233,10 +213,7 @@ fn check_names_the_field() {
 fn preprocess_survives_json() {
     for preprocess in [Preprocess::mxnet(), Preprocess::tf_slim()] {
         let json = serde_json::to_string(&preprocess).unwrap();
-        assert_eq!(
-            serde_json::from_str::<Preprocess>(&json).unwrap(),
-            preprocess
-        );
+        assert_eq!(serde_json::from_str::<Preprocess>(&json).unwrap(), preprocess);
     }
 }
 
@@ -286,17 +263,11 @@ fn every_pixel_type_comes_out_as_8_bit_rgb() {
             gray,
         ),
         (
-            encode(
-                ImageBuffer::from_pixel(size.0, size.1, Luma([wide(77)])),
-                png,
-            ),
+            encode(ImageBuffer::from_pixel(size.0, size.1, Luma([wide(77)])), png),
             gray,
         ),
         (
-            encode(
-                ImageBuffer::from_pixel(size.0, size.1, LumaA([77_u8, 0])),
-                png,
-            ),
+            encode(ImageBuffer::from_pixel(size.0, size.1, LumaA([77_u8, 0])), png),
             gray,
         ),
         (
@@ -308,10 +279,7 @@ fn every_pixel_type_comes_out_as_8_bit_rgb() {
         ),
         // Transparency is dropped, not composited.
         (
-            encode(
-                ImageBuffer::from_pixel(size.0, size.1, Rgba([10_u8, 120, 250, 3])),
-                png,
-            ),
+            encode(ImageBuffer::from_pixel(size.0, size.1, Rgba([10_u8, 120, 250, 3])), png),
             rgb,
         ),
         (
@@ -341,11 +309,7 @@ fn content_decides_the_format_not_the_name() {
 #[test]
 fn what_is_no_whole_image_is_refused() {
     let noise = RgbImage::from_fn(64, 64, |x, y| {
-        Rgb([
-            ((x * 37) ^ (y * 91)) as u8,
-            (x * y) as u8,
-            (x * 13 + y * 7) as u8,
-        ])
+        Rgb([((x * 37) ^ (y * 91)) as u8, (x * y) as u8, (x * 13 + y * 7) as u8])
     });
     let jpeg = encode(noise.clone(), ImageFormat::Jpeg);
     let png = encode(noise, ImageFormat::Png);
@@ -354,10 +318,7 @@ fn what_is_no_whole_image_is_refused() {
         decode(b"<html>404</html>"),
         Err(DecodeError::UnknownFormat { .. })
     ));
-    assert!(matches!(
-        decode_file(fixture("absent.jpg")),
-        Err(DecodeError::Io(_))
-    ));
+    assert!(matches!(decode_file(fixture("absent.jpg")), Err(DecodeError::Io(_))));
     // A folder opens on Unix, and fails when read.
     assert!(matches!(decode_file(fixture("")), Err(DecodeError::Io(_))));
     for file in [&jpeg, &png] {
@@ -404,9 +365,7 @@ fn damaged_bytes_never_panic() {
     // A fixed linear congruential sequence: where and what to damage.
     let mut state = 1_u64;
     let mut next = |bound: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 33) as usize % bound
     };
     for file in &files {

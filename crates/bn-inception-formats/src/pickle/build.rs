@@ -64,8 +64,7 @@ impl<'a> Machine<'a> {
         let Object::Global(global) = self.objects[callable as usize] else {
             return Err(Problem::malformed("the pickle calls what is no function"));
         };
-        let wrong =
-            || Problem::malformed(format!("the pickle gives wrong arguments to {global:?}"));
+        let wrong = || Problem::malformed(format!("the pickle gives wrong arguments to {global:?}"));
         let list = self.sequence(arguments).ok_or_else(wrong)?;
         match global {
             Global::OrderedDict => {
@@ -111,19 +110,14 @@ impl<'a> Machine<'a> {
     /// Storage of a persistent id of PyTorch: `('storage', type, key, device, length[, view])`, where a legacy view is
     /// `(key, start, length)`.
     pub(super) fn storage(&self, id: Id) -> Result<Storage<'a>, Problem> {
-        let wrong =
-            || Problem::malformed("the pickle refers to an outside object that is no storage");
+        let wrong = || Problem::malformed("the pickle refers to an outside object that is no storage");
         let list = self.sequence(id).ok_or_else(wrong)?;
         let &[kind, element, key, _, length, ref view @ ..] = list else {
             return Err(wrong());
         };
         let object = |id: Id| &self.objects[id as usize];
         match (object(kind), object(element), object(key)) {
-            (
-                Object::Text("storage"),
-                Object::Global(Global::StorageType(element)),
-                Object::Text(key),
-            ) => {
+            (Object::Text("storage"), Object::Global(Global::StorageType(element)), Object::Text(key)) => {
                 let mut storage = Storage {
                     key,
                     element: *element,

@@ -202,8 +202,7 @@ impl<'a> Machine<'a> {
                 self.push(Object::Storage(Box::new(storage)))?;
             }
             other => {
-                let reason =
-                    format!("opcode {other:#04x} of the pickle is not needed by state dicts");
+                let reason = format!("opcode {other:#04x} of the pickle is not needed by state dicts");
                 return Err(Problem::malformed(reason));
             }
         }
@@ -293,9 +292,7 @@ impl<'a> Machine<'a> {
         match &mut self.objects[dict as usize] {
             Object::Dict(dict) => dict.extend(pairs(items)?),
             _ => {
-                return Err(Problem::malformed(
-                    "the pickle sets an item of what is no dict",
-                ));
+                return Err(Problem::malformed("the pickle sets an item of what is no dict"));
             }
         }
         Ok(())
@@ -319,9 +316,7 @@ fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, Problem> {
     let (pairs, rest) = items.as_chunks::<2>();
     match rest {
         [] => Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect()),
-        _ => Err(Problem::malformed(
-            "the pickle leaves a key of a dict without value",
-        )),
+        _ => Err(Problem::malformed("the pickle leaves a key of a dict without value")),
     }
 }
 

@@ -18,10 +18,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 /// Readers with their real files.
 pub const READERS: [(&str, &[&str]); 6] = [
     ("pth", &["zip.pth", "legacy.pth", "nested.pth"]),
-    (
-        "onnx",
-        &["folded.onnx", "kept.onnx", "scaled.onnx", "structure.onnx"],
-    ),
+    ("onnx", &["folded.onnx", "kept.onnx", "scaled.onnx", "structure.onnx"]),
     ("params", &["mxnet.params"]),
     ("caffemodel", &["scale.caffemodel", "bn.caffemodel"]),
     ("safetensors", &["cadene.safetensors"]),
@@ -32,9 +29,7 @@ pub const READERS: [(&str, &[&str]); 6] = [
 pub fn seeds(name: &str) -> Option<Vec<Vec<u8>>> {
     let (_, files) = READERS.iter().find(|(known, _)| *known == name)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let files = files
-        .iter()
-        .map(|file| std::fs::read(folder.join(file)).unwrap());
+    let files = files.iter().map(|file| std::fs::read(folder.join(file)).unwrap());
     Some(match name {
         "bpk" => files.map(|file| burnpack(&read(&file).unwrap())).collect(),
         _ => files.collect(),
@@ -83,22 +78,16 @@ pub fn once(seeds: &[Vec<u8>], seed: u64, memory: &PeakAlloc) -> Result<bool, Fa
             _ => return Ok(false),
         },
     };
-    Err(Failure {
-        seed,
-        input,
-        reason,
-    })
+    Err(Failure { seed, input, reason })
 }
 
 fn inconsistency(archive: &Archive) -> Option<String> {
     archive.tensors.iter().find_map(|(name, array)| {
         let length: usize = array.shape.iter().product();
         match &array.values {
-            Values::Each(values) if values.len() != length => Some(format!(
-                "tensor {name}: {:?} with {} values",
-                array.shape,
-                values.len()
-            )),
+            Values::Each(values) if values.len() != length => {
+                Some(format!("tensor {name}: {:?} with {} values", array.shape, values.len()))
+            }
             _ => None,
         }
     })
@@ -140,8 +129,7 @@ fn damaged_inside(file: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
             }
         }
         if index == chosen && random.random_bool(0.1) {
-            name =
-                ["../../escaped", "/escaped", "..\\escaped"][random.random_range(0..3)].to_owned();
+            name = ["../../escaped", "/escaped", "..\\escaped"][random.random_range(0..3)].to_owned();
         }
         writer.start_file(name, options).unwrap();
         writer.write_all(&content).unwrap();
@@ -165,16 +153,7 @@ fn damage(file: &mut Vec<u8>, others: &[Vec<u8>], random: &mut ChaCha8Rng) {
         1 => file.truncate(at),
         2 => {
             // A length, a count or an offset.
-            const WORDS: [u64; 8] = [
-                0,
-                1,
-                0x7f,
-                0xff,
-                0x7fff_ffff,
-                0xffff_ffff,
-                1 << 40,
-                u64::MAX,
-            ];
+            const WORDS: [u64; 8] = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, 1 << 40, u64::MAX];
             let near = [file.len() as u64, random.next_u64() % 4096];
             let words = WORDS.iter().chain(&near).copied().collect::<Vec<_>>();
             let word = words[random.random_range(0..words.len())].to_le_bytes();

@@ -66,12 +66,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A new feature map; the current phase clears its border.
-    pub(super) fn map(
-        &mut self,
-        images: usize,
-        channels: ChannelMap,
-        size: [usize; 2],
-    ) -> FeatureMap {
+    pub(super) fn map(&mut self, images: usize, channels: ChannelMap, size: [usize; 2]) -> FeatureMap {
         let mut map = FeatureMap {
             tensor: 0,
             first: 0,
@@ -127,14 +122,7 @@ impl<'a> Builder<'a> {
     }
 
     /// 1×1 convolutions of one input, each to its own channel blocks.
-    pub(super) fn pointwise(
-        &mut self,
-        name: &str,
-        layer: usize,
-        parts: &[Part<'_>],
-        from: &FeatureMap,
-        to: Vec<View>,
-    ) {
+    pub(super) fn pointwise(&mut self, name: &str, layer: usize, parts: &[Part<'_>], from: &FeatureMap, to: Vec<View>) {
         let view = from.view(0);
         let filters = self.packed(layer, parts, &from.channels, FilterLayout::Direct);
         let [height, width] = from.size;
@@ -171,10 +159,7 @@ impl<'a> Builder<'a> {
     ) {
         let [height, width] = to.size;
         let stride = conv.stride;
-        let parts = [Part {
-            conv,
-            epilogue: true,
-        }];
+        let parts = [Part { conv, epilogue: true }];
         let blocks = conv.out_channels.div_ceil(BLOCK);
         let targets: Vec<View> = to.views(block, blocks).collect();
         let macs = from.images * height * width * conv.weight.len();
@@ -237,12 +222,7 @@ impl<'a> Builder<'a> {
                 })
             }
         };
-        self.push(
-            &format!("{name} {algorithm:?}"),
-            macs,
-            op,
-            &[from.tensor, to.tensor],
-        );
+        self.push(&format!("{name} {algorithm:?}"), macs, op, &[from.tensor, to.tensor]);
     }
 
     /// Completes a Winograd convolution with its group and offsets.

@@ -35,10 +35,7 @@ impl Context<'_> {
     /// `extra` must stay inside the view's tensor.
     pub(super) unsafe fn pointer(&self, view: &View, extra: usize) -> *mut f32 {
         // SAFETY: the tensor lies inside the arena; `offset + extra` inside the tensor.
-        unsafe {
-            self.arena
-                .add(self.offsets[view.tensor] + view.offset + extra)
-        }
+        unsafe { self.arena.add(self.offsets[view.tensor] + view.offset + extra) }
     }
 
     /// This thread's share of `total` equal tasks.

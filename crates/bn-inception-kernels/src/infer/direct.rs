@@ -90,11 +90,7 @@ impl DirectConv {
                         offsets: self.offsets.as_ptr(),
                         groups: self.offsets.len(),
                         depth: self.depth,
-                        w: self
-                            .filters
-                            .weights
-                            .as_ptr()
-                            .add(tile * self.filters.tile_len),
+                        w: self.filters.weights.as_ptr().add(tile * self.filters.tile_len),
                         bias: self.filters.bias.as_ptr().add(tile * oc),
                         floor: self.filters.floor.as_ptr().add(tile * oc),
                         to: to.map(|p| if p.is_null() { p } else { p.add(start * BLOCK) }),

@@ -95,11 +95,7 @@ impl Engine {
     pub fn new(network: Network, options: &Options) -> Result<Self, NetworkError> {
         network.validate()?;
         let name = options.instruction_set.clone();
-        let name = name.or_else(|| {
-            std::env::var(INSTRUCTION_SET)
-                .ok()
-                .filter(|n| !n.is_empty())
-        });
+        let name = name.or_else(|| std::env::var(INSTRUCTION_SET).ok().filter(|n| !n.is_empty()));
         let mut available = Kernels::available();
         let found = match &name {
             Some(name) => available.find(|k| k.name == name),
@@ -112,10 +108,7 @@ impl Engine {
         Ok(Self {
             network,
             kernels,
-            threads: options
-                .threads
-                .map_or_else(default_threads, NonZeroUsize::get)
-                .min(256),
+            threads: options.threads.map_or_else(default_threads, NonZeroUsize::get).min(256),
             algorithm: options.algorithm,
             filters: FilterCache::new(),
             plans: Mutex::default(),
@@ -156,9 +149,7 @@ impl Engine {
             .map(|p| {
                 let idle = lock(&p.idle);
                 let scratch = |m: &WorkingMemory| m.scratch.iter().map(Aligned::len).sum::<usize>();
-                idle.iter()
-                    .map(|m| 4 * (m.arena.len() + scratch(m)))
-                    .sum::<usize>()
+                idle.iter().map(|m| 4 * (m.arena.len() + scratch(m))).sum::<usize>()
             })
             .sum();
         working + self.filters.bytes()
@@ -169,12 +160,7 @@ impl Engine {
     /// # Errors
     /// [`NetworkError::Length`] for a slice of another length, [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`]
     /// for unsupported image sizes.
-    pub fn forward(
-        &self,
-        images: &[f32],
-        size: [usize; 3],
-        logits: &mut [f32],
-    ) -> Result<(), NetworkError> {
+    pub fn forward(&self, images: &[f32], size: [usize; 3], logits: &mut [f32]) -> Result<(), NetworkError> {
         self.chunks(images, size, logits, &mut None)
     }
 
@@ -214,11 +200,7 @@ impl Engine {
         let classes = self.network.classes();
         let image = height.checked_mul(width).and_then(|n| n.checked_mul(3));
         let (Some(image), Some(all_logits)) = (image, batch.checked_mul(classes)) else {
-            return Err(NetworkError::TooLarge {
-                batch,
-                height,
-                width,
-            });
+            return Err(NetworkError::TooLarge { batch, height, width });
         };
         for (what, each, total, found) in [
             ("images", image, image.saturating_mul(batch), images.len()),
@@ -235,10 +217,7 @@ impl Engine {
         }
         // Chunks of equal size share one plan.
         let chunk = batch.div_ceil(batch.div_ceil(MAX_IMAGES).max(1)).max(1);
-        for (images, logits) in images
-            .chunks(image * chunk)
-            .zip(logits.chunks_mut(classes * chunk))
-        {
+        for (images, logits) in images.chunks(image * chunk).zip(logits.chunks_mut(classes * chunk)) {
             let cached = self.cached_plan([images.len() / image, height, width])?;
             self.run(&cached, images, logits, times);
         }
@@ -267,13 +246,7 @@ impl Engine {
         Ok(plans.entry(size).or_insert(cached).clone())
     }
 
-    fn run(
-        &self,
-        cached: &CachedPlan,
-        images: &[f32],
-        logits: &mut [f32],
-        times: &mut Option<Vec<LayerTime>>,
-    ) {
+    fn run(&self, cached: &CachedPlan, images: &[f32], logits: &mut [f32], times: &mut Option<Vec<LayerTime>>) {
         let plan = &cached.plan;
         assert!(images.len() == plan.input && logits.len() == plan.output);
         let idle = lock(&cached.idle).pop();
@@ -283,9 +256,7 @@ impl Engine {
             let mut allocator = BumpAllocator::with_capacity(total);
             WorkingMemory {
                 arena: allocator.zeroed(plan.arena),
-                scratch: (0..self.threads)
-                    .map(|_| allocator.zeroed(plan.scratch))
-                    .collect(),
+                scratch: (0..self.threads).map(|_| allocator.zeroed(plan.scratch)).collect(),
             }
         });
         let job = Call {

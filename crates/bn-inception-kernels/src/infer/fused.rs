@@ -136,8 +136,7 @@ impl WinogradConv {
                 // SAFETY: the patch starts in the border or the map and `rows × columns` of it are inside; `to` has
                 // `positions` steps of `v_stride`.
                 unsafe {
-                    let at =
-                        n * self.from.image + b * self.from.plane + y * self.from.row + x * BLOCK;
+                    let at = n * self.from.image + b * self.from.plane + y * self.from.row + x * BLOCK;
                     let from = c.pointer(&self.from, at);
                     let to = v.add(self.offsets[b] + t * BLOCK);
                     if rows == a && columns == a {
@@ -146,10 +145,7 @@ impl WinogradConv {
                         let mut patch = [0.0f32; 36 * BLOCK];
                         for y in 0..rows {
                             let to = patch.as_mut_ptr().add(y * a * BLOCK);
-                            to.copy_from_nonoverlapping(
-                                from.add(y * self.from.row),
-                                columns * BLOCK,
-                            );
+                            to.copy_from_nonoverlapping(from.add(y * self.from.row), columns * BLOCK);
                         }
                         transform(patch.as_ptr(), a * BLOCK, to, self.v_stride());
                     }
@@ -163,14 +159,7 @@ impl WinogradConv {
     /// # Safety
     /// The safety contract of [`Context`]; `v` and `m` are the parts of the scratch memory for transformed input and
     /// products.
-    unsafe fn multiply(
-        &self,
-        c: &Context<'_>,
-        tile: usize,
-        count: usize,
-        v: *const f32,
-        m: *mut f32,
-    ) {
+    unsafe fn multiply(&self, c: &Context<'_>, tile: usize, count: usize, v: *const f32, m: *mut f32) {
         let oc = c.kernels.oc;
         let positions = self.inputs().pow(2);
         let depth = self.filters.tile_len / positions;
@@ -205,21 +194,14 @@ impl WinogradConv {
     ///
     /// # Safety
     /// The safety contract of [`Context`]; `m` is the part of the scratch memory for the products.
-    unsafe fn transform_outputs(
-        &self,
-        c: &Context<'_>,
-        tile: usize,
-        range: Range<usize>,
-        m: *const f32,
-    ) {
+    unsafe fn transform_outputs(&self, c: &Context<'_>, tile: usize, range: Range<usize>, m: *const f32) {
         let oc = c.kernels.oc;
         let side = self.outputs();
         for (t, i) in range.enumerate() {
             let [n, y, x] = self.tile(i);
             // SAFETY: only pixels inside the map are written, each by the only task with its tile and channels.
             unsafe {
-                let (to, row) =
-                    registers(c, &self.to, tile, |p| n * p.image + y * p.row + x * BLOCK);
+                let (to, row) = registers(c, &self.to, tile, |p| n * p.image + y * p.row + x * BLOCK);
                 let job = Output {
                     m: m.add(t * oc),
                     stride: self.m_stride(oc),

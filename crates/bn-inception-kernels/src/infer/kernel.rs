@@ -127,9 +127,7 @@ unsafe fn max_row<V: Vector>(job: &PoolRow) {
                 let mut middle = column(1);
                 for x in 0..job.width {
                     let right = column(x + 2);
-                    left.max(middle)
-                        .max(right)
-                        .store(job.to.add(x * BLOCK + at));
+                    left.max(middle).max(right).store(job.to.add(x * BLOCK + at));
                     (left, middle) = (middle, right);
                 }
             } else {
@@ -149,12 +147,7 @@ unsafe fn max_row<V: Vector>(job: &PoolRow) {
 /// # Safety
 /// `V`'s instruction set; all windows, `scale[width]` and `bias[BLOCK]` and `floor[BLOCK]` readable, `to` writable.
 #[inline(always)]
-unsafe fn average_row<V: Vector>(
-    job: &PoolRow,
-    scale: *const f32,
-    bias: *const f32,
-    floor: *const f32,
-) {
+unsafe fn average_row<V: Vector>(job: &PoolRow, scale: *const f32, bias: *const f32, floor: *const f32) {
     // SAFETY: every access is one of those in the contract.
     unsafe {
         for at in (0..BLOCK).step_by(V::LANES) {

@@ -25,9 +25,7 @@ impl Builder<'_> {
         // Early stages: few images at a time, so that their large maps stay in the cache. Late ones: many images, so
         // that each filter is reused.
         let strided = |input: &usize| matches!(layers[*input].operation.window(), Some((_, 2, _)));
-        let ends_early = |layer: &Layer| {
-            layer.operation == Operation::Concat && layer.inputs.iter().any(strided)
-        };
+        let ends_early = |layer: &Layer| layer.operation == Operation::Concat && layer.inputs.iter().any(strided);
         let early = layers.iter().position(ends_early).map_or(0, |i| i + 1);
         let pixels = self.image[0] * self.image[1];
         let chunk = (224 * 224 / pixels.max(1)).clamp(1, batch);
@@ -56,13 +54,7 @@ impl Builder<'_> {
     }
 
     /// The steps of one layer, if it has its own.
-    fn layer(
-        &mut self,
-        maps: &mut Maps<'_>,
-        i: usize,
-        range: &Range<usize>,
-        images: (usize, usize),
-    ) {
+    fn layer(&mut self, maps: &mut Maps<'_>, i: usize, range: &Range<usize>, images: (usize, usize)) {
         let layer = &maps.layers[i];
         let name = &layer.name;
         let input = match layer.operation {
@@ -134,14 +126,7 @@ impl Builder<'_> {
 
     /// The first convolution, from interleaved images, to the channel blocks of `to` from `block` on; `first` is the
     /// position of its images in the batch.
-    pub(super) fn first_conv(
-        &mut self,
-        name: &str,
-        conv: &Conv,
-        first: usize,
-        to: &FeatureMap,
-        block: usize,
-    ) {
+    pub(super) fn first_conv(&mut self, name: &str, conv: &Conv, first: usize, to: &FeatureMap, block: usize) {
         let (k, stride) = (conv.kernel, conv.stride);
         let (images, out) = (to.images, to.size);
         let before = self.image.map(|size| conv.padding.of(size).0);
@@ -182,10 +167,7 @@ impl Builder<'_> {
         self.push("input", 0, op, &[tensor]);
         self.barrier();
         let targets: Vec<View> = to.views(block, conv.out_channels.div_ceil(BLOCK)).collect();
-        let parts = [Part {
-            conv,
-            epilogue: true,
-        }];
+        let parts = [Part { conv, epilogue: true }];
         let macs = images * out[0] * out[1] * conv.weight.len();
         let (layout, algorithm) = if phased {
             (FilterLayout::Phases, "F3")
@@ -260,9 +242,9 @@ impl Builder<'_> {
         let filters = {
             let oc = self.config.kernels.oc;
             let key = (layer, FilterLayout::Direct);
-            self.config.filters.get(key, |allocator| {
-                Packed::linear(linear, &x.channels, oc, allocator)
-            })
+            self.config
+                .filters
+                .get(key, |allocator| Packed::linear(linear, &x.channels, oc, allocator))
         };
         let op = Op::Direct(DirectConv {
             from: features,

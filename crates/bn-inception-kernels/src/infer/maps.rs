@@ -26,12 +26,7 @@ pub(super) struct Maps<'a> {
 
 impl<'a> Maps<'a> {
     /// The first `early` layers run in chunks of images.
-    pub(super) fn new(
-        layers: &'a [Layer],
-        early: usize,
-        batch: usize,
-        sizes: Vec<[usize; 2]>,
-    ) -> Self {
+    pub(super) fn new(layers: &'a [Layer], early: usize, batch: usize, sizes: Vec<[usize; 2]>) -> Self {
         let mut all = Self {
             layers,
             batch,
@@ -49,11 +44,9 @@ impl<'a> Maps<'a> {
             let channels = match &layer.operation {
                 Operation::Conv(conv) => padded(conv.out_channels),
                 Operation::MaxPool { .. } => all.channels[layer.inputs[0]].clone(),
-                Operation::AveragePool { .. } => {
-                    all.pointwise(i).map_or(ChannelMap::new(), |(_, part)| {
-                        padded(part.conv.out_channels)
-                    })
-                }
+                Operation::AveragePool { .. } => all
+                    .pointwise(i)
+                    .map_or(ChannelMap::new(), |(_, part)| padded(part.conv.out_channels)),
                 Operation::Concat => {
                     let (mut channels, mut logical) = (ChannelMap::new(), 0);
                     for &input in &layer.inputs {
@@ -81,9 +74,7 @@ impl<'a> Maps<'a> {
     /// follow the pool in the projection's place.
     pub(super) fn pointwise(&self, i: usize) -> Option<(&'a str, Part<'a>)> {
         let of = |layer: &'a Layer, epilogue| match &layer.operation {
-            Operation::Conv(conv) if conv.kernel == 1 => {
-                Some((layer.name.as_str(), Part { conv, epilogue }))
-            }
+            Operation::Conv(conv) if conv.kernel == 1 => Some((layer.name.as_str(), Part { conv, epilogue })),
             _ => None,
         };
         let layer = &self.layers[i];
@@ -124,11 +115,7 @@ impl<'a> Maps<'a> {
             let count = if whole { self.batch } else { images };
             builder.map(count, self.channels[layer].clone(), self.sizes[layer])
         });
-        if whole {
-            map.images(first, images)
-        } else {
-            map.clone()
-        }
+        if whole { map.images(first, images) } else { map.clone() }
     }
 
     /// Map and first channel block to which a layer writes.

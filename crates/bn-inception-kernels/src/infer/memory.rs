@@ -73,11 +73,7 @@ impl Aligned {
     /// `len` zeros in an allocation of their own, for small or single buffers.
     pub(super) fn zeroed(len: usize) -> Self {
         let allocation = Arc::new(Allocation::new(len.next_multiple_of(LINE / 4), LINE));
-        BumpAllocator {
-            allocation,
-            used: 0,
-        }
-        .take(len)
+        BumpAllocator { allocation, used: 0 }.take(len)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -235,8 +231,7 @@ mod tests {
                 assert!(offsets[i] % 16 == 0 && offsets[i] + a.len <= total);
                 for (j, b) in tensors.iter().enumerate().skip(i + 1) {
                     let together = a.first <= b.last && b.first <= a.last;
-                    let apart =
-                        offsets[i] + a.len <= offsets[j] || offsets[j] + b.len <= offsets[i];
+                    let apart = offsets[i] + a.len <= offsets[j] || offsets[j] + b.len <= offsets[i];
                     assert!(!together || apart, "{i} {a:?} and {j} {b:?}");
                 }
             }

@@ -197,20 +197,11 @@ impl Placement {
     }
 
     pub(crate) fn of(self, size: usize) -> (usize, usize) {
-        if size.is_multiple_of(2) {
-            self.even
-        } else {
-            self.odd
-        }
+        if size.is_multiple_of(2) { self.even } else { self.odd }
     }
 }
 
 /// Number of complete windows along a dimension, `None` if there is none.
-pub(crate) fn windows(
-    size: usize,
-    kernel: usize,
-    stride: usize,
-    (before, after): (usize, usize),
-) -> Option<usize> {
+pub(crate) fn windows(size: usize, kernel: usize, stride: usize, (before, after): (usize, usize)) -> Option<usize> {
     Some((size + before + after).checked_sub(kernel)? / stride + 1)
 }

@@ -128,12 +128,7 @@ impl Packed {
     }
 
     /// The classifier as a 1×1 convolution without ReLU.
-    pub(super) fn linear(
-        linear: &Linear,
-        inputs: &[Option<usize>],
-        oc: usize,
-        allocator: &mut BumpAllocator,
-    ) -> Self {
+    pub(super) fn linear(linear: &Linear, inputs: &[Option<usize>], oc: usize, allocator: &mut BumpAllocator) -> Self {
         let classes = linear.bias.len();
         let features = linear.weight.len() / classes;
         let outputs = classes.next_multiple_of(BLOCK).next_multiple_of(oc);
@@ -178,11 +173,7 @@ impl FilterCache {
         Self(Mutex::new((HashMap::new(), BumpAllocator::new())))
     }
 
-    pub(super) fn get(
-        &self,
-        key: Key,
-        make: impl FnOnce(&mut BumpAllocator) -> Packed,
-    ) -> Arc<Packed> {
+    pub(super) fn get(&self, key: Key, make: impl FnOnce(&mut BumpAllocator) -> Packed) -> Arc<Packed> {
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (map, allocator) = &mut *guard;
         let packed = map.entry(key).or_insert_with(|| Arc::new(make(allocator)));
@@ -196,14 +187,7 @@ impl FilterCache {
 }
 
 /// Writes output channel `o` of `conv` to every `oc`-th element of `to`.
-fn fill(
-    to: &mut [f32],
-    oc: usize,
-    conv: &Conv,
-    o: usize,
-    inputs: &[Option<usize>],
-    layout: FilterLayout,
-) {
+fn fill(to: &mut [f32], oc: usize, conv: &Conv, o: usize, inputs: &[Option<usize>], layout: FilterLayout) {
     let taps = conv.kernel * conv.kernel;
     let filter = |i: usize| &conv.weight[(o * conv.in_channels + i) * taps..][..taps];
     match layout {

@@ -37,11 +37,7 @@ impl Plan {
         [batch, height, width]: [usize; 3],
         config: &PlanConfig<'_>,
     ) -> Result<Self, NetworkError> {
-        let too_large = || NetworkError::TooLarge {
-            batch,
-            height,
-            width,
-        };
+        let too_large = || NetworkError::TooLarge { batch, height, width };
         // No tensor of the network has a thousand times as many floats as the images, so no product below overflows.
         let input = [batch, 3, height, width]
             .iter()
@@ -74,9 +70,7 @@ impl Plan {
     fn check(&self, tensors: &[Lifetime], oc: usize) {
         let whole = |f: &Packed| {
             let outputs = f.tiles * oc;
-            f.weights.len() >= f.tiles * f.tile_len
-                && f.bias.len() >= outputs
-                && f.floor.len() >= outputs
+            f.weights.len() >= f.tiles * f.tile_len && f.bias.len() >= outputs && f.floor.len() >= outputs
         };
         for Step { name, op, .. } in self.phases.iter().flatten() {
             let inside = |view: &View, extra: usize| {
@@ -112,15 +106,9 @@ impl Plan {
                     } = op;
                     let reach = op.offsets.iter().max().copied().unwrap_or(0) + op.depth;
                     let last = (width - 1) * op.pixel_stride.floats() + reach;
-                    inside(
-                        from,
-                        (images - 1) * from.image + (height - 1) * op.row + last,
-                    );
+                    inside(from, (images - 1) * from.image + (height - 1) * op.row + last);
                     for to in &op.to {
-                        inside(
-                            to,
-                            (images - 1) * to.image + (height - 1) * to.row + width * BLOCK,
-                        );
+                        inside(to, (images - 1) * to.image + (height - 1) * to.row + width * BLOCK);
                     }
                     assert!(whole(filters) && filters.tile_len == op.offsets.len() * op.depth * oc);
                     assert!(op.to.len() * BLOCK <= filters.tiles * oc);
@@ -139,20 +127,13 @@ impl Plan {
                     inside(from, (images - 1) * from.image + last + columns * BLOCK);
                     assert!(rows >= *height && columns >= *width && op.depth <= BLOCK);
                     for to in &op.to {
-                        inside(
-                            to,
-                            (images - 1) * to.image + (height - 1) * to.row + width * BLOCK,
-                        );
+                        inside(to, (images - 1) * to.image + (height - 1) * to.row + width * BLOCK);
                     }
                     assert!(op.neutral.iter().all(|n| n.len() >= oc) && whole(filters));
                     assert!(filters.tile_len == op.inputs().pow(2) * op.blocks * op.depth * oc);
                     assert!(op.to.len() * BLOCK <= filters.tiles * oc);
                     assert!(op.scratch(oc) <= self.scratch && op.group > 0);
-                    assert!(
-                        op.offsets
-                            .iter()
-                            .all(|o| o + op.group * BLOCK <= op.v_stride())
-                    );
+                    assert!(op.offsets.iter().all(|o| o + op.group * BLOCK <= op.v_stride()));
                 }
                 Op::Pooling(op) => {
                     let Pooling {
@@ -186,16 +167,9 @@ impl Plan {
                 } => {
                     let last = (blocks - 1) * from.plane + (height - 1) * from.row;
                     inside(from, (images - 1) * from.image + last + width * BLOCK);
-                    inside(
-                        to,
-                        (images - 1) * to.image + (blocks - 1) * to.plane + BLOCK,
-                    );
+                    inside(to, (images - 1) * to.image + (blocks - 1) * to.plane + BLOCK);
                 }
-                Op::Output {
-                    from,
-                    images,
-                    classes,
-                } => {
+                Op::Output { from, images, classes } => {
                     let last = (classes - 1) / BLOCK * from.plane;
                     inside(from, (images - 1) * from.image + last + BLOCK);
                     assert!(images * classes == self.output);

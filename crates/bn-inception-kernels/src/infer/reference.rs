@@ -42,11 +42,7 @@ impl Tensor {
                 }
             }
         }
-        Some(Self {
-            channels,
-            size,
-            values,
-        })
+        Some(Self { channels, size, values })
     }
 
     fn conv(&self, conv: &Conv) -> Option<Self> {
@@ -68,38 +64,23 @@ impl Tensor {
     fn max(&self, stride: usize, padding: Placement) -> Option<Self> {
         self.slide(self.channels, 3, stride, padding, |c, top, left| {
             let pixels = (0..9).filter_map(|t| self.at(c, top + t / 3, left + t % 3));
-            pixels.fold(
-                f64::NEG_INFINITY,
-                |a, b| {
-                    if a > b || a.is_nan() { a } else { b }
-                },
-            )
+            pixels.fold(f64::NEG_INFINITY, |a, b| if a > b || a.is_nan() { a } else { b })
         })
     }
 
     fn average(&self, include_padding: bool) -> Option<Self> {
-        self.slide(
-            self.channels,
-            3,
-            1,
-            Placement::both(1, 1),
-            |c, top, left| {
-                let pixels: Vec<f64> = (0..9)
-                    .filter_map(|t| self.at(c, top + t / 3, left + t % 3))
-                    .collect();
-                let count = if include_padding { 9 } else { pixels.len() };
-                pixels.iter().sum::<f64>() / count as f64
-            },
-        )
+        self.slide(self.channels, 3, 1, Placement::both(1, 1), |c, top, left| {
+            let pixels: Vec<f64> = (0..9).filter_map(|t| self.at(c, top + t / 3, left + t % 3)).collect();
+            let count = if include_padding { 9 } else { pixels.len() };
+            pixels.iter().sum::<f64>() / count as f64
+        })
     }
 
     /// Mean of each channel.
     fn means(&self) -> Vec<f64> {
         let plane = self.size[0] * self.size[1];
         let planes = self.values.chunks(plane);
-        planes
-            .map(|p| p.iter().sum::<f64>() / plane as f64)
-            .collect()
+        planes.map(|p| p.iter().sum::<f64>() / plane as f64).collect()
     }
 }
 

@@ -34,9 +34,7 @@ pub fn merge_separable(
         for i in 0..in_channels {
             for t in 0..taps {
                 let sum: f64 = (i * multiplier..(i + 1) * multiplier)
-                    .map(|m| {
-                        f64::from(pointwise[o * middle + m]) * f64::from(depthwise[m * taps + t])
-                    })
+                    .map(|m| f64::from(pointwise[o * middle + m]) * f64::from(depthwise[m * taps + t]))
                     .sum();
                 weight.push(sum as f32);
             }

@@ -105,10 +105,7 @@ impl Op {
                     for task in c.share(images * padded[0]) {
                         let (n, y) = (task / padded[0], task % padded[0]);
                         // SAFETY: one padded row of the tensor, this task's alone.
-                        let row = std::slice::from_raw_parts_mut(
-                            c.pointer(to, n * to.image + y * to.row),
-                            to.row,
-                        );
+                        let row = std::slice::from_raw_parts_mut(c.pointer(to, n * to.image + y * to.row), to.row);
                         row.fill(0.0);
                         for task in 0..3 * phases {
                             let (p, channel) = (task / 3, task % 3);
@@ -155,8 +152,7 @@ impl Op {
                 } => {
                     for n in c.share(images) {
                         for o in 0..classes {
-                            let from = c
-                                .pointer(from, o / BLOCK * from.plane + n * from.image + o % BLOCK);
+                            let from = c.pointer(from, o / BLOCK * from.plane + n * from.image + o % BLOCK);
                             *c.output.add(n * classes + o) = *from;
                         }
                     }
@@ -169,14 +165,11 @@ impl Op {
                     width,
                 } => {
                     for task in c.share(images * blocks) {
-                        let plane =
-                            c.pointer(to, task / blocks * to.image + task % blocks * to.plane);
+                        let plane = c.pointer(to, task / blocks * to.image + task % blocks * to.plane);
                         // `to` is the corner of the border.
                         plane.write_bytes(0, to.row + BLOCK);
                         for y in 1..height {
-                            plane
-                                .add(y * to.row + (width + 1) * BLOCK)
-                                .write_bytes(0, 2 * BLOCK);
+                            plane.add(y * to.row + (width + 1) * BLOCK).write_bytes(0, 2 * BLOCK);
                         }
                         let last = plane.add(height * to.row + (width + 1) * BLOCK);
                         last.write_bytes(0, to.row + BLOCK);
@@ -198,10 +191,7 @@ impl Pooling {
             // SAFETY: the plan has checked windows and destinations; the row is this task's alone.
             unsafe {
                 let job = PoolRow {
-                    x: c.pointer(
-                        from,
-                        n * from.image + b * from.plane + y * self.stride * from.row,
-                    ),
+                    x: c.pointer(from, n * from.image + b * from.plane + y * self.stride * from.row),
                     row: from.row,
                     width: self.width,
                     stride: self.stride,

@@ -35,8 +35,7 @@ impl Barrier {
         // The chain of read-modify-writes makes the writes of every thread visible to the last one to arrive.
         if self.waiting.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
             self.waiting.store(0, Ordering::Relaxed);
-            self.generation
-                .store(generation.wrapping_add(1), Ordering::Release);
+            self.generation.store(generation.wrapping_add(1), Ordering::Release);
             return;
         }
         let mut turns = 0;

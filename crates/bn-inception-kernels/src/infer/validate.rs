@@ -25,10 +25,7 @@ impl Network {
     /// [`NetworkError::Layer`] or [`NetworkError::Length`], naming the first layer that does not fit.
     pub fn validate(&self) -> Result<(), NetworkError> {
         self.check_connections()?;
-        let image = Size {
-            of: 0,
-            rows: [8, 9],
-        };
+        let image = Size { of: 0, rows: [8, 9] };
         let mut sizes = vec![image];
         let mut maps: Vec<Map> = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
@@ -113,17 +110,9 @@ impl Network {
             let classifier = matches!(layer.operation, Operation::Classifier(_));
             if classifier || i == last {
                 is("position of the classifier", last, i)?;
-                is(
-                    "number of classifiers in the last place",
-                    1,
-                    usize::from(classifier),
-                )?;
+                is("number of classifiers in the last place", 1, usize::from(classifier))?;
             } else {
-                is(
-                    "number of layers that read it",
-                    readers[i].max(1),
-                    readers[i],
-                )?;
+                is("number of layers that read it", readers[i].max(1), readers[i])?;
             }
             match layer.operation {
                 Operation::AveragePool { .. } => {
@@ -137,11 +126,8 @@ impl Network {
                 }
                 Operation::Concat => {
                     for &input in &layer.inputs {
-                        let Layer {
-                            name, operation, ..
-                        } = &layers[input];
-                        let allowed =
-                            matches!(operation, Operation::Conv(_) | Operation::MaxPool { .. });
+                        let Layer { name, operation, .. } = &layers[input];
+                        let allowed = matches!(operation, Operation::Conv(_) | Operation::MaxPool { .. });
                         let what = "number of convolutions or max pools in a concatenation";
                         require(name, what, 1, usize::from(allowed))?;
                         require(name, "number of layers that read it", 1, readers[input])?;
@@ -198,12 +184,7 @@ impl Conv {
 }
 
 /// Checks for a stride of 1 that the padding keeps the size, and for a stride of 2 that it does not exceed that.
-fn check_window(
-    layer: &str,
-    kernel: usize,
-    stride: usize,
-    padding: Placement,
-) -> Result<(), NetworkError> {
+fn check_window(layer: &str, kernel: usize, stride: usize, padding: Placement) -> Result<(), NetworkError> {
     if stride != 1 {
         require(layer, "stride", 2, stride)?;
     }
@@ -217,12 +198,7 @@ fn check_window(
 }
 
 /// Error unless a property of a layer has the expected value.
-fn require(
-    layer: &str,
-    what: &'static str,
-    expected: usize,
-    found: usize,
-) -> Result<(), NetworkError> {
+fn require(layer: &str, what: &'static str, expected: usize, found: usize) -> Result<(), NetworkError> {
     if expected == found {
         Ok(())
     } else {

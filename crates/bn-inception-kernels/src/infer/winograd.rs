@@ -141,8 +141,7 @@ impl Scheme<3, 6, 4> for F3 {
 pub(super) fn filter<S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
     g: [[f64; R]; R],
 ) -> [[f64; A]; A] {
-    let columns: [[f64; A]; R] =
-        std::array::from_fn(|x| S::filter(std::array::from_fn(|y| g[y][x])));
+    let columns: [[f64; A]; R] = std::array::from_fn(|x| S::filter(std::array::from_fn(|y| g[y][x])));
     std::array::from_fn(|y| S::filter(std::array::from_fn(|x| columns[x][y])))
 }
 
@@ -152,13 +151,7 @@ pub(super) fn filter<S: Scheme<M, A, R>, const M: usize, const A: usize, const R
 /// `V`'s instruction set; the patch, with `row` floats between rows, readable; `BLOCK` floats at each position
 /// writable.
 #[inline(always)]
-pub(super) unsafe fn input<
-    V: Vector,
-    S: Scheme<M, A, R>,
-    const M: usize,
-    const A: usize,
-    const R: usize,
->(
+pub(super) unsafe fn input<V: Vector, S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
     x: *const f32,
     row: usize,
     to: *mut f32,
@@ -209,13 +202,7 @@ pub(super) struct Output {
 /// `V`'s instruction set; products, bias and floor readable; at each non-null `to` a register in every pixel of `size`
 /// (at most `M × M`) writable.
 #[inline(always)]
-pub(super) unsafe fn output<
-    V: Vector,
-    S: Scheme<M, A, R>,
-    const M: usize,
-    const A: usize,
-    const R: usize,
->(
+pub(super) unsafe fn output<V: Vector, S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
     job: &Output,
 ) {
     // SAFETY: every access is one of those in the contract.

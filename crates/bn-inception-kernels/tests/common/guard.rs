@@ -49,11 +49,7 @@ impl Guarded {
             at += room;
         }
         let memory = Memory::new(at + PAGE, &pages);
-        let mut all = Self {
-            memory,
-            buffers,
-            slack,
-        };
+        let mut all = Self { memory, buffers, slack };
         for i in 0..lengths.len() {
             all.buffer(i).fill(f32::NAN);
             let (start, length) = all.slack[i];
@@ -93,15 +89,8 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         for &(start, length) in &self.slack {
-            let untouched = self
-                .memory
-                .range(start, length)
-                .iter()
-                .all(|v| v.to_bits() == SLACK);
-            assert!(
-                untouched || std::thread::panicking(),
-                "a write outside of a buffer"
-            );
+            let untouched = self.memory.range(start, length).iter().all(|v| v.to_bits() == SLACK);
+            assert!(untouched || std::thread::panicking(), "a write outside of a buffer");
         }
     }
 }
@@ -126,9 +115,7 @@ mod pages {
             let nowhere = std::ptr::null_mut();
             // SAFETY: a new mapping at an address chosen by the system; the accessible ranges lie inside it.
             unsafe {
-                let start =
-                    mmap_anonymous(nowhere, 4 * floats, ProtFlags::empty(), MapFlags::PRIVATE)
-                        .unwrap();
+                let start = mmap_anonymous(nowhere, 4 * floats, ProtFlags::empty(), MapFlags::PRIVATE).unwrap();
                 let start = start.cast::<f32>();
                 for &(at, length) in ranges.iter().filter(|r| r.1 > 0) {
                     assert!(at + length <= floats);

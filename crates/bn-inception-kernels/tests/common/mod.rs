@@ -32,21 +32,14 @@ pub fn relative_rms(found: &[f32], expected: &[f64]) -> f64 {
         .map(|(&f, e)| (f64::from(f) - e).powi(2))
         .sum();
     let size: f64 = expected.iter().map(|e| e * e).sum();
-    if error == 0.0 {
-        0.0
-    } else {
-        (error / size).sqrt()
-    }
+    if error == 0.0 { 0.0 } else { (error / size).sqrt() }
 }
 
 /// Asserts that the relative RMS error is at most `gate`.
 #[track_caller]
 pub fn assert_close(what: &str, found: &[f32], expected: &[f64], gate: f64) {
     let rms = relative_rms(found, expected);
-    assert!(
-        rms <= gate,
-        "{what}: relative RMS error {rms:.3e} above {gate:.0e}"
-    );
+    assert!(rms <= gate, "{what}: relative RMS error {rms:.3e} above {gate:.0e}");
 }
 
 /// Bit patterns, for comparisons in which every difference counts and NaN equals itself.

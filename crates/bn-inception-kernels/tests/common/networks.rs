@@ -198,9 +198,7 @@ pub fn first_blocks(variant: &Variant, blocks: usize, width: f64, classes: usize
         all.max_pool("stem.pool2", x, 2, variant.stem_pool)
     };
     let rows = if variant.small { &SMALL } else { &FULL };
-    for &(name, stride, conv_1x1, [reduce_3x3, conv_3x3], [reduce_double, conv_double], pool) in
-        &rows[..blocks]
-    {
+    for &(name, stride, conv_1x1, [reduce_3x3, conv_3x3], [reduce_double, conv_double], pool) in &rows[..blocks] {
         let unit = |part: &str| format!("{name}.{part}");
         let (conv_padding, pool_padding) = match stride {
             1 => (SYMMETRIC, SYMMETRIC),
@@ -242,18 +240,10 @@ pub fn first_blocks(variant: &Variant, blocks: usize, width: f64, classes: usize
     let channels = all.channels[x];
     let weight = random(classes * channels, 5000);
     let classifier = Linear {
-        weight: weight
-            .into_iter()
-            .map(|w| w / (channels as f32).sqrt())
-            .collect(),
+        weight: weight.into_iter().map(|w| w / (channels as f32).sqrt()).collect(),
         bias: random(classes, 5001),
     };
-    all.push(
-        "classifier",
-        &[x],
-        classes,
-        Operation::Classifier(classifier),
-    );
+    all.push("classifier", &[x], classes, Operation::Classifier(classifier));
     Network { layers: all.layers }
 }
 

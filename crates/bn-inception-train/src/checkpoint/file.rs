@@ -175,16 +175,12 @@ impl Checkpoint {
         });
         views
             .collect::<Result<Vec<_>, SafeTensorError>>()
-            .and_then(|views| {
-                safetensors::serialize(views, Some([(KEY.to_owned(), header)].into()))
-            })
+            .and_then(|views| safetensors::serialize(views, Some([(KEY.to_owned(), header)].into())))
             .map_err(io::Error::other)
     }
 
     fn decode(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
-        let no_checkpoint = || CheckpointError::NotACheckpoint {
-            path: path.to_owned(),
-        };
+        let no_checkpoint = || CheckpointError::NotACheckpoint { path: path.to_owned() };
         let damaged = |what: String| CheckpointError::Damaged {
             path: path.to_owned(),
             what,
@@ -201,12 +197,10 @@ impl Checkpoint {
             SafeTensorError::HeaderTooLarge => no_checkpoint(),
             other => damaged(other.to_string()),
         })?;
-        let (_, metadata) =
-            SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
         let header = metadata.metadata().as_ref();
         let header = header.and_then(|entries| entries.get(KEY));
-        let header: Header =
-            serde_json::from_str(header.ok_or_else(no_checkpoint)?).map_err(invalid)?;
+        let header: Header = serde_json::from_str(header.ok_or_else(no_checkpoint)?).map_err(invalid)?;
         if header.schema != SCHEMA {
             return Err(no_checkpoint());
         }
@@ -215,9 +209,7 @@ impl Checkpoint {
         let arrays = tensors.iter();
         let arrays = arrays.map(|(name, tensor)| (name, tensor.data()));
         if digest(&header.run, arrays) != header.sha256 {
-            return Err(damaged(
-                "its checksum does not match its content".to_owned(),
-            ));
+            return Err(damaged("its checksum does not match its content".to_owned()));
         }
         let facts: Facts = serde_json::from_str(&header.run).map_err(invalid)?;
         let mut checkpoint = Self {
@@ -295,10 +287,7 @@ mod tests {
         let bytes = checkpoint().encode().unwrap();
         for length in 0..bytes.len() {
             let error = Checkpoint::decode(&bytes[..length], path).unwrap_err();
-            assert!(
-                matches!(error, CheckpointError::CutShort { .. }),
-                "{length}: {error}"
-            );
+            assert!(matches!(error, CheckpointError::CutShort { .. }), "{length}: {error}");
             assert!(error.to_string().contains("step-00000003.ckpt"), "{error}");
         }
         let mut longer = bytes.clone();
@@ -323,16 +312,9 @@ mod tests {
         let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
         let other = safetensors::serialize([("w", view)], None).unwrap();
         // The last one is how files of versions before 0.2 begin.
-        for bytes in [
-            &b"{\"a\": [1]}"[..],
-            &other,
-            b"BNICKPT1\x10\0\0\0\0\0\0\0{}",
-        ] {
+        for bytes in [&b"{\"a\": [1]}"[..], &other, b"BNICKPT1\x10\0\0\0\0\0\0\0{}"] {
             let error = Checkpoint::decode(bytes, path).unwrap_err();
-            assert!(
-                matches!(error, CheckpointError::NotACheckpoint { .. }),
-                "{error}"
-            );
+            assert!(matches!(error, CheckpointError::NotACheckpoint { .. }), "{error}");
         }
     }
 }

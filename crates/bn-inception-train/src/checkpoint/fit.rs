@@ -6,11 +6,7 @@ use crate::optim::NamedTensors;
 impl Checkpoint {
     /// Checks that the checkpoint has all values of a network, that each has its length, and that it has averages if
     /// and only if `averages`. The error names the first misfit.
-    pub(crate) fn check_network(
-        &self,
-        values: &NamedTensors,
-        averages: bool,
-    ) -> Result<(), String> {
+    pub(crate) fn check_network(&self, values: &NamedTensors, averages: bool) -> Result<(), String> {
         check_arrays(&self.model, values, "weight", true)?;
         check_arrays(&self.velocity, values, "velocity", false)?;
         check_arrays(&self.average, values, "average", averages)
@@ -35,21 +31,14 @@ impl Checkpoint {
 }
 
 /// Checks that each array belongs to a value of the network and has its length; with `all`, that none is missing.
-fn check_arrays(
-    arrays: &Arrays,
-    expected: &NamedTensors,
-    kind: &str,
-    all: bool,
-) -> Result<(), String> {
+fn check_arrays(arrays: &Arrays, expected: &NamedTensors, kind: &str, all: bool) -> Result<(), String> {
     for (name, values) in arrays {
         let Some(tensor) = expected.get(name) else {
             return Err(format!("the network has no {kind} `{name}`"));
         };
         let (found, expected) = (values.len(), tensor.dims()[0]);
         if found != expected {
-            return Err(format!(
-                "{kind} `{name}` has {found} values, expected {expected}"
-            ));
+            return Err(format!("{kind} `{name}` has {found} values, expected {expected}"));
         }
     }
     match expected.keys().find(|name| !arrays.contains_key(*name)) {

@@ -6,9 +6,9 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::screen::{Plan, Screen};
-use crate::progress::Validation;
-use crate::run_log::{Event, StepFacts};
 use crate::step::Scores;
+use bn_inception_dashboard::run_log::Validation;
+use bn_inception_dashboard::run_log::{Event, StepFacts};
 
 /// Time between two lines.
 const INTERVAL: Duration = Duration::from_secs(3);
@@ -86,13 +86,7 @@ impl<W: Write> Console<W> {
 }
 
 /// `steps` are those that took `elapsed`, and `last` the last one.
-fn training_line(
-    plan: &Plan,
-    window: &Window,
-    last: &StepFacts,
-    steps: u64,
-    elapsed: Duration,
-) -> String {
+fn training_line(plan: &Plan, window: &Window, last: &StepFacts, steps: u64, elapsed: Duration) -> String {
     let count = window.steps.max(1) as f64;
     let per_second = |amount: f64| {
         if window.seconds > 0.0 {

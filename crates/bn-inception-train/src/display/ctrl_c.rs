@@ -28,10 +28,7 @@ impl KeepCtrlC {
             }
         };
         // Without the thread the interface's own key, `q`, still stops the run.
-        let thread = thread::Builder::new()
-            .name("ctrl-c".to_owned())
-            .spawn(watch)
-            .ok();
+        let thread = thread::Builder::new().name("ctrl-c".to_owned()).spawn(watch).ok();
         Self { ended, thread }
     }
 }

@@ -1,7 +1,7 @@
 //! The interface to everything that shows a run.
 
-use crate::run_log::Event;
 use crate::step::Scores;
+use bn_inception_dashboard::run_log::Event;
 
 /// The extent of a run, and the place in it where this process begins.
 #[derive(Debug, Clone, Default)]

@@ -6,16 +6,16 @@ use burn::train::Interrupter;
 use burn::train::logger::TrainingProgressLogger as _;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
-    AccuracyMetric, LearningRateMetric, LossMetric, Metric, MetricAttributes, MetricDefinition,
-    MetricEntry, MetricId, NumericEntry, SerializedEntry, TopKAccuracyMetric,
+    AccuracyMetric, LearningRateMetric, LossMetric, Metric, MetricAttributes, MetricDefinition, MetricEntry, MetricId,
+    NumericEntry, SerializedEntry, TopKAccuracyMetric,
 };
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::renderer::{MetricState, MetricsRenderer as _, MetricsRendererTraining as _};
 
 use super::ctrl_c::KeepCtrlC;
 use super::screen::{Plan, Screen};
-use crate::run_log::Event;
 use crate::step::Scores;
+use bn_inception_dashboard::run_log::Event;
 
 /// The interface. Dropping it gives the terminal back.
 pub(super) struct Terminal {

@@ -3,7 +3,7 @@
 use bn_inception::Model;
 use burn::tensor::{Tensor, TensorReadError};
 
-use crate::run_log::ActivationPercentiles;
+use bn_inception_dashboard::run_log::ActivationPercentiles;
 
 /// About this many of a layer's values are sorted; more would take longer and show the same.
 const VALUES: usize = 1 << 16;
@@ -21,12 +21,7 @@ pub(super) fn percentiles(
     for (layer, tensor) in model.pre_activations(images.clone()) {
         let values = tensor.try_into_vec_as::<f32>()?;
         if let Some([p15, p50, p85]) = of_values(&values) {
-            found.push(ActivationPercentiles {
-                layer,
-                p15,
-                p50,
-                p85,
-            });
+            found.push(ActivationPercentiles { layer, p15, p50, p85 });
         }
     }
     Ok(found)

@@ -8,7 +8,7 @@ use burn::tensor::{Tensor, TensorReadError};
 
 use super::histogram;
 use crate::optim::NamedTensors;
-use crate::run_log::{BlockTelemetry, Histogram};
+use bn_inception_dashboard::run_log::{BlockTelemetry, Histogram};
 
 /// Sums of squares by tensor name.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -45,19 +45,14 @@ pub(super) struct Change {
 
 impl Change {
     /// From all values of a network before the step to those after it.
-    pub(super) fn between(
-        before: &NamedTensors,
-        after: &NamedTensors,
-    ) -> Result<Self, TensorReadError> {
+    pub(super) fn between(before: &NamedTensors, after: &NamedTensors) -> Result<Self, TensorReadError> {
         let weights = before
             .iter()
             .filter(|(name, _)| TensorRole::of(name) == TensorRole::Weight);
         let both = weights.filter_map(|(name, old)| Some((name, old, after.get(name)?)));
         let difference = both.map(|(name, old, new)| (name.clone(), new.clone() - old.clone()));
         let difference: NamedTensors = difference.collect();
-        let before = difference
-            .keys()
-            .map(|name| (name.clone(), before[name].clone()));
+        let before = difference.keys().map(|name| (name.clone(), before[name].clone()));
         Ok(Self {
             before: Norms::of(&before.collect())?,
             difference: Norms::of(&difference)?,
@@ -96,8 +91,7 @@ pub(super) fn blocks(
     let names = model.blocks.iter().map(|block| block.name());
     let names = std::iter::once("stem").chain(names).chain(["classifier"]);
     let block = |name: &str| {
-        let of =
-            |kind| -> Option<Histogram> { histogram::of(values.get(&(name.to_owned(), kind))?) };
+        let of = |kind| -> Option<Histogram> { histogram::of(values.get(&(name.to_owned(), kind))?) };
         Some(BlockTelemetry {
             block: name.to_owned(),
             grad_norm: gradients.of_block(name),
@@ -181,13 +175,7 @@ mod tests {
     fn blocks_come_in_forward_order_with_every_parameter() {
         let config = Preset::Caffe.config().with_width(0.1).with_classes(3);
         let model = config.init(&Device::flex()).unwrap();
-        let found = blocks(
-            &model,
-            &optim::values(&model),
-            &Norms::default(),
-            &Change::default(),
-        )
-        .unwrap();
+        let found = blocks(&model, &optim::values(&model), &Norms::default(), &Change::default()).unwrap();
         let names: Vec<_> = found.iter().map(|block| block.block.as_str()).collect();
         let expected = "stem 3a 3b 3c 4a 4b 4c 4d 4e 5a 5b classifier";
         assert_eq!(names.join(" "), expected);

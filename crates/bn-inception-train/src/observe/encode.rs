@@ -7,7 +7,7 @@ use image::codecs::png::PngEncoder;
 use image::imageops::{self, FilterType};
 use image::{ExtendedColorType, ImageEncoder as _, ImageResult, RgbImage};
 
-use crate::run_log::Picture;
+use bn_inception_dashboard::run_log::Picture;
 
 /// Height and width of a thumbnail in pixels, at most.
 pub(crate) const THUMBNAIL: u32 = 112;
@@ -43,11 +43,7 @@ pub(crate) fn png(image: &RgbImage) -> Option<Picture> {
     picture(image, "image/png", encode)
 }
 
-fn picture(
-    image: &RgbImage,
-    mime: &str,
-    encode: impl FnOnce(&mut Vec<u8>) -> ImageResult<()>,
-) -> Option<Picture> {
+fn picture(image: &RgbImage, mime: &str, encode: impl FnOnce(&mut Vec<u8>) -> ImageResult<()>) -> Option<Picture> {
     let mut bytes = Vec::new();
     encode(&mut bytes).ok()?;
     Some(Picture {

@@ -5,7 +5,7 @@ use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
 use super::encode;
-use crate::run_log::FilterGrid;
+use bn_inception_dashboard::run_log::FilterGrid;
 
 /// Pixels of the picture for one weight.
 const ZOOM: u32 = 4;

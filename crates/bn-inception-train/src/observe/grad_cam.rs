@@ -13,7 +13,7 @@ use image::{Rgb, RgbImage};
 use super::encode;
 use super::probe::{Probe, ProbeImage};
 use crate::rank::predicted;
-use crate::run_log::{GradCam, Overlay};
+use bn_inception_dashboard::run_log::{GradCam, Overlay};
 
 /// The end point that is looked at.
 const LAYER: &str = "5b";
@@ -32,11 +32,7 @@ const COLOURS: [[f32; 3]; 5] = [
 ];
 
 /// The probe's first images with what speaks for the class that `model` predicts; `None` without images.
-pub(super) fn overlays(
-    model: &Model,
-    probe: &Probe,
-    step: u64,
-) -> Result<Option<GradCam>, TensorReadError> {
+pub(super) fn overlays(model: &Model, probe: &Probe, step: u64) -> Result<Option<GradCam>, TensorReadError> {
     let count = IMAGES.min(probe.list().len());
     let Some(images) = probe.images().filter(|_| count > 0) else {
         return Ok(None);
@@ -72,37 +68,22 @@ pub(super) fn overlays(
 fn heat(model: &Model, maps: Tensor<4>, predicted: &[usize]) -> Tensor<3> {
     let [count, channels, height, width] = maps.dims();
     let weight = model.classifier.weight.val().without_autodiff();
-    let rows = predicted
-        .iter()
-        .map(|class| weight.clone().narrow(0, *class, 1));
+    let rows = predicted.iter().map(|class| weight.clone().narrow(0, *class, 1));
     let weight = Tensor::cat(rows.collect(), 0).reshape([count, channels, 1, 1]);
     let weight = weight.div_scalar((height * width) as f64);
     let heat = (maps * weight).sum_dim(1).clamp_min(0.0);
     heat.reshape([count, height, width])
 }
 
-fn overlay(
-    image: &ProbeImage,
-    heat: &[f32],
-    size: [usize; 2],
-    predicted: usize,
-    probability: f32,
-) -> Option<Overlay> {
+fn overlay(image: &ProbeImage, heat: &[f32], size: [usize; 2], predicted: usize, probability: f32) -> Option<Overlay> {
     let small = encode::shrink(&image.image);
     let strongest = heat.iter().copied().fold(0.0, f32::max);
     if !strongest.is_finite() || !probability.is_finite() {
         return None;
     }
-    let scale = if strongest > 0.0 {
-        strongest.recip()
-    } else {
-        0.0
-    };
+    let scale = if strongest > 0.0 { strongest.recip() } else { 0.0 };
     let painted = RgbImage::from_fn(small.width(), small.height(), |x, y| {
-        let at = [
-            y as f32 / small.height() as f32,
-            x as f32 / small.width() as f32,
-        ];
+        let at = [y as f32 / small.height() as f32, x as f32 / small.width() as f32];
         let heat = scale * interpolated(heat, size, at);
         let colour = colour(heat);
         let pixel = small.get_pixel(x, y).0;
@@ -162,12 +143,7 @@ mod tests {
         let leaf = maps.clone().autodiff().require_grad();
         let classifier = model.classifier.clone().train();
         let logits = classifier.forward(leaf.clone());
-        let one = |row: usize| {
-            logits
-                .clone()
-                .narrow(0, row, 1)
-                .narrow(1, predicted[row], 1)
-        };
+        let one = |row: usize| logits.clone().narrow(0, row, 1).narrow(1, predicted[row], 1);
         let gradients = (one(0) + one(1)).sum().backward();
         let gradient = leaf.grad(&gradients).unwrap();
         let weight = gradient.mean_dim(3).mean_dim(2);

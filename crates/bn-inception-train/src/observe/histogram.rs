@@ -1,6 +1,6 @@
 //! Counting values in bins.
 
-use crate::run_log::Histogram;
+use bn_inception_dashboard::run_log::Histogram;
 
 /// Bins of every histogram in the log.
 const BINS: usize = 30;
@@ -22,11 +22,7 @@ pub(super) fn of(parts: &[Vec<f32>]) -> Option<Histogram> {
     let mut counts = vec![0_u64; BINS];
     // In f64, so that the width of the widest range is finite.
     let (start, width) = (f64::from(min), f64::from(max) - f64::from(min));
-    let scale = if width > 0.0 {
-        BINS as f64 / width
-    } else {
-        0.0
-    };
+    let scale = if width > 0.0 { BINS as f64 / width } else { 0.0 };
     for value in values() {
         let bin = ((f64::from(value) - start) * scale) as usize;
         counts[bin.min(BINS - 1)] += 1;
@@ -46,10 +42,7 @@ mod tests {
 
     #[test]
     fn every_finite_value_is_counted_once() {
-        let parts = [
-            vec![0.0, 30.0, 29.5, 1.0],
-            vec![f32::NAN, 15.0, f32::INFINITY],
-        ];
+        let parts = [vec![0.0, 30.0, 29.5, 1.0], vec![f32::NAN, 15.0, f32::INFINITY]];
         let found = of(&parts).unwrap();
         assert_eq!((found.min, found.max), (0.0, 30.0));
         assert_eq!(found.sum, 75.5);

@@ -9,7 +9,7 @@ use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
-use crate::run_log::{Event, GpuSample, Journal, SystemSample};
+use bn_inception_dashboard::run_log::{Event, GpuSample, Journal, SystemSample};
 
 /// From one sample to the next.
 const INTERVAL: Duration = Duration::from_secs(5);

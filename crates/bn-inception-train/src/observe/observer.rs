@@ -8,9 +8,9 @@ use super::blocks::{self, Change, Norms};
 use super::filters;
 use super::grad_cam;
 use super::probe::Probe;
-use crate::dataset::ImageFolder;
 use crate::optim::NamedTensors;
-use crate::run_log::{FilterGrid, GradCam, Telemetry};
+use bn_inception_dashboard::run_log::{FilterGrid, GradCam, Telemetry};
+use bn_inception_data::ImageFolder;
 
 /// Optimizer steps from one look inside to the next, unless the user says otherwise.
 pub const TELEMETRY_EVERY: u64 = 25;
@@ -23,12 +23,7 @@ pub(crate) struct Observer {
 
 impl Observer {
     /// Looks after every `every`-th step (never, if that is 0), with images of `folder` on `device`.
-    pub(crate) fn new(
-        every: u64,
-        folder: &ImageFolder,
-        preprocess: &Preprocess,
-        device: &Device,
-    ) -> Self {
+    pub(crate) fn new(every: u64, folder: &ImageFolder, preprocess: &Preprocess, device: &Device) -> Self {
         let probe = if every == 0 {
             Probe::none()
         } else {
@@ -68,11 +63,7 @@ impl Observer {
     }
 
     /// Evidence in the probe's images for the class that `model`, on the plain device, predicts.
-    pub(crate) fn grad_cam(
-        &self,
-        model: &Model,
-        step: u64,
-    ) -> Result<Option<GradCam>, TensorReadError> {
+    pub(crate) fn grad_cam(&self, model: &Model, step: u64) -> Result<Option<GradCam>, TensorReadError> {
         if self.every == 0 {
             return Ok(None);
         }

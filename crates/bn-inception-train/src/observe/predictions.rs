@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 
 use super::encode;
-use crate::loader::ImageLoader;
-use crate::progress::Validation;
 use crate::rank::predicted;
-use crate::run_log::{
+use bn_inception_dashboard::run_log::Validation;
+use bn_inception_dashboard::run_log::{
     ClassCount, ConfusedPair, Confusion, MATRIX_CLASSES, Sample, TOP_CONFUSIONS, ValidationReport,
 };
+use bn_inception_data::ImageLoader;
 
 /// Number of images shown.
 const SAMPLES: usize = 12;
@@ -141,11 +141,7 @@ mod tests {
         let mut found = Predictions::default();
         for image in 0..count {
             let class = image * 3 / count;
-            let predicted = if image % nth == 0 {
-                class
-            } else {
-                (class + 1) % 3
-            };
+            let predicted = if image % nth == 0 { class } else { (class + 1) % 3 };
             let mut logits = [0.0; 3];
             logits[predicted] = 1.0;
             found.add(&logits, class);
@@ -172,10 +168,7 @@ mod tests {
         }
         let right: u64 = found.class_counts().iter().map(|count| count.correct).sum();
         assert_eq!(right, 0);
-        assert_eq!(
-            found.confusion(3, 9),
-            Confusion::Matrix(vec![vec![0; 3]; 3])
-        );
+        assert_eq!(found.confusion(3, 9), Confusion::Matrix(vec![vec![0; 3]; 3]));
         assert!(found.chosen().is_empty());
     }
 
@@ -183,20 +176,13 @@ mod tests {
     fn counts_and_confusions_add_up() {
         let found = predictions(30, 5);
         let counts = found.class_counts();
-        assert!(
-            counts
-                .iter()
-                .all(|count| (count.correct, count.total) == (2, 10))
-        );
+        assert!(counts.iter().all(|count| (count.correct, count.total) == (2, 10)));
         let matrix = vec![vec![2, 8, 0], vec![0, 2, 8], vec![8, 0, 2]];
         assert_eq!(found.confusion(3, 9), Confusion::Matrix(matrix));
         let Confusion::Top(pairs) = found.confusion(2, 2) else {
             panic!("too many classes for a matrix")
         };
-        let pairs: Vec<_> = pairs
-            .iter()
-            .map(|p| (p.class, p.predicted, p.count))
-            .collect();
+        let pairs: Vec<_> = pairs.iter().map(|p| (p.class, p.predicted, p.count)).collect();
         assert_eq!(pairs, [(0, 1, 8), (1, 2, 8)]);
     }
 
@@ -204,24 +190,13 @@ mod tests {
     fn samples_are_mixed_and_spread() {
         let is_right = |found: &Predictions, index: &usize| found.list[*index].is_right();
         // Images, every how-manieth is right, samples, right ones among them.
-        for (count, nth, samples, right) in [
-            (300, 2, 12, 6),
-            (300, 100, 12, 3),
-            (9, 1, 9, 9),
-            (300, 1, 12, 12),
-        ] {
+        for (count, nth, samples, right) in [(300, 2, 12, 6), (300, 100, 12, 3), (9, 1, 9, 9), (300, 1, 12, 12)] {
             let found = predictions(count, nth);
             let chosen = found.chosen();
             assert_eq!(chosen.len(), samples, "{count} {nth}");
-            let rights = chosen
-                .iter()
-                .filter(|index| is_right(&found, index))
-                .count();
+            let rights = chosen.iter().filter(|index| is_right(&found, index)).count();
             assert_eq!(rights, right, "{count} {nth}");
-            let classes: std::collections::BTreeSet<_> = chosen
-                .iter()
-                .map(|index| found.list[*index].class)
-                .collect();
+            let classes: std::collections::BTreeSet<_> = chosen.iter().map(|index| found.list[*index].class).collect();
             assert_eq!(classes.len(), 3);
         }
         assert!(Predictions::default().chosen().is_empty());

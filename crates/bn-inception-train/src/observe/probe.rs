@@ -1,11 +1,11 @@
 //! The validation images that the network is looked at with.
 
-use bn_inception_data::decode_file;
 use bn_inception_data::Preprocess;
+use bn_inception_data::decode_file;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 
-use crate::dataset::ImageFolder;
+use bn_inception_data::ImageFolder;
 
 /// Number of images the activations are measured on.
 const IMAGES: usize = 8;
@@ -62,8 +62,7 @@ impl Probe {
             });
         }
         let shape = [list.len(), 3, side, side];
-        let images =
-            (!list.is_empty()).then(|| Tensor::from_data(TensorData::new(values, shape), device));
+        let images = (!list.is_empty()).then(|| Tensor::from_data(TensorData::new(values, shape), device));
         Self { list, images }
     }
 

@@ -45,12 +45,7 @@ mod tests {
     fn named(pairs: &[(&str, &[f32])]) -> NamedTensors {
         pairs
             .iter()
-            .map(|(name, values)| {
-                (
-                    (*name).to_owned(),
-                    Tensor::<1>::from_data(*values, &Device::flex()),
-                )
-            })
+            .map(|(name, values)| ((*name).to_owned(), Tensor::<1>::from_data(*values, &Device::flex())))
             .collect()
     }
 

@@ -18,10 +18,7 @@ impl Ema {
     /// An average that begins at `values` and keeps `decay` of itself at each update.
     #[must_use]
     pub fn new(decay: f64, values: NamedTensors) -> Self {
-        Self {
-            decay,
-            average: values,
-        }
+        Self { decay, average: values }
     }
 
     /// The average as it stands.

@@ -139,11 +139,7 @@ mod tests {
         let values = values(&model);
         assert!(values.keys().eq(state.keys()));
         for (name, value) in &values {
-            assert_eq!(
-                host(value),
-                state[name].try_to_vec::<f32>().unwrap(),
-                "{name}"
-            );
+            assert_eq!(host(value), state[name].try_to_vec::<f32>().unwrap(), "{name}");
         }
     }
 
@@ -165,14 +161,9 @@ mod tests {
         assert_eq!(seen, 1, "a name that has no place is not asked for");
         let now = values(&after);
         assert_eq!(host(&now["classifier.bias"]), [1.0; 3]);
-        assert_eq!(
-            host(&now["classifier.weight"]),
-            host(&old["classifier.weight"])
-        );
+        assert_eq!(host(&now["classifier.weight"]), host(&old["classifier.weight"]));
 
-        let loss = after
-            .forward(Tensor::<4>::ones([2, 3, 28, 28], &device))
-            .sum();
+        let loss = after.forward(Tensor::<4>::ones([2, 3, 28, 28], &device)).sum();
         let grads = gradients(&after, loss.backward());
         assert_eq!(host(&grads["classifier.bias"]), [2.0; 3]);
         assert!(!grads.keys().any(|name| name.ends_with("running_mean")));

@@ -71,13 +71,7 @@ impl Sgd {
 
     /// The parameter called `name` after one step from `value` with learning rate `rate`.
     #[must_use]
-    pub fn update(
-        &mut self,
-        name: &str,
-        rate: f64,
-        value: Tensor<1>,
-        gradient: Tensor<1>,
-    ) -> Tensor<1> {
+    pub fn update(&mut self, name: &str, rate: f64, value: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
         let delta = self.delta(name, &value, gradient);
         value - delta.mul_scalar(rate)
     }
@@ -168,10 +162,7 @@ mod tests {
         ];
         for (config, path, expected) in cases {
             let found = two_steps(config, path);
-            assert!(
-                (found - expected).abs() < 1e-6,
-                "{config:?}: {found}, not {expected}"
-            );
+            assert!((found - expected).abs() < 1e-6, "{config:?}: {found}, not {expected}");
         }
     }
 
@@ -182,8 +173,7 @@ mod tests {
             env!("CARGO_MANIFEST_DIR"),
             "/../bn-inception/tests/fixtures/parity/optim.json"
         );
-        let fixture: serde_json::Value =
-            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let fixture: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let fixture = &fixture["sgd"];
         let number = |name: &str| fixture[name].as_f64().unwrap();
         let vector = |value: &serde_json::Value| {

@@ -87,11 +87,7 @@ impl Choices {
     ///
     /// # Errors
     /// [`SettingsError`] names the flag and what it accepts.
-    pub fn settings(
-        &self,
-        data: Option<PathBuf>,
-        base: Option<&Metadata>,
-    ) -> Result<Settings, SettingsError> {
+    pub fn settings(&self, data: Option<PathBuf>, base: Option<&Metadata>) -> Result<Settings, SettingsError> {
         let defaults = match (base, &data) {
             (Some(_), _) => FINE_TUNING,
             (None, Some(_)) => PHOTOGRAPHS,
@@ -121,9 +117,7 @@ impl Choices {
             fine_tune,
         };
         if let Some(FineTune {
-            network,
-            preprocess,
-            ..
+            network, preprocess, ..
         }) = &settings.fine_tune
         {
             settings.preset = Preset::of(network).map_or("other", Preset::name).to_owned();
@@ -136,11 +130,7 @@ impl Choices {
 
     /// The part of the settings that only fine-tuning has; `base` is what the weights to start from say about
     /// themselves, if there are any.
-    fn fine_tune(
-        &self,
-        base: Option<&Metadata>,
-        recipe: &Recipe,
-    ) -> Result<Option<FineTune>, SettingsError> {
+    fn fine_tune(&self, base: Option<&Metadata>, recipe: &Recipe) -> Result<Option<FineTune>, SettingsError> {
         let Some(base) = base else {
             let given = [
                 ("freeze", self.freeze.is_some()),
@@ -180,8 +170,7 @@ impl Choices {
     /// # Errors
     /// [`SettingsError::Differs`] lists every differing flag.
     pub fn check_against(&self, settings: &Settings) -> Result<(), SettingsError> {
-        let (Ok(Value::Object(chosen)), Ok(before)) =
-            (serde_json::to_value(self), serde_json::to_value(settings))
+        let (Ok(Value::Object(chosen)), Ok(before)) = (serde_json::to_value(self), serde_json::to_value(settings))
         else {
             unreachable!("both are plain structs of strings and numbers")
         };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bn_inception::{BnInceptionConfig, Preprocess};
 use serde::{Deserialize, Serialize};
 
-use crate::drawn::DrawnConfig;
+use bn_inception_data::DrawnConfig;
 
 /// The part of a run's settings that comes with the weights it starts from, and their treatment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

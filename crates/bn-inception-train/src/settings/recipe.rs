@@ -23,8 +23,8 @@ use bn_inception::{Activation, BnInceptionConfig, Normalization};
 use serde::Serialize;
 
 use super::schedule::Schedule;
-use crate::augment::{Augment, GOOGLENET_MIN_AREA};
 use crate::optim::{DecayScope, SgdConfig};
+use bn_inception_data::{Augment, GOOGLENET_MIN_AREA};
 
 /// One way of training: everything that is neither the network nor the data nor the length of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -211,9 +211,7 @@ impl Recipe {
         RECIPES
             .into_iter()
             .find(|recipe| recipe.name == name)
-            .ok_or_else(|| UnknownRecipe {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| UnknownRecipe { name: name.to_owned() })
     }
 
     /// The learning rate of optimizer step `step` (counted from 0) of `total`.
@@ -281,14 +279,8 @@ mod tests {
     #[test]
     fn a_recipe_makes_its_network() {
         let apply = |name: &str| Recipe::named(name).unwrap().apply(Preset::Caffe.config());
-        assert_eq!(
-            apply("inception").normalization,
-            Normalization::LocalResponse
-        );
-        assert_eq!(
-            apply("bn-x5").normalization,
-            Preset::Caffe.config().normalization
-        );
+        assert_eq!(apply("inception").normalization, Normalization::LocalResponse);
+        assert_eq!(apply("bn-x5").normalization, Preset::Caffe.config().normalization);
         assert_eq!(apply("bn-x5-sigmoid").activation, Activation::Sigmoid);
     }
 

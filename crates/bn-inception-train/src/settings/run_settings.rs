@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::SettingsError;
 use super::fine_tune::FineTune;
 use super::recipe::Recipe;
-use crate::drawn::DrawnConfig;
+use bn_inception_data::DrawnConfig;
 
 /// Everything that determines the numbers of a run.
 ///
@@ -144,7 +144,6 @@ impl Settings {
     #[must_use]
     pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
         let epochs = self.epochs.unwrap_or(1) as u64;
-        self.steps
-            .unwrap_or_else(|| epochs.saturating_mul(steps_per_epoch))
+        self.steps.unwrap_or_else(|| epochs.saturating_mul(steps_per_epoch))
     }
 }

@@ -101,10 +101,7 @@ fn wrong_values_are_named() {
         ),
     ];
     for (choices, expected) in cases {
-        let message = choices
-            .settings(photographs(), None)
-            .unwrap_err()
-            .to_string();
+        let message = choices.settings(photographs(), None).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
         assert!(!message.contains('\n'), "{message}");
     }

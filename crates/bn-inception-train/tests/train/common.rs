@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use bn_inception_train::checkpoint::{Checkpoint, CheckpointFolder};
-use bn_inception_train::drawn::{DrawnConfig, draw_dataset};
+use bn_inception_train::data::{DrawnConfig, draw_dataset};
 use bn_inception_train::{Choices, Outcome, StopSignal, TrainConfig, TrainError, Trainer};
 
 /// Draws `[train, val]` images of each class, `size` pixels large. Returns the dataset's folder.

@@ -7,7 +7,7 @@ use crate::common::{dataset, finish, newest_checkpoint, resumed, train};
 use bn_inception::burn::tensor::Device;
 use bn_inception::weights::{Metadata, Precision, Weights};
 use bn_inception::{Normalization, Preprocess, Preset, State, TensorRole};
-use bn_inception_train::drawn::class_names;
+use bn_inception_train::data::drawn::class_names;
 use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
 
 const SIZE: u32 = 28;
@@ -82,19 +82,13 @@ fn the_frozen_part_keeps_its_bits_and_the_rest_learns() {
     assert_eq!(new.preprocess, old.preprocess);
     assert_eq!(new.labels, class_names()[..4]);
     let settings = &new.facts["settings"]["fine-tune"];
-    assert_eq!(
-        settings["weights"], "base.safetensors",
-        "a name, not a place"
-    );
+    assert_eq!(settings["weights"], "base.safetensors", "a name, not a place");
     assert_eq!(settings["freeze"], "3c");
 
     // What is trained and what is shipped, its average: neither moves where it is frozen.
     let trained = newest_checkpoint(&out).model;
     let (mut frozen, mut moved) = (0, 0);
-    for name in before
-        .keys()
-        .filter(|name| !name.starts_with("classifier."))
-    {
+    for name in before.keys().filter(|name| !name.starts_with("classifier.")) {
         let same = values(&after, name) == values(&before, name);
         let flat: Vec<u32> = trained[name].iter().map(|value| value.to_bits()).collect();
         assert_eq!(flat == values(&before, name), same, "{name}");
@@ -104,10 +98,7 @@ fn the_frozen_part_keeps_its_bits_and_the_rest_learns() {
         frozen += usize::from(is_frozen(name) && TensorRole::of(name) == TensorRole::Statistic);
         moved += usize::from(!same && TensorRole::of(name) == TensorRole::Statistic);
     }
-    assert!(
-        frozen > 0 && moved > 0,
-        "both kinds of statistics were seen"
-    );
+    assert!(frozen > 0 && moved > 0, "both kinds of statistics were seen");
 }
 
 #[test]
@@ -141,8 +132,8 @@ fn the_classifier_and_the_rest_learn_at_their_own_rates() {
     let fast_head = after_a_step("fast-head", 0.01, 0.2);
     let fast_rest = after_a_step("fast-rest", 0.02, 0.1);
     for name in plain.keys().filter(|name| !is_frozen(name)) {
-        let learned = TensorRole::of(name) != TensorRole::Statistic && !name.ends_with(".bias")
-            || name == "classifier.bias";
+        let learned =
+            TensorRole::of(name) != TensorRole::Statistic && !name.ends_with(".bias") || name == "classifier.bias";
         let head = name.starts_with("classifier.");
         assert_eq!(fast_head[name] != plain[name], learned && head, "{name}");
         assert_eq!(fast_rest[name] != plain[name], learned && !head, "{name}");
@@ -161,10 +152,7 @@ fn a_stopped_run_resumes_to_the_same_bits_without_the_weights_it_began_with() {
     let stop = StopSignal::new();
     stop.stop("test");
     let outcome = train(config(&base, &data, &stopped), &stop).unwrap();
-    assert!(
-        matches!(outcome, Outcome::Stopped { step: 1, .. }),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, Outcome::Stopped { step: 1, .. }), "{outcome:?}");
     fs::remove_file(&base).unwrap();
     for _ in 0..3 {
         train(resumed(config(&base, &data, &stopped)), &stop).unwrap();
@@ -177,10 +165,7 @@ fn a_stopped_run_resumes_to_the_same_bits_without_the_weights_it_began_with() {
     assert!(found.velocity == expected.velocity, "velocities differ");
     assert!(found.average == expected.average, "averages differ");
     let shipped = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
-    assert!(
-        shipped(&stopped) == shipped(&whole),
-        "other weights are shipped"
-    );
+    assert!(shipped(&stopped) == shipped(&whole), "other weights are shipped");
 }
 
 #[test]
@@ -205,31 +190,20 @@ fn what_cannot_be_fine_tuned_is_one_clear_line() {
         &|config| config.choices.freeze = Some("6a".into()),
         &["--freeze", "`6a`", "stem, 3a", "5b"],
     );
-    fails(
-        &|config| config.choices.lr = Some(0.0),
-        &["--lr is 0", "positive"],
-    );
-    fails(
-        &|config| config.choices.head_lr = Some(-1.0),
-        &["--head-lr is -1"],
-    );
+    fails(&|config| config.choices.lr = Some(0.0), &["--lr is 0", "positive"]);
+    fails(&|config| config.choices.head_lr = Some(-1.0), &["--head-lr is -1"]);
     fails(
         &|config| config.choices.preset = Some("caffe".into()),
         &["--preset comes with the weights"],
     );
-    fails(
-        &|config| config.choices.weights = None,
-        &["--freeze needs --weights"],
-    );
+    fails(&|config| config.choices.weights = None, &["--freeze needs --weights"]);
     fails(
         &|config| config.choices.weights = Some("nowhere.safetensors".into()),
         &["nowhere.safetensors", "no such file"],
     );
 
     // Weights for inference have no batch normalisation left to train with.
-    let network = Preset::Small
-        .config()
-        .with_normalization(Normalization::Folded);
+    let network = Preset::Small.config().with_normalization(Normalization::Folded);
     let network = network.with_width(0.05).with_classes(7);
     let folded = folder.path().join("folded.safetensors");
     let metadata = Metadata {

@@ -76,10 +76,7 @@ fn assert_same(found: &Path, expected: &Path) {
     let (found_end, expected_end) = (ending(found), ending(expected));
     assert!(expected_end.progress.finished);
     assert_eq!(found_end.progress, expected_end.progress);
-    assert!(
-        found_end == expected_end,
-        "weights, velocity or averages differ"
-    );
+    assert!(found_end == expected_end, "weights, velocity or averages differ");
 }
 
 /// The process that [`killed_runs_resume_to_the_same_bits`] starts and kills.
@@ -87,11 +84,7 @@ fn assert_same(found: &Path, expected: &Path) {
 #[ignore = "started by killed_runs_resume_to_the_same_bits, in a process of its own"]
 fn child_process() {
     let variable = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
-    let (case, data, out) = (
-        variable(CHILD_CASE),
-        variable(CHILD_DATA),
-        variable(CHILD_OUT),
-    );
+    let (case, data, out) = (variable(CHILD_CASE), variable(CHILD_DATA), variable(CHILD_OUT));
     let config = config(&case, data.as_ref(), out.as_ref());
     let resume = std::env::var_os(CHILD_RESUME).is_some();
     finish(if resume { resumed(config) } else { config });
@@ -134,10 +127,7 @@ fn killed_runs_resume_to_the_same_bits() {
             }
             kills += 1;
         }
-        assert!(
-            kills > 0,
-            "the first process cannot be done after two steps of {steps}"
-        );
+        assert!(kills > 0, "the first process cannot be done after two steps of {steps}");
         if ending(&killed).progress.finished && killed.join("summary.json").exists() {
             panic!("a run that was killed is not finished");
         }
@@ -145,10 +135,7 @@ fn killed_runs_resume_to_the_same_bits() {
         assert_eq!(events(&killed, "resume"), kills);
         assert_same(&killed, &whole);
         let weights = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
-        assert!(
-            weights(&killed) == weights(&whole),
-            "{case}: other weights are shipped"
-        );
+        assert!(weights(&killed) == weights(&whole), "{case}: other weights are shipped");
     }
 }
 

@@ -85,10 +85,7 @@ fn the_log_has_all_that_a_page_shows() {
 
     let (mut telemetry, mut validations, mut cams) = (Vec::new(), Vec::new(), Vec::new());
     let mut filters = 0;
-    let events: Vec<_> = records(&out)
-        .into_iter()
-        .map(|record| record.event)
-        .collect();
+    let events: Vec<_> = records(&out).into_iter().map(|record| record.event).collect();
     for event in &events {
         match event {
             Event::Telemetry(found) => telemetry.push(found.clone()),
@@ -142,22 +139,13 @@ fn the_log_has_all_that_a_page_shows() {
 /// Content of the event files in `folder` by TensorBoard's own reader; `None` where that is not installed.
 fn read_tensorboard(folder: &Path) -> Option<Value> {
     let python = std::env::var("BN_INCEPTION_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let script = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/train/read_tensorboard.py"
-    );
-    let installed = Command::new(&python)
-        .args(["-c", "import tensorboard"])
-        .output();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/train/read_tensorboard.py");
+    let installed = Command::new(&python).args(["-c", "import tensorboard"]).output();
     if !installed.is_ok_and(|output| output.status.success()) {
         missing("python", &format!("{python} has no tensorboard package"));
         return None;
     }
-    let output = Command::new(&python)
-        .arg(script)
-        .arg(folder)
-        .output()
-        .unwrap();
+    let output = Command::new(&python).arg(script).arg(folder).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     Some(serde_json::from_slice(&output.stdout).unwrap())
@@ -167,12 +155,7 @@ fn read_tensorboard(folder: &Path) -> Option<Value> {
 fn series(found: &Value, tag: &str) -> Vec<(u64, f32)> {
     let points = found["scalars"][tag].as_array();
     let points = points.unwrap_or_else(|| panic!("no {tag}")).iter();
-    let pair = |point: &Value| {
-        (
-            point[0].as_u64().unwrap(),
-            point[1].as_f64().unwrap() as f32,
-        )
-    };
+    let pair = |point: &Value| (point[0].as_u64().unwrap(), point[1].as_f64().unwrap() as f32);
     points.map(pair).collect()
 }
 
@@ -219,10 +202,7 @@ fn tensorboard_reads_the_same_numbers() {
         return;
     };
 
-    let events: Vec<_> = records(&out)
-        .into_iter()
-        .map(|record| record.event)
-        .collect();
+    let events: Vec<_> = records(&out).into_iter().map(|record| record.event).collect();
     let of = |value: &dyn Fn(&Event) -> Option<(u64, f64)>| -> Vec<(u64, f32)> {
         let points = events.iter().filter_map(value);
         points.map(|(step, value)| (step, value as f32)).collect()
@@ -235,10 +215,7 @@ fn tensorboard_reads_the_same_numbers() {
     };
     assert_eq!(step(|facts| facts.loss).len(), 6);
     assert_eq!(series(&found, "train/loss"), step(|facts| facts.loss));
-    assert_eq!(
-        series(&found, "train/learning_rate"),
-        step(|facts| facts.lr)
-    );
+    assert_eq!(series(&found, "train/learning_rate"), step(|facts| facts.lr));
     assert_eq!(
         series(&found, "train/gradient_norm"),
         step(|facts| facts.grad_norm.unwrap())
@@ -255,10 +232,7 @@ fn tensorboard_reads_the_same_numbers() {
             continue;
         };
         for block in &telemetry.blocks {
-            let parts = [
-                ("weights", Some(&block.weights)),
-                ("gamma", block.gamma.as_ref()),
-            ];
+            let parts = [("weights", Some(&block.weights)), ("gamma", block.gamma.as_ref())];
             for (kind, expected) in parts {
                 let Some(expected) = expected else { continue };
                 let tag = format!("{kind}/{}", block.block);

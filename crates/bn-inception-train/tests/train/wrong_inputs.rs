@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bn_inception::DeviceSpec;
 use bn_inception_train::checkpoint::{Checkpoint, CheckpointFolder};
-use bn_inception_train::{
-    CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer,
-};
+use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer};
 
 fn dataset(folder: &Path, classes: usize) -> PathBuf {
     let folder = folder.join(format!("of-{classes}"));
@@ -57,18 +55,12 @@ fn unfinished(folder: &Path, data: &Path) -> PathBuf {
     stop.stop("a test");
     let trainer = Trainer::new(config(data, &out), |_| ()).unwrap();
     let outcome = trainer.run(&stop).unwrap();
-    assert!(
-        matches!(outcome, Outcome::Stopped { step: 1, .. }),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, Outcome::Stopped { step: 1, .. }), "{outcome:?}");
     out
 }
 
 fn resumed(config: TrainConfig) -> TrainConfig {
-    TrainConfig {
-        resume: true,
-        ..config
-    }
+    TrainConfig { resume: true, ..config }
 }
 
 #[test]
@@ -84,21 +76,15 @@ fn data_that_is_none() {
 
     let no_val = folder.path().join("no-val");
     fs::create_dir_all(no_val.join("train/a")).unwrap();
-    fs::copy(
-        data.join("train/brick-cross/00000.JPEG"),
-        no_val.join("train/a/0.jpg"),
-    )
-    .or_else(|_| first_image(&data).and_then(|file| fs::copy(file, no_val.join("train/a/0.jpg"))))
-    .unwrap();
+    fs::copy(data.join("train/brick-cross/00000.JPEG"), no_val.join("train/a/0.jpg"))
+        .or_else(|_| first_image(&data).and_then(|file| fs::copy(file, no_val.join("train/a/0.jpg"))))
+        .unwrap();
     fails(config(&no_val, &out), &["no-val", "`val`"]);
 
     fs::create_dir_all(data.join("train/empty")).unwrap();
     fs::create_dir_all(data.join("val/empty")).unwrap();
     fails(config(&data, &out), &["empty", "no image"]);
-    assert!(
-        !out.exists(),
-        "nothing was made for a run that cannot start"
-    );
+    assert!(!out.exists(), "nothing was made for a run that cannot start");
 }
 
 fn first_image(data: &Path) -> std::io::Result<PathBuf> {
@@ -142,10 +128,7 @@ fn names_and_numbers() {
     );
     fails(with(|c| c.preset = Some("vgg".into())), &["vgg", "caffe"]);
     fails(with(|c| c.batch_size = Some(0)), &["batch-size"]);
-    fails(
-        with(|c| c.batch_size = Some(100)),
-        &["8 images", "batch of 100"],
-    );
+    fails(with(|c| c.batch_size = Some(100)), &["8 images", "batch of 100"]);
     let error = "gpu9".parse::<DeviceSpec>().unwrap_err().to_string();
     assert!(error.contains("gpu9") && error.contains("flex"), "{error}");
 }
@@ -180,10 +163,7 @@ fn runs_are_neither_overwritten_nor_mixed() {
     fails(nowhere, &["nothing to resume", "nowhere"]);
 
     train(resumed(config(&data, &out))).unwrap();
-    fails(
-        resumed(config(&data, &out)),
-        &["finished", "nothing is left"],
-    );
+    fails(resumed(config(&data, &out)), &["finished", "nothing is left"]);
     fails(config(&data, &out), &["holds a finished run"]);
 }
 
@@ -199,10 +179,7 @@ fn checkpoints_that_are_damaged_or_foreign() {
     let resume = || resumed(config(&data, &out));
 
     fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
-    fails(
-        resume(),
-        &["step-00000001.ckpt", "cut short", "step-00000000.ckpt"],
-    );
+    fails(resume(), &["step-00000001.ckpt", "cut short", "step-00000000.ckpt"]);
 
     let mut other = Checkpoint::load(&checkpoints.file(0)).unwrap();
     other.model.remove("classifier.bias").unwrap();
@@ -230,12 +207,7 @@ fn training_that_diverges() {
     checkpoint.save(&file).unwrap();
     let message = fails(
         resumed(config(&data, &out)),
-        &[
-            "the loss is",
-            "at step 2",
-            "last good checkpoint",
-            "step-00000001.ckpt",
-        ],
+        &["the loss is", "at step 2", "last good checkpoint", "step-00000001.ckpt"],
     );
     let log = fs::read_to_string(out.join("run.jsonl")).unwrap();
     let last = log.lines().last().unwrap();

@@ -14,9 +14,7 @@ fn walk(model: &Model, images: Tensor<4>) -> Tensor<2> {
     let state = model.state();
     let device = images.device();
     let get = |layer: &Layer, part: &str| state.get(&format!("{}.{part}", layer.name)).cloned();
-    let vector = |layer: &Layer, part: &str| {
-        get(layer, part).map(|data| Tensor::<1>::from_data(data, &device))
-    };
+    let vector = |layer: &Layer, part: &str| get(layer, part).map(|data| Tensor::<1>::from_data(data, &device));
     let layers = config.layers();
     let mut outputs: Vec<Tensor<4>> = Vec::new();
     for layer in &layers {
@@ -28,7 +26,15 @@ fn walk(model: &Model, images: Tensor<4>) -> Tensor<2> {
             Operation::Convolution(convolution) => {
                 let weight = Tensor::from_data(get(layer, "weight").unwrap(), &device);
                 let (stride, groups) = (convolution.stride, convolution.groups);
-                let y = ops::conv2d(x, weight, ConvGeometry { stride, padding, groups });
+                let y = ops::conv2d(
+                    x,
+                    weight,
+                    ConvGeometry {
+                        stride,
+                        padding,
+                        groups,
+                    },
+                );
                 let relu = convolution.activation == Some(Activation::Relu);
                 let bias = vector(layer, "bias");
                 let y = match (config.normalization, bias) {
@@ -67,7 +73,12 @@ fn walk(model: &Model, images: Tensor<4>) -> Tensor<2> {
             }
         };
         assert_eq!(y.dims()[1], layer.channels, "{}", layer.name);
-        assert_eq!(y.dims()[2..], [height, width].map(|size| layer.out_size(size)), "{}", layer.name);
+        assert_eq!(
+            y.dims()[2..],
+            [height, width].map(|size| layer.out_size(size)),
+            "{}",
+            layer.name
+        );
         outputs.push(y);
     }
     outputs.pop().unwrap().flatten(1, 3)
@@ -80,7 +91,9 @@ fn configurations() -> Vec<BnInceptionConfig> {
     all.push(paper.clone().with_normalization(Normalization::LocalResponse));
     all.push(paper.clone().with_activation(Activation::Sigmoid));
     all.push(paper.with_strided_padding(StridedPadding::Same));
-    all.into_iter().map(|config| config.with_width(0.125).with_classes(7)).collect()
+    all.into_iter()
+        .map(|config| config.with_width(0.125).with_classes(7))
+        .collect()
 }
 
 #[test]
@@ -113,8 +126,10 @@ fn the_forward_pass_is_the_list_of_layers() {
 fn tensors_are_those_of_a_real_model() {
     for config in configurations() {
         let state = config.init(&Device::flex()).unwrap().state();
-        let shapes: BTreeMap<_, _> =
-            state.iter().map(|(name, data)| (name.clone(), data.shape().to_vec())).collect();
+        let shapes: BTreeMap<_, _> = state
+            .iter()
+            .map(|(name, data)| (name.clone(), data.shape().to_vec()))
+            .collect();
         assert_eq!(config.tensors(), shapes, "{config:?}");
         assert!(state::check(&config.tensors(), &state).is_ok());
     }

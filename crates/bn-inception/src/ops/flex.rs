@@ -16,11 +16,7 @@ mod pool;
 
 /// Whether the kernels can take this tensor: `f32` on Flex.
 pub(super) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.dtype() == DType::F32
-        && matches!(
-            tensor.device().inner().as_dispatch(),
-            DispatchDevice::Flex(_)
-        )
+    tensor.dtype() == DType::F32 && matches!(tensor.device().inner().as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// A dense tensor and its shape, for reading.

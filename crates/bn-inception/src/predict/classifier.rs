@@ -6,8 +6,8 @@ use image::RgbImage;
 use super::image_source::{ImageSource, PredictError};
 use super::prediction::{Prediction, rank, softmax};
 use crate::folded::{EngineOptions, FoldedModel};
-use bn_inception_data::PreprocessError;
 use crate::weights::{Metadata, Weights, WeightsError};
+use bn_inception_data::PreprocessError;
 
 /// Number of images that [`ImageClassifier::predict_batch`] puts through the network at once.
 const BATCH: usize = 16;

@@ -8,10 +8,10 @@ use image::RgbImage;
 use super::classifier::ImageClassifier;
 use super::image_source::{ImageSource, PredictError};
 use super::prediction::{Prediction, rank, softmax};
-use bn_inception_data::Crops;
-use bn_inception_data::PreprocessError;
 use crate::state::{list, sentence};
 use crate::weights::WeightsError;
+use bn_inception_data::Crops;
+use bn_inception_data::PreprocessError;
 
 /// Number of views that [`Ensemble::predict`] puts through a network at once.
 const BATCH: usize = 16;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::import::Import;
 use super::labels;
-use bn_inception_data::Preprocess;
 use crate::preset::Preset;
+use bn_inception_data::Preprocess;
 
 /// Weights that can be asked for by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -32,9 +32,7 @@ impl Fixture {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
         let view = file.tensor(name).unwrap();
         let words = view.data().chunks_exact(4);
-        words
-            .map(|word| f32::from_le_bytes(word.try_into().unwrap()))
-            .collect()
+        words.map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect()
     }
 
     pub fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {

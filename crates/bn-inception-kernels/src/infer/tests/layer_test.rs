@@ -55,19 +55,14 @@ impl LayerTest {
             Layer::Pointwise => 1,
             _ => 3,
         };
-        std::array::from_fn(|a| {
-            (self.size[a] + padding[a].0 + padding[a].1 - kernel) / self.conv.stride + 1
-        })
+        std::array::from_fn(|a| (self.size[a] + padding[a].0 + padding[a].1 - kernel) / self.conv.stride + 1)
     }
 
     /// Output of the engine, `[images][out_channels][out_size]`. The first channel block of the output map belongs to
     /// another branch.
     pub(super) fn run(&self) -> Vec<f32> {
         let LayerTest {
-            kernels,
-            images,
-            size,
-            ..
+            kernels, images, size, ..
         } = *self;
         let filters = FilterCache::new();
         let config = PlanConfig {
@@ -135,10 +130,7 @@ impl LayerTest {
             for y in 0..to.size[0] {
                 let at = view.offset + n * view.image + y * view.row;
                 let row = &arena[at..at + to.size[1] * BLOCK];
-                assert!(
-                    row.iter().all(|v| v.is_nan()),
-                    "a step wrote to another branch"
-                );
+                assert!(row.iter().all(|v| v.is_nan()), "a step wrote to another branch");
             }
         }
         out
@@ -153,11 +145,8 @@ impl LayerTest {
                 let view = from.view(physical / BLOCK);
                 for pixel in 0..plane {
                     let (y, x) = (pixel / self.size[1], pixel % self.size[1]);
-                    let at =
-                        view.offset + n * view.image + y * view.row + x * BLOCK + physical % BLOCK;
-                    to[at] = channel.map_or(0.0, |c| {
-                        self.input[(n * self.conv.in_channels + c) * plane + pixel]
-                    });
+                    let at = view.offset + n * view.image + y * view.row + x * BLOCK + physical % BLOCK;
+                    to[at] = channel.map_or(0.0, |c| self.input[(n * self.conv.in_channels + c) * plane + pixel]);
                 }
             }
         }
@@ -172,13 +161,8 @@ impl LayerTest {
                 let physical = map.channels.iter().position(|&m| m == Some(c)).unwrap();
                 let view = map.view(physical / BLOCK);
                 for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-                    let at =
-                        view.offset + n * view.image + y * view.row + x * BLOCK + physical % BLOCK;
-                    f(
-                        n * channels * height * width,
-                        at,
-                        (c * height + y) * width + x,
-                    );
+                    let at = view.offset + n * view.image + y * view.row + x * BLOCK + physical % BLOCK;
+                    f(n * channels * height * width, at, (c * height + y) * width + x);
                 }
             }
         }
@@ -211,9 +195,7 @@ impl LayerTest {
                         inside.then(|| f64::from(self.input[at]))
                     };
                     values.push(match self.layer {
-                        Layer::Max { .. } => {
-                            (0..9).filter_map(|t| pixel(o, t, 3)).fold(0.0, nan_max)
-                        }
+                        Layer::Max { .. } => (0..9).filter_map(|t| pixel(o, t, 3)).fold(0.0, nan_max),
                         Layer::Average => {
                             let all: Vec<f64> = (0..9).filter_map(|t| pixel(o, t, 3)).collect();
                             let count = if self.includes_padding { 9 } else { all.len() };
@@ -224,8 +206,7 @@ impl LayerTest {
                             let mut sum = f64::from(self.conv.bias[o]);
                             for i in 0..in_channels {
                                 for t in 0..kernel * kernel {
-                                    let w = self.conv.weight
-                                        [(o * in_channels + i) * kernel * kernel + t];
+                                    let w = self.conv.weight[(o * in_channels + i) * kernel * kernel + t];
                                     sum += pixel(i, t, kernel).unwrap_or(0.0) * f64::from(w);
                                 }
                             }

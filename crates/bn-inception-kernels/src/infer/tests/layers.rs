@@ -37,8 +37,7 @@ fn every_algorithm_keeps_its_error_gate() {
                 let test = layer_test(kernels, layer, algorithm, false, extents);
                 let expected = test.expected();
                 // With few values all may cancel, and an error relative to them is meaningless.
-                let mean_square =
-                    expected.iter().map(|v| v * v).sum::<f64>() / expected.len() as f64;
+                let mean_square = expected.iter().map(|v| v * v).sum::<f64>() / expected.len() as f64;
                 if mean_square > 0.01 {
                     let rms = relative_rms(&test.run(), &expected);
                     let name = kernels.name;
@@ -71,11 +70,7 @@ fn any_number_of_threads_gives_the_same_bits() {
                     let one = run(1);
                     let teams = if cfg!(miri) { 2..3 } else { 2..9 };
                     for threads in teams {
-                        assert!(
-                            run(threads) == one,
-                            "{} {layer:?} {extents:?}",
-                            kernels.name
-                        );
+                        assert!(run(threads) == one, "{} {layer:?} {extents:?}", kernels.name);
                     }
                 }
             }
@@ -96,12 +91,9 @@ fn a_nan_or_infinite_pixel_reaches_what_its_windows_reach() {
                         let same = match (poison.is_nan(), layer) {
                             // Only averages with a divisor of nine are inexact.
                             (_, Layer::Average) => {
-                                found.is_nan() == expected.is_nan()
-                                    && found.is_infinite() == expected.is_infinite()
+                                found.is_nan() == expected.is_nan() && found.is_infinite() == expected.is_infinite()
                             }
-                            _ => {
-                                f64::from(found) == expected || found.is_nan() && expected.is_nan()
-                            }
+                            _ => f64::from(found) == expected || found.is_nan() && expected.is_nan(),
                         };
                         let name = kernels.name;
                         prop_assert!(same, "{name} {layer:?} {poison}: {found} not {expected}");
@@ -126,10 +118,7 @@ fn winograd_spreads_nan_within_the_tiles_that_read_it() {
                     let [height, width] = test.size;
                     let at = Random(extents.5 + 1).below(test.input.len());
                     test.input[at] = poison;
-                    let (image, y) = (
-                        at / (height * width) / test.conv.in_channels,
-                        at / width % height,
-                    );
+                    let (image, y) = (at / (height * width) / test.conv.in_channels, at / width % height);
                     let reads = |out: usize, pixel: usize| {
                         let first = out / side * side;
                         (first..first + side + 2).contains(&(pixel + 1))
@@ -137,9 +126,7 @@ fn winograd_spreads_nan_within_the_tiles_that_read_it() {
                     let direct = test.expected();
                     for (i, found) in test.run().into_iter().enumerate() {
                         let n = i / (height * width) / test.conv.out_channels;
-                        let tile = n == image
-                            && reads(i / width % height, y)
-                            && reads(i % width, at % width);
+                        let tile = n == image && reads(i / width % height, y) && reads(i % width, at % width);
                         // A weight of zero times infinity is NaN in both; random weights are hardly ever zero.
                         if tile {
                             prop_assert!(!direct[i].is_nan() || found.is_nan());

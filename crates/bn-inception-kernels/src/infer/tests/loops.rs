@@ -55,16 +55,12 @@ fn product(
 ) {
     let (oc, lanes) = (kernels.oc, kernels.lanes);
     // Groups in descending order, overlapping or not.
-    let offsets: Vec<usize> = (0..groups)
-        .map(|g| (groups - 1 - g) * (depth + g))
-        .collect();
+    let offsets: Vec<usize> = (0..groups).map(|g| (groups - 1 - g) * (depth + g)).collect();
     let reach = offsets.iter().max().unwrap() + depth;
     let x = integers(random, (pixels - 1) * pixel_stride.floats() + reach);
     let w = integers(random, groups * depth * oc);
     let bias = integers(random, oc);
-    let floor: Vec<f32> = (0..oc)
-        .map(|_| [0.0, f32::NEG_INFINITY][random.below(2)])
-        .collect();
+    let floor: Vec<f32> = (0..oc).map(|_| [0.0, f32::NEG_INFINITY][random.below(2)]).collect();
     let to_step = lanes + random.below(20);
     let mut to: Vec<Guarded> = (0..VECTORS)
         .map(|_| Guarded::new(&[(pixels - 1) * to_step + lanes], flush))
@@ -163,11 +159,7 @@ fn maximum(random: &mut Random, kernels: &Kernels, flush: Flush, width: usize, s
         if values.iter().any(|v| v.is_nan()) {
             assert!(found.is_nan(), "{} lost a NaN", kernels.name);
         } else {
-            assert_eq!(
-                *found, most,
-                "{} width {width} stride {stride}",
-                kernels.name
-            );
+            assert_eq!(*found, most, "{} width {width} stride {stride}", kernels.name);
         }
     }
 }
@@ -176,9 +168,7 @@ fn average(random: &mut Random, kernels: &Kernels, flush: Flush, width: usize) {
     let (x, row) = rows(random, width + 2);
     let scale: Vec<f32> = (0..width).map(|_| [0.5, 0.25][random.below(2)]).collect();
     let bias = integers(random, BLOCK);
-    let floor: Vec<f32> = (0..BLOCK)
-        .map(|_| [0.0, f32::NEG_INFINITY][random.below(2)])
-        .collect();
+    let floor: Vec<f32> = (0..BLOCK).map(|_| [0.0, f32::NEG_INFINITY][random.below(2)]).collect();
     let mut operands = [&x, &scale, &bias, &floor].map(|v| Guarded::copy(v, flush));
     let [x_at, scale_at, bias_at, floor_at] = operands.each_mut().map(|g| g.only().as_ptr());
     let mut to = Guarded::new(&[width * BLOCK], flush);
@@ -194,12 +184,7 @@ fn average(random: &mut Random, kernels: &Kernels, flush: Flush, width: usize) {
     for (at, found) in to.only().iter().enumerate() {
         let (p, c) = (at / BLOCK, at % BLOCK);
         let sum: f32 = window(&x, row, p, c).iter().sum();
-        assert_eq!(
-            *found,
-            (sum * scale[p] + bias[c]).max(floor[c]),
-            "{}",
-            kernels.name
-        );
+        assert_eq!(*found, (sum * scale[p] + bias[c]).max(floor[c]), "{}", kernels.name);
     }
 }
 
@@ -212,13 +197,7 @@ fn mean(random: &mut Random, kernels: &Kernels, flush: Flush, width: usize) {
     let mut to = Guarded::new(&[BLOCK], flush);
     // SAFETY: operands with the extents in the contract.
     unsafe {
-        (kernels.mean)(
-            from.only().as_ptr(),
-            row,
-            height,
-            width,
-            to.only().as_mut_ptr(),
-        );
+        (kernels.mean)(from.only().as_ptr(), row, height, width, to.only().as_mut_ptr());
     }
     for (c, found) in to.only().iter().enumerate() {
         let pixels = (0..height * width).map(|i| x[i / width * row + i % width * BLOCK + c]);
@@ -285,9 +264,7 @@ fn tile<const R: usize>(
     for (height, width) in (1..=outputs).flat_map(|h| (1..=outputs).map(move |w| (h, w))) {
         let to_row = width * BLOCK + 7;
         let length = (height - 1) * to_row + (width - 1) * BLOCK + lanes;
-        let mut to: Vec<Guarded> = (0..VECTORS)
-            .map(|_| Guarded::new(&[length], flush))
-            .collect();
+        let mut to: Vec<Guarded> = (0..VECTORS).map(|_| Guarded::new(&[length], flush)).collect();
         let missing = (height + width) % 2;
         let mut pointers = [std::ptr::null_mut(); VECTORS];
         for (v, to) in to.iter_mut().enumerate().take(VECTORS - missing) {

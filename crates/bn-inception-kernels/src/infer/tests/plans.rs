@@ -12,12 +12,7 @@ use crate::infer::kernel::Kernels;
 use crate::infer::network::Network;
 use crate::infer::pack::FilterCache;
 
-const ALGORITHMS: [Option<Algorithm>; 4] = [
-    None,
-    Some(Algorithm::Direct),
-    Some(Algorithm::F2),
-    Some(Algorithm::F4),
-];
+const ALGORITHMS: [Option<Algorithm>; 4] = [None, Some(Algorithm::Direct), Some(Algorithm::F2), Some(Algorithm::F4)];
 
 fn run(
     network: &Network,

@@ -28,12 +28,7 @@ impl StemTest {
         [of(0).unwrap(), of(1).unwrap()]
     }
 
-    fn run(
-        &self,
-        kernels: &'static Kernels,
-        algorithm: Algorithm,
-        random: &mut Random,
-    ) -> Vec<f32> {
+    fn run(&self, kernels: &'static Kernels, algorithm: Algorithm, random: &mut Random) -> Vec<f32> {
         let filters = FilterCache::new();
         let config = PlanConfig {
             kernels,
@@ -68,9 +63,7 @@ impl StemTest {
 
     fn expected(&self) -> Vec<f64> {
         let [height, width] = self.out();
-        let Conv {
-            kernel: k, stride, ..
-        } = self.conv;
+        let Conv { kernel: k, stride, .. } = self.conv;
         let [_, first, count] = self.images;
         let [(top, _), (left, _)] = self.padding();
         let mut expected = Vec::new();
@@ -104,10 +97,7 @@ fn stem_test(random: &mut Random, kernel: usize, integers: bool) -> StemTest {
     };
     let (stride, [even, odd]) = match kernel {
         3 => (1, [(1, 1); 2]),
-        _ => (
-            2,
-            [(); 2].map(|()| [(3, 3), (2, 3), (0, 0), (1, 3)][random.below(4)]),
-        ),
+        _ => (2, [(); 2].map(|()| [(3, 3), (2, 3), (0, 0), (1, 3)][random.below(4)])),
     };
     let window = (kernel, stride, Placement { even, odd });
     let images = if cfg!(miri) {
@@ -122,9 +112,7 @@ fn stem_test(random: &mut Random, kernel: usize, integers: bool) -> StemTest {
             random.normal()
         }
     };
-    let input = (0..images[0] * 3 * size[0] * size[1])
-        .map(|_| value())
-        .collect();
+    let input = (0..images[0] * 3 * size[0] * size[1]).map(|_| value()).collect();
     let limit = if cfg!(miri) { 1.0 } else { 20.0 };
     let out_channels = 1 + (value().abs() * limit) as usize;
     StemTest {

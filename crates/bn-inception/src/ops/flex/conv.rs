@@ -21,11 +21,7 @@ pub(in crate::ops) fn conv2d(x: Tensor<4>, weight: Tensor<4>, geometry: ConvGeom
 /// Convolution on backend primitives, differentiable through `Autodiff<Flex>`.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait ConvOp: Backend {
-    fn cnn_conv2d(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        geometry: ConvGeometry,
-    ) -> FloatTensor<Self>;
+    fn cnn_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, geometry: ConvGeometry) -> FloatTensor<Self>;
 }
 
 fn conv_shape(x: &Dense, weight: &Dense, geometry: ConvGeometry) -> Conv2dShape {
@@ -54,12 +50,7 @@ impl ConvOp for Flex {
     }
 }
 
-fn conv_input_gradient(
-    x: &Dense,
-    weight: &Dense,
-    grad: &Dense,
-    geometry: ConvGeometry,
-) -> FlexTensor {
+fn conv_input_gradient(x: &Dense, weight: &Dense, grad: &Dense, geometry: ConvGeometry) -> FlexTensor {
     let shape = conv_shape(x, weight, geometry);
     let dims: [usize; 4] = x.dims();
     let mut dx = vec![0.0; dims.iter().product()];
@@ -67,12 +58,7 @@ fn conv_input_gradient(
     tensor(dx, dims)
 }
 
-fn conv_weight_gradient(
-    x: &Dense,
-    weight: &Dense,
-    grad: &Dense,
-    geometry: ConvGeometry,
-) -> FlexTensor {
+fn conv_weight_gradient(x: &Dense, weight: &Dense, grad: &Dense, geometry: ConvGeometry) -> FlexTensor {
     let shape = conv_shape(x, weight, geometry);
     let dims: [usize; 4] = weight.dims();
     let mut dw = vec![0.0; dims.iter().product()];
@@ -86,12 +72,7 @@ struct Conv2dBackward;
 impl Backward<Flex, 2> for Conv2dBackward {
     type State = (NodeId, NodeId, ConvGeometry);
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let [x_node, weight_node] = ops.parents;
         let grad = Dense::new(grads.consume::<Flex>(&ops.node));
         let (x, weight, geometry) = ops.state;
@@ -109,11 +90,7 @@ impl Backward<Flex, 2> for Conv2dBackward {
 }
 
 impl<C: CheckpointStrategy> ConvOp for Autodiff<Flex, C> {
-    fn cnn_conv2d(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        geometry: ConvGeometry,
-    ) -> FloatTensor<Self> {
+    fn cnn_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, geometry: ConvGeometry) -> FloatTensor<Self> {
         let prepared = Conv2dBackward
             .prepare::<C>([x.node(), weight.node()])
             .compute_bound()
@@ -124,11 +101,9 @@ impl<C: CheckpointStrategy> ConvOp for Autodiff<Flex, C> {
                 let y = Flex::cnn_conv2d(x.into_primitive(), weight.into_primitive(), geometry);
                 prep.finish(state, y)
             }
-            OpsKind::UnTracked(prep) => prep.finish(Flex::cnn_conv2d(
-                x.into_primitive(),
-                weight.into_primitive(),
-                geometry,
-            )),
+            OpsKind::UnTracked(prep) => {
+                prep.finish(Flex::cnn_conv2d(x.into_primitive(), weight.into_primitive(), geometry))
+            }
         }
     }
 }

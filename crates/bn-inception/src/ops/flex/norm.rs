@@ -31,12 +31,7 @@ pub(in crate::ops) fn batch_norm_train(
     (Tensor::from_dispatch(y), plain(mean), plain(variance))
 }
 
-pub(in crate::ops) fn scale_shift(
-    x: Tensor<4>,
-    scale: Tensor<1>,
-    shift: Tensor<1>,
-    relu: bool,
-) -> Tensor<4> {
+pub(in crate::ops) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, relu: bool) -> Tensor<4> {
     let y = <Dispatch as ScaleShiftOp>::cnn_scale_shift(
         x.into_dispatch(),
         scale.into_dispatch(),
@@ -96,42 +91,17 @@ impl NormOp for Flex {
             epsilon,
             relu,
         };
-        batch_norm::batch_norm_train(
-            &shape,
-            &params,
-            x.values(),
-            &mut y,
-            &mut mean,
-            &mut variance,
-        )
-        .expect(EXTENTS);
-        (
-            tensor(y, dims),
-            tensor(mean, [channels]),
-            tensor(variance, [channels]),
-        )
+        batch_norm::batch_norm_train(&shape, &params, x.values(), &mut y, &mut mean, &mut variance).expect(EXTENTS);
+        (tensor(y, dims), tensor(mean, [channels]), tensor(variance, [channels]))
     }
 }
 
 impl ScaleShiftOp for Flex {
-    fn cnn_scale_shift(
-        x: FlexTensor,
-        scale: FlexTensor,
-        shift: FlexTensor,
-        relu: bool,
-    ) -> FlexTensor {
+    fn cnn_scale_shift(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, relu: bool) -> FlexTensor {
         let (x, scale, shift) = (Dense::new(x), Dense::new(scale), Dense::new(shift));
         let (shape, dims) = norm_shape(&x);
         let mut y = vec![0.0; x.values().len()];
-        batch_norm::batch_norm_eval(
-            &shape,
-            x.values(),
-            scale.values(),
-            shift.values(),
-            relu,
-            &mut y,
-        )
-        .expect(EXTENTS);
+        batch_norm::batch_norm_eval(&shape, x.values(), scale.values(), shift.values(), relu, &mut y).expect(EXTENTS);
         tensor(y, dims)
     }
 }
@@ -162,21 +132,8 @@ fn norm_gradients(
         dbeta: &mut dbeta,
     };
     let (mean, variance, grad) = (mean.values(), variance.values(), grad.values());
-    batch_norm::batch_norm_train_backward(
-        &shape,
-        &params,
-        x.values(),
-        mean,
-        variance,
-        grad,
-        gradients,
-    )
-    .expect(EXTENTS);
-    (
-        tensor(dx, dims),
-        tensor(dgamma, [channels]),
-        tensor(dbeta, [channels]),
-    )
+    batch_norm::batch_norm_train_backward(&shape, &params, x.values(), mean, variance, grad, gradients).expect(EXTENTS);
+    (tensor(dx, dims), tensor(dgamma, [channels]), tensor(dbeta, [channels]))
 }
 
 #[derive(Debug)]
@@ -186,12 +143,7 @@ impl Backward<Flex, 3> for BatchNormBackward {
     /// `[x, γ, β]`, batch mean, biased batch variance, (ε, ReLU).
     type State = ([NodeId; 3], FlexTensor, FlexTensor, (f64, bool));
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 3>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let nodes = ops.parents;
         let grad = grads.consume::<Flex>(&ops.node);
         let (inputs, mean, variance, (epsilon, relu)) = ops.state;
@@ -228,11 +180,7 @@ impl<C: CheckpointStrategy> NormOp for Autodiff<Flex, C> {
         };
         let (y, mean, variance) = match prepared {
             OpsKind::Tracked(mut prep) => {
-                let inputs = [
-                    prep.checkpoint(&x),
-                    prep.checkpoint(&gamma),
-                    prep.checkpoint(&beta),
-                ];
+                let inputs = [prep.checkpoint(&x), prep.checkpoint(&gamma), prep.checkpoint(&beta)];
                 let (y, mean, variance) = forward(x, gamma, beta);
                 let state = (inputs, mean.clone(), variance.clone(), (epsilon, relu));
                 (prep.finish(state, y), mean, variance)

@@ -13,17 +13,10 @@ use super::{Dense, EXTENTS, tensor};
 use crate::ops::geometry::PoolGeometry;
 
 pub(in crate::ops) fn max_pool2d(x: Tensor<4>, geometry: PoolGeometry) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as PoolOp>::cnn_max_pool2d(
-        x.into_dispatch(),
-        geometry,
-    ))
+    Tensor::from_dispatch(<Dispatch as PoolOp>::cnn_max_pool2d(x.into_dispatch(), geometry))
 }
 
-pub(in crate::ops) fn avg_pool2d(
-    x: Tensor<4>,
-    geometry: PoolGeometry,
-    includes_padding: bool,
-) -> Tensor<4> {
+pub(in crate::ops) fn avg_pool2d(x: Tensor<4>, geometry: PoolGeometry, includes_padding: bool) -> Tensor<4> {
     let y = <Dispatch as PoolOp>::cnn_avg_pool2d(x.into_dispatch(), geometry, includes_padding);
     Tensor::from_dispatch(y)
 }
@@ -32,11 +25,7 @@ pub(in crate::ops) fn avg_pool2d(
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait PoolOp: Backend {
     fn cnn_max_pool2d(x: FloatTensor<Self>, geometry: PoolGeometry) -> FloatTensor<Self>;
-    fn cnn_avg_pool2d(
-        x: FloatTensor<Self>,
-        geometry: PoolGeometry,
-        includes_padding: bool,
-    ) -> FloatTensor<Self>;
+    fn cnn_avg_pool2d(x: FloatTensor<Self>, geometry: PoolGeometry, includes_padding: bool) -> FloatTensor<Self>;
 }
 
 /// The shape of a pooling and the dimensions of its output.
@@ -81,12 +70,7 @@ impl Backward<Flex, 1> for MaxPoolBackward {
     /// Dimensions of the input, geometry, places of the maxima.
     type State = ([usize; 4], PoolGeometry, Vec<u32>);
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let grad = Dense::new(grads.consume::<Flex>(&ops.node));
         let (dims, geometry, indices) = ops.state;
         let [Some(node)] = ops.parents else { return };
@@ -104,12 +88,7 @@ impl Backward<Flex, 1> for AvgPoolBackward {
     /// Dimensions of the input, geometry, whether the border counts.
     type State = ([usize; 4], PoolGeometry, bool);
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let grad = Dense::new(grads.consume::<Flex>(&ops.node));
         let (dims, geometry, includes_padding) = ops.state;
         let [Some(node)] = ops.parents else { return };
@@ -122,10 +101,7 @@ impl Backward<Flex, 1> for AvgPoolBackward {
 
 impl<C: CheckpointStrategy> PoolOp for Autodiff<Flex, C> {
     fn cnn_max_pool2d(x: FloatTensor<Self>, geometry: PoolGeometry) -> FloatTensor<Self> {
-        let prepared = MaxPoolBackward
-            .prepare::<C>([x.node()])
-            .compute_bound()
-            .stateful();
+        let prepared = MaxPoolBackward.prepare::<C>([x.node()]).compute_bound().stateful();
         let x = x.into_primitive();
         let dims = x.layout().shape().dims();
         match prepared {
@@ -137,15 +113,8 @@ impl<C: CheckpointStrategy> PoolOp for Autodiff<Flex, C> {
         }
     }
 
-    fn cnn_avg_pool2d(
-        x: FloatTensor<Self>,
-        geometry: PoolGeometry,
-        includes_padding: bool,
-    ) -> FloatTensor<Self> {
-        let prepared = AvgPoolBackward
-            .prepare::<C>([x.node()])
-            .compute_bound()
-            .stateful();
+    fn cnn_avg_pool2d(x: FloatTensor<Self>, geometry: PoolGeometry, includes_padding: bool) -> FloatTensor<Self> {
+        let prepared = AvgPoolBackward.prepare::<C>([x.node()]).compute_bound().stateful();
         let x = x.into_primitive();
         let dims = x.layout().shape().dims();
         let y = Flex::cnn_avg_pool2d(x, geometry, includes_padding);

@@ -101,12 +101,7 @@ impl Graph {
 
 /// ONNX's `pads` for the same padding of height and width: fronts, then backs.
 pub(super) fn pads((front, back): Padding) -> Attribute {
-    Attribute::Ints(
-        vec![front, front, back, back]
-            .into_iter()
-            .map(|p| p as i64)
-            .collect(),
-    )
+    Attribute::Ints(vec![front, front, back, back].into_iter().map(|p| p as i64).collect())
 }
 
 /// The same number for height and width.

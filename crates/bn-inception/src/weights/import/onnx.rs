@@ -32,9 +32,7 @@ pub(super) fn map(archive: Archive, config: &BnInceptionConfig) -> Result<Mapped
     let config = described(config, &network)?;
     let parameters = graph.parameters(&network)?;
     let structural: BTreeSet<_> = graph.structural().into_iter().map(str::to_owned).collect();
-    let Archive {
-        tensors: mut file, ..
-    } = archive;
+    let Archive { tensors: mut file, .. } = archive;
     // Weights are moved, not copied, unless two layers share them.
     let mut uses = uses(&parameters);
     let (mut tensors, mut origins) = (BTreeMap::new(), BTreeMap::new());
@@ -63,18 +61,13 @@ pub(super) fn map(archive: Archive, config: &BnInceptionConfig) -> Result<Mapped
 }
 
 /// The configuration with everything that the graph says itself.
-fn described(
-    config: &BnInceptionConfig,
-    network: &Network<'_>,
-) -> Result<BnInceptionConfig, ImportError> {
+fn described(config: &BnInceptionConfig, network: &Network<'_>) -> Result<BnInceptionConfig, ImportError> {
     let mut config = config.clone();
     let bare = network.units.iter().filter(|(_, unit)| unit.norm.is_none());
     let bare: Vec<_> = bare.map(|(name, _)| name.as_str()).collect();
     if bare.len() == network.units.len() {
         config.normalization = Normalization::Folded;
-    } else if let (Normalization::Batch { momentum, .. }, Some(epsilon)) =
-        (config.normalization, network.epsilon())
-    {
+    } else if let (Normalization::Batch { momentum, .. }, Some(epsilon)) = (config.normalization, network.epsilon()) {
         config.normalization = Normalization::Batch {
             epsilon,
             momentum,
@@ -98,10 +91,7 @@ fn described(
 /// Where the windows of a 3x3/2 max pool lie. Padding one pixel behind and rounding up put them in the same
 /// places on even sizes, and those on odd ones only add an all-padding window, which the formats forbid.
 fn max_pooling(pool: &Node) -> Result<MaxPooling, ImportError> {
-    let ceil = pool
-        .integers
-        .get("ceil_mode")
-        .is_some_and(|mode| mode == &[1]);
+    let ceil = pool.integers.get("ceil_mode").is_some_and(|mode| mode == &[1]);
     let pads = pool.integers.get("pads").map_or(&[0; 4][..], Vec::as_slice);
     match (pool.texts.get("auto_pad").map(String::as_str), pads, ceil) {
         (Some("SAME_UPPER"), ..) => Ok(MaxPooling::Same),
@@ -130,10 +120,6 @@ impl Network<'_> {
 
     fn average_includes_padding(&self) -> Option<bool> {
         let pool = self.average_pools.first()?;
-        Some(
-            pool.integers
-                .get("count_include_pad")
-                .is_some_and(|mode| mode == &[1]),
-        )
+        Some(pool.integers.get("count_include_pad").is_some_and(|mode| mode == &[1]))
     }
 }

@@ -10,12 +10,12 @@ use super::error::{ImportError, WrongShape};
 use super::{caffe, onnx};
 use crate::config::{Activation, BnInceptionConfig};
 use crate::plan::ChannelPlan;
-use bn_inception_data::Preprocess;
 use crate::preset::Preset;
 use crate::state::{self, State};
 use crate::weights::labels;
 use crate::weights::metadata::Metadata;
 use crate::weights::names::{GRAPH, NAMINGS, Naming};
+use bn_inception_data::Preprocess;
 
 /// Description of a file of another project, which does not say itself which network it is for.
 ///

@@ -48,10 +48,7 @@ impl Parameter {
     }
 
     /// Its values, by `tensor`, which hands out the file's tensors.
-    pub(super) fn values(
-        &self,
-        mut tensor: impl FnMut(&str) -> Array,
-    ) -> Result<Array, ImportError> {
+    pub(super) fn values(&self, mut tensor: impl FnMut(&str) -> Array) -> Result<Array, ImportError> {
         let mut array = tensor(&self.origin);
         for (operand, apply) in [
             (&self.scale, (|a, b| a * b) as fn(f32, f32) -> f32),
@@ -98,12 +95,7 @@ impl<'a> Graph<'a> {
         Ok(parameters)
     }
 
-    fn unit(
-        &self,
-        layer: &str,
-        unit: &Unit<'a>,
-        parameters: &mut Vec<Parameter>,
-    ) -> Result<(), ImportError> {
+    fn unit(&self, layer: &str, unit: &Unit<'a>, parameters: &mut Vec<Parameter>) -> Result<(), ImportError> {
         if unit.norm.is_none() && (unit.scale.is_some() || unit.shift.is_some()) {
             return Err(ImportError::graph("a scale without a normalisation"));
         }
@@ -136,11 +128,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Weight `[classes, channels]` and bias of the last layer.
-    fn classifier(
-        &self,
-        node: &'a Node,
-        parameters: &mut Vec<Parameter>,
-    ) -> Result<(), ImportError> {
+    fn classifier(&self, node: &'a Node, parameters: &mut Vec<Parameter>) -> Result<(), ImportError> {
         let bias = match node.operator.as_str() {
             "Gemm" => node.inputs.get(2),
             _ => self.added_to(node.outputs.first()),
@@ -152,10 +140,7 @@ impl<'a> Graph<'a> {
         if !plain {
             return Err(ImportError::graph(format!("`{}` scales its result", node.name)));
         }
-        for (part, input, transposed) in [
-            ("weight", node.inputs.get(1), !by_class),
-            ("bias", bias, false),
-        ] {
+        for (part, input, transposed) in [("weight", node.inputs.get(1), !by_class), ("bias", bias, false)] {
             let Some(origin) = input.and_then(|input| self.constant(input)) else {
                 continue;
             };
@@ -192,8 +177,7 @@ fn transpose(array: Array) -> Array {
         return array;
     };
     let values = array.into_values();
-    let transposed =
-        (0..columns).flat_map(|column| (0..rows).map(move |row| row * columns + column));
+    let transposed = (0..columns).flat_map(|column| (0..rows).map(move |row| row * columns + column));
     let values = transposed.map(|at| values[at]).collect();
     Array::new(vec![columns, rows], values)
 }

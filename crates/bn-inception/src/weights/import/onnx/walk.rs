@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bn_inception_formats::{Archive, Node};
 
-use crate::weights::import::error::ImportError;
 use crate::config::{BnInceptionConfig, StemKind};
 use crate::layers::{Layer, Operation};
+use crate::weights::import::error::ImportError;
 
 /// Operators that hand on their first input, changed in a way that no weights describe.
 const PASSING: [&str; 13] = [
@@ -78,11 +78,7 @@ pub(super) struct Network<'a> {
 
 impl<'a> Graph<'a> {
     pub(super) fn new(archive: &'a Archive) -> Self {
-        let outputs = |node: &'a Node| {
-            node.outputs
-                .iter()
-                .map(move |output| (output.as_str(), node))
-        };
+        let outputs = |node: &'a Node| node.outputs.iter().map(move |output| (output.as_str(), node));
         let producers = archive.graph.iter().flat_map(outputs).collect();
         Self { archive, producers }
     }
@@ -177,7 +173,9 @@ impl<'a> Graph<'a> {
         let nodes = self.archive.graph.iter();
         let mut last = nodes.filter(|node| ["Gemm", "MatMul"].contains(&node.operator.as_str()));
         let (Some(classifier), None) = (last.next(), last.next()) else {
-            return Err(ImportError::graph("expected exactly one fully connected layer (Gemm or MatMul)"));
+            return Err(ImportError::graph(
+                "expected exactly one fully connected layer (Gemm or MatMul)",
+            ));
         };
         let mut network = Network {
             units: Vec::new(),
@@ -231,9 +229,7 @@ impl<'a> Graph<'a> {
             .concat
             .ok_or_else(|| ImportError::graph(format!("no Concat that ends block {name}")))?;
         let inputs = concat.inputs.iter();
-        let paths = inputs
-            .map(|input| self.back(input))
-            .collect::<Result<Vec<_>, _>>()?;
+        let paths = inputs.map(|input| self.back(input)).collect::<Result<Vec<_>, _>>()?;
         let (first, rest) = paths
             .split_first()
             .ok_or_else(|| ImportError::graph(format!("block {name} is empty")))?;
@@ -241,15 +237,11 @@ impl<'a> Graph<'a> {
         let passed: Vec<BTreeSet<_>> = passed.collect();
         let mut tensors = first.tensors.iter();
         let shared = tensors.find(|tensor| passed.iter().all(|path| path.contains(tensor)));
-        let input = *shared
-            .ok_or_else(|| ImportError::graph(format!("the branches of block {name} share no input")))?;
+        let input =
+            *shared.ok_or_else(|| ImportError::graph(format!("the branches of block {name} share no input")))?;
         let branches = branches(layers, block);
         if paths.len() != branches.len() {
-            let reason = format!(
-                "block {name} has {} branches, expected {}",
-                paths.len(),
-                branches.len()
-            );
+            let reason = format!("block {name} has {} branches, expected {}", paths.len(), branches.len());
             return Err(ImportError::graph(reason));
         }
         for ((position, path), branch) in paths.iter().enumerate().zip(&branches).rev() {
@@ -290,7 +282,10 @@ struct Branch<'a> {
 fn branches<'a>(layers: &'a [Layer], block: &Layer) -> Vec<Branch<'a>> {
     let branch = |end: &usize| {
         let end = &layers[*end];
-        let mut branch = Branch { convolutions: Vec::new(), halves: false };
+        let mut branch = Branch {
+            convolutions: Vec::new(),
+            halves: false,
+        };
         let mut next = Some(end);
         while let Some(layer) = next.filter(|layer| layer.block == block.block) {
             if layer.convolution().is_some() {
