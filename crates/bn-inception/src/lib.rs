@@ -51,6 +51,7 @@ mod preset;
 mod state;
 mod stem;
 mod summary;
+mod topology;
 pub mod weights;
 
 /// The crate's README, compiled.

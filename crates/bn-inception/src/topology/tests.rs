@@ -3,6 +3,7 @@ use burn::tensor::{Device, Tensor, activation};
 
 use super::*;
 use crate::Preset;
+use crate::config::{Activation, StridedPadding};
 use crate::model::Model;
 use crate::ops::{self, ConvGeometry, PoolGeometry};
 use crate::state;
