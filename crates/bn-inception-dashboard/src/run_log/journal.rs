@@ -209,6 +209,8 @@ mod tests {
 
     struct Dying {
         panics: bool,
+        /// Dropped with the sink.
+        _alive: mpsc::Sender<()>,
     }
 
     impl Sink for Dying {
@@ -271,7 +273,11 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             let log = RunLog::open(&folder.path().join("run.jsonl")).unwrap();
-            let journal = Journal::new(log, vec![Box::new(Dying { panics })]);
+            let (alive, dead) = mpsc::channel();
+            let journal = Journal::new(log, vec![Box::new(Dying { panics, _alive: alive })]);
+            journal.record(checkpoint(1)).unwrap();
+            // A panic takes long to print; records in the meantime would fill the queue.
+            assert!(dead.recv().is_err());
             while warnings(journal.path()).is_empty() {
                 journal.record(checkpoint(1)).unwrap();
                 thread::yield_now();
