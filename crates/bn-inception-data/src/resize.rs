@@ -1,7 +1,8 @@
 //! Cutting and scaling of images.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{Filter, FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{Filter, FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
@@ -81,8 +82,9 @@ pub fn crop_resize(
         return Err(PreprocessError::NoPixels { width, height });
     }
     let refused = |reason: String| PreprocessError::Resize(reason);
-    let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(|e| refused(e.to_string()))?;
-    let mut target = Image::new(size, size, PixelType::U8x3);
+    let source =
+        TypedImageRef::<U8x3>::from_buffer(width, height, image.as_raw()).map_err(|e| refused(e.to_string()))?;
+    let mut target = RgbImage::new(size, size);
     let filter = match interpolation {
         Interpolation::Bilinear => FilterType::Bilinear,
         Interpolation::Bicubic => {
@@ -101,11 +103,12 @@ pub fn crop_resize(
         crop.width.min(f64::from(width) - left),
         crop.height.min(f64::from(height) - top),
     );
+    let mut pixels = TypedImage::<U8x3>::from_buffer(size, size, &mut target).map_err(|e| refused(e.to_string()))?;
+    // `Resizer::resize` would compile the loops of all thirteen kinds of pixels.
     Resizer::new()
-        .resize(&source, &mut target, &options)
+        .resize_typed(&source, &mut pixels, &options)
         .map_err(|e| refused(e.to_string()))?;
-    RgbImage::from_raw(size, size, target.into_vec())
-        .ok_or_else(|| refused("the result has the wrong length".to_owned()))
+    Ok(target)
 }
 
 /// Catmull-Rom's cubic (a = −0.5), never exactly 0 within its support of 2.

@@ -3,9 +3,9 @@
 //! `cargo run --example infer_kernels -- [batch] [threads] [seconds] [algorithm] [size]`; the algorithm is `auto`,
 //! `direct`, `f2` or `f4`. `BN_INCEPTION_ISA` selects an instruction set.
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../tests/kernels/common.rs"]
 mod common;
-#[path = "../tests/common/networks.rs"]
+#[path = "../tests/kernels/networks.rs"]
 mod networks;
 
 use bn_inception_kernels::infer::{Algorithm, Engine, LayerTime, NetworkError, Options};

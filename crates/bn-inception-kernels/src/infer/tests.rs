@@ -1,15 +1,15 @@
 //! Tests of single loops, single layers and whole plans on every instruction set, in guarded memory filled with NaN.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../tests/common/mod.rs"]
+#[path = "../../tests/kernels/common.rs"]
 mod common;
-#[path = "../../tests/common/guard.rs"]
+#[path = "../../tests/kernels/guard.rs"]
 mod guard;
 mod harness;
 mod layer_test;
 mod layers;
 mod loops;
-#[path = "../../tests/common/networks.rs"]
+#[path = "../../tests/kernels/networks.rs"]
 mod networks;
 mod plans;
 mod stem;

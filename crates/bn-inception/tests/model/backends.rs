@@ -1,15 +1,11 @@
 //! The same training steps on every backend in this build: the losses agree with Flex's.
 
-// A failed step of the preparation is a failed test.
-#![allow(clippy::unwrap_used)]
-#![cfg(feature = "flex")]
-
 use bn_inception::{DeviceSpec, Model, Preset};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-mod common;
+use super::common::missing;
 
 /// Images that every backend gets alike.
 fn images(batch: usize, size: usize) -> TensorData {
@@ -70,7 +66,7 @@ fn agrees_with_flex(name: &str) {
     let device = match name.parse::<DeviceSpec>().unwrap().open() {
         Ok(open) => open,
         Err(error) => {
-            common::missing("gpu", &error.to_string());
+            missing("gpu", &error.to_string());
             return;
         }
     };

@@ -1,17 +1,9 @@
 //! Tests of the inference engine at the limits of its memory, of its plan cache and of floating-point numbers.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/guard.rs"]
-mod guard;
-#[path = "common/networks.rs"]
-mod networks;
-
+use super::common::{bits, random};
+use super::guard::{FLUSH, Guarded};
+use super::networks::{VARIANTS, network};
 use bn_inception_kernels::infer::{Algorithm, Engine, Options, reference};
-use common::{bits, random};
-use guard::{FLUSH, Guarded};
-use networks::{VARIANTS, network};
 
 fn options(isa: &str, threads: usize) -> Options {
     Options {

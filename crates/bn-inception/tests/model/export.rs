@@ -1,37 +1,13 @@
 //! ONNX export: ONNX's own checker accepts the files, and ONNX Runtime computes the same logits.
 
-// A failed step of the preparation is a failed test.
-#![allow(clippy::unwrap_used)]
-#![cfg(feature = "flex")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bn_inception::weights::{Metadata, Weights};
-use bn_inception::{Activation, BnInceptionConfig, Model, Normalization, Preprocess, Preset, State, TensorRole};
+use bn_inception::{Activation, BnInceptionConfig, Normalization, Preprocess, Preset};
 use burn::tensor::{Device, Tensor, TensorData};
 
-mod common;
-
-/// Values that differ between names: statistics and shifts that are not 0 and 1, so that a tensor left out shows.
-fn lively(model: &Model) -> State {
-    let mut state = model.state();
-    for (seed, (name, data)) in state.iter_mut().enumerate() {
-        if TensorRole::of(name) == TensorRole::Weight {
-            continue;
-        }
-        let len = data.shape()[0];
-        let wave = |i: usize| ((i * 7 + seed * 13) as f32 * 0.61).sin();
-        let (centre, spread) = match name.rsplit('.').next().unwrap() {
-            "running_var" => (1.0, 0.6),
-            "gamma" => (1.0, 0.4),
-            _ => (0.0, 0.2),
-        };
-        let values: Vec<f32> = (0..len).map(|i| centre + spread * wave(i)).collect();
-        *data = TensorData::new(values, [len]);
-    }
-    state
-}
+use super::common::{lively, missing, relative};
 
 fn metadata(config: &BnInceptionConfig) -> Metadata {
     Metadata {
@@ -73,15 +49,6 @@ fn host(tensor: Tensor<2>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().iter().collect()
 }
 
-/// ‖a − b‖ / ‖b‖.
-fn distance(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let square = |x: f64| x * x;
-    let difference: f64 = a.iter().zip(b).map(|(a, b)| square(f64::from(a - b))).sum();
-    let size: f64 = b.iter().map(|b| square(f64::from(*b))).sum();
-    (difference / size).sqrt()
-}
-
 fn write_floats(path: &Path, values: &[f32]) {
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     std::fs::write(path, bytes).unwrap();
@@ -106,7 +73,7 @@ fn onnx_runtime_computes_the_same() {
     let python = match python() {
         Ok(python) => python,
         Err(reason) => {
-            common::missing("python", &format!("numpy, onnx, onnxruntime: {reason}"));
+            missing("python", &format!("numpy, onnx, onnxruntime: {reason}"));
             return;
         }
     };
@@ -115,8 +82,8 @@ fn onnx_runtime_computes_the_same() {
     let mut expected = Vec::new();
     for (name, config) in variants() {
         let model = config.init_seeded(&device, 3).unwrap();
-        let lively = lively(&model);
-        let model = model.load_state(lively).unwrap();
+        let state = lively(&model);
+        let model = model.load_state(state).unwrap();
         let folded = model.fold();
         let plain = Weights::from_model(&model, metadata(&config)).unwrap();
         let merged = Weights::new(folded.state(), metadata(folded.config())).unwrap();
@@ -146,7 +113,7 @@ fn onnx_runtime_computes_the_same() {
         let bytes = std::fs::read(path).unwrap();
         let words = bytes.chunks_exact(4);
         let theirs: Vec<f32> = words.map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect();
-        let difference = distance(&theirs, logits);
+        let difference = relative(&theirs, logits);
         assert!(difference < 1e-4, "{case}: {difference:.1e}");
         worst = worst.max(difference);
     }
@@ -157,8 +124,8 @@ fn onnx_runtime_computes_the_same() {
 fn weights_fold_as_models_do() {
     for (name, config) in variants() {
         let model = config.init_seeded(&Device::flex(), 3).unwrap();
-        let lively = lively(&model);
-        let model = model.load_state(lively).unwrap();
+        let state = lively(&model);
+        let model = model.load_state(state).unwrap();
         let folded = model.fold();
         let expected = Weights::new(folded.state(), metadata(folded.config())).unwrap();
         let found = Weights::from_model(&model, metadata(&config)).unwrap().fold();

@@ -1,9 +1,5 @@
 //! New classes on trained weights, and a frozen part.
 
-// A failed step of the preparation is a failed test.
-#![allow(clippy::unwrap_used)]
-#![cfg(feature = "flex")]
-
 use bn_inception::{Model, Preset, State};
 use burn::module::Module;
 use burn::optim::GradientsParams;

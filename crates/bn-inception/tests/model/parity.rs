@@ -1,10 +1,5 @@
 //! The network against PyTorch: every end point, the logits, gradients and running statistics.
 
-// A failed step of the preparation is a failed test.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::collections::BTreeMap;
 
 use bn_inception::{Model, Preset, State};
@@ -12,7 +7,7 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use common::{Fixture, assert_close, formula, host, relative};
+use super::common::{Fixture, assert_close, formula, host, relative};
 
 const BOUND: f64 = 1e-4;
 

@@ -1,10 +1,7 @@
 //! Tests of pooling against the reference implementation, and of its border rules.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
+use super::common::*;
 use bn_inception_kernels::*;
-use common::*;
 use proptest::prelude::*;
 
 fn check_all(s: &Pool2dShape, x: &[f32]) {

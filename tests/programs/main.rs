@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
 
+mod weights;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,16 +1,10 @@
 //! Tests of the inference engine against the `f64` reference implementation.
-#![allow(clippy::unwrap_used)]
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/networks.rs"]
-mod networks;
-
+use super::common::{assert_close, bits, random};
+use super::networks::{VARIANTS, conv_mut, first_blocks, network};
 use bn_inception_kernels::infer::{
     Algorithm, Conv, Engine, Layer, Linear, Network, NetworkError, Operation, Options, Placement, reference,
 };
-use common::{assert_close, bits, random};
-use networks::{VARIANTS, conv_mut, first_blocks, network};
 
 fn options(isa: &str, threads: usize, algorithm: Option<Algorithm>) -> Options {
     Options {
@@ -150,7 +144,7 @@ fn direct_is_exact_on_small_integers() {
                 integers(&mut conv.bias, 3.0);
             }
             Operation::Classifier(linear) => {
-                linear.weight = common::integers(linear.weight.len(), 9);
+                linear.weight = super::common::integers(linear.weight.len(), 9);
                 integers(&mut linear.bias, 1.0);
             }
             _ => {}
@@ -158,7 +152,7 @@ fn direct_is_exact_on_small_integers() {
     }
     // 16 pixels for each mean: its divisor is a power of two.
     let size = [2, 8, 8];
-    let images = common::integers(2 * 3 * 64, 8);
+    let images = super::common::integers(2 * 3 * 64, 8);
     let expected = reference::forward(&network, &images, size).unwrap();
     assert!(expected.iter().any(|&v| v != 0.0));
     for isa in Engine::instruction_sets() {

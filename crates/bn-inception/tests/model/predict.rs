@@ -1,9 +1,5 @@
 //! Classifying images from wherever they are, many at once, by several crops and several models.
 
-// A failed step of the preparation is a failed test.
-#![allow(clippy::unwrap_used)]
-#![cfg(feature = "flex")]
-
 use std::io::Cursor;
 use std::path::Path;
 

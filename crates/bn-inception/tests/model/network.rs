@@ -1,9 +1,5 @@
 //! The published networks: parameter counts, shapes, and every variant of the paper.
 
-// A failed step of the preparation is a failed test.
-#![allow(clippy::unwrap_used)]
-#![cfg(feature = "flex")]
-
 use std::collections::BTreeMap;
 
 use bn_inception::{

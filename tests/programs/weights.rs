@@ -1,7 +1,5 @@
 //! The programs that find, list and convert weights.
 
-#![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

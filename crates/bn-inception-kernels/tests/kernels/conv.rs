@@ -1,10 +1,7 @@
 //! Tests of the convolution passes against the reference implementation.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
+use super::common::*;
 use bn_inception_kernels::*;
-use common::*;
 use proptest::prelude::*;
 
 /// Input, output channels, kernel, stride, padding, groups.

@@ -1,10 +1,5 @@
 //! Files of other projects: the logits are PyTorch's, and what cannot be right is refused.
 
-#![cfg(feature = "flex")]
-#![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
-
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +8,7 @@ use bn_inception::{BnInceptionConfig, ImageClassifier, Preprocess, Preset, State
 use burn::tensor::Device;
 use safetensors::tensor::{Dtype, TensorView};
 
-use common::relative;
+use super::common::relative;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../bn-inception-formats/tests/fixtures")

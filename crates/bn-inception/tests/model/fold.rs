@@ -1,35 +1,11 @@
 //! Folding: the same logits, on the engine and through Burn's operations.
 
-// A failed step of the preparation is a failed test.
-#![allow(clippy::unwrap_used)]
-#![cfg(feature = "flex")]
-
 use bn_inception::{
-    Activation, Algorithm, BnInceptionConfig, EngineOptions, FoldedModel, Model, Normalization, Preset, State,
-    StemKind, TensorRole,
+    Activation, Algorithm, BnInceptionConfig, EngineOptions, FoldedModel, Model, Normalization, Preset, State, StemKind,
 };
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Values in [-1, 1) that differ between names: statistics and shifts that are not 0 and 1, so that a tensor that is
-/// left out shows.
-fn lively(model: &Model) -> State {
-    let mut state = model.state();
-    for (seed, (name, data)) in state.iter_mut().enumerate() {
-        if TensorRole::of(name) == TensorRole::Weight {
-            continue;
-        }
-        let shape = data.shape().to_vec();
-        let wave = |i: usize| ((i * 7 + seed * 13) as f32 * 0.61).sin();
-        let around = |centre: f32, spread: f32| (0..shape[0]).map(|i| centre + spread * wave(i)).collect::<Vec<_>>();
-        let values = match name.rsplit('.').next().unwrap() {
-            "running_var" => around(1.0, 0.6),
-            "gamma" => around(1.0, 0.4),
-            _ => around(0.0, 0.2),
-        };
-        *data = TensorData::new(values, shape);
-    }
-    state
-}
+use super::common::{lively, relative};
 
 fn network(config: &BnInceptionConfig, device: &Device) -> Model {
     let model = config.init_seeded(device, 3).unwrap();
@@ -45,15 +21,6 @@ fn images(batch: usize, height: usize, width: usize, device: &Device) -> Tensor<
 
 fn host(tensor: Tensor<2>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().iter().collect()
-}
-
-/// ‖a − b‖ / ‖b‖.
-fn distance(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let square = |x: f64| x * x;
-    let difference: f64 = a.iter().zip(b).map(|(a, b)| square(f64::from(a - b))).sum();
-    let size: f64 = b.iter().map(|b| square(f64::from(*b))).sum();
-    (difference / size).sqrt()
 }
 
 fn narrow(preset: Preset) -> BnInceptionConfig {
@@ -92,7 +59,7 @@ fn every_variant_gives_the_same_logits() {
         for [batch, height, width] in [[1, 64, 64], [3, 64, 64], [2, 47, 75], [1, 32, 33]] {
             let x = images(batch, height, width, &device);
             let expected = host(model.forward(x.clone()));
-            let error = distance(&host(folded.forward(x)), &expected);
+            let error = relative(&host(folded.forward(x)), &expected);
             assert!(error < 1e-5, "{name} {batch}x{height}x{width}: {error:e}");
         }
     }
@@ -107,7 +74,7 @@ fn burns_operations_and_the_engine_agree_on_the_folded_state() {
         let through_burn = through_burn.load_state(folded.state()).unwrap();
         let x = images(2, 64, 64, &device);
         let expected = host(through_burn.forward(x.clone()));
-        let error = distance(&host(folded.forward(x.clone())), &expected);
+        let error = relative(&host(folded.forward(x.clone())), &expected);
         assert!(error < 1e-5, "{name}: {error:e}");
         // What is folded already stays as it is.
         assert_eq!(through_burn.fold().state(), folded.state(), "{name}");
@@ -136,7 +103,7 @@ fn small_batches_and_algorithms_agree() {
             ..EngineOptions::default()
         };
         let folded = FoldedModel::new(model.config(), model.state(), &device, &options);
-        let error = distance(&host(folded.unwrap().forward(x.clone())), &expected);
+        let error = relative(&host(folded.unwrap().forward(x.clone())), &expected);
         assert!(error < 1e-5, "{algorithm:?}: {error:e}");
     }
     assert!(host(model.fold().forward(images(0, 64, 64, &device))).is_empty());

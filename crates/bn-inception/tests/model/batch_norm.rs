@@ -1,17 +1,11 @@
 //! Batch normalisation and local response normalisation against PyTorch, and the paper's Algorithm 2.
 
-// A failed step of the preparation is a failed test.
-#![allow(clippy::unwrap_used)]
-#![cfg(feature = "flex")]
-
-mod common;
-
 use bn_inception::{BatchNorm, Preset, TensorRole};
 use burn::module::{Module, Param, RunningState};
 use burn::nn::LocalResponseNormConfig;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use common::{Fixture, assert_close, host};
+use super::common::{Fixture, assert_close, formula, host};
 
 const BOUND: f64 = 1e-5;
 
@@ -57,7 +51,7 @@ fn recalibration_is_algorithm_2() {
     let device = Device::flex();
     let model = Preset::Small.config().with_width(0.25).init(&device).unwrap();
     let batch = |k: usize| {
-        let values = common::formula(&format!("batch{k}"), 2 * 3 * 28 * 28).collect::<Vec<_>>();
+        let values = formula(&format!("batch{k}"), 2 * 3 * 28 * 28).collect::<Vec<_>>();
         Tensor::<4>::from_data(TensorData::new(values, [2, 3, 28, 28]), &device)
     };
     let recalibrated = model.recalibrate((0..3).map(batch));
@@ -128,7 +122,7 @@ fn population_statistics_of_one_layer_are_pytorchs() {
 
 #[test]
 fn local_response_normalisation_is_pytorchs() {
-    let json: serde_json::Value = serde_json::from_str(include_str!("fixtures/parity/lrn.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(include_str!("../fixtures/parity/lrn.json")).unwrap();
     let device = Device::flex().autodiff();
     let values = |name: &str| serde_json::from_value::<Vec<f32>>(json[name].clone()).unwrap();
     let shape: Vec<usize> = serde_json::from_value(json["shape"].clone()).unwrap();

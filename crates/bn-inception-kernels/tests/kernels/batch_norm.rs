@@ -1,10 +1,7 @@
 //! Tests of batch normalisation against the reference implementation and against finite differences.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
+use super::common::*;
 use bn_inception_kernels::*;
-use common::*;
 
 const SHAPES: &[[usize; 3]] = &[
     [1, 1, 2],
