@@ -77,6 +77,6 @@ pub fn missing(requirement: &str, why: &str) {
         !required.split(',').any(|name| name.trim() == requirement),
         "BN_INCEPTION_REQUIRE demands {requirement}: {why}"
     );
-    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    // Not `eprintln!`, which the test harness captures when a test passes.
     let _ = writeln!(io::stderr(), "skipped: no {requirement}: {why}");
 }

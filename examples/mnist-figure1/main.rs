@@ -62,9 +62,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let positive = |name: &str, value: f64| match value.is_finite() && value > 0.0 {
-        true => Ok(()),
-        false => Err(format!("--{name} is {value}, expected a positive number")),
+    let positive = |name: &str, value: f64| {
+        if value.is_finite() && value > 0.0 {
+            Ok(())
+        } else {
+            Err(format!("--{name} is {value}, expected a positive number"))
+        }
     };
     positive("lr", arguments.lr)?;
     positive("init-std", arguments.init_std)?;

@@ -103,9 +103,10 @@ fn idx(folder: &Path, name: &'static str, axes: u8) -> Result<Vec<u8>, MnistErro
         source,
     };
     let file = BufReader::new(File::open(&path).map_err(io)?);
-    let mut reader: Box<dyn Read> = match is_packed {
-        true => Box::new(GzDecoder::new(file)),
-        false => Box::new(file),
+    let mut reader: Box<dyn Read> = if is_packed {
+        Box::new(GzDecoder::new(file))
+    } else {
+        Box::new(file)
     };
     let mut header = vec![0; 4 + 4 * usize::from(axes)];
     reader.read_exact(&mut header).map_err(io)?;

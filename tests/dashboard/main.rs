@@ -2,7 +2,7 @@
 //!
 //! Needs Chromium or Chrome; without one the tests are skipped, or fail if `BN_INCEPTION_REQUIRE` names `browser`.
 
-#![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
+#![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
 mod browser;
 mod process;

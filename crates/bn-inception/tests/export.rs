@@ -1,6 +1,6 @@
 //! ONNX export: ONNX's own checker accepts the files, and ONNX Runtime computes the same logits.
 
-// A failed step of the preparation is a failed test.
+// A failed setup step is a failed test.
 #![allow(clippy::unwrap_used)]
 #![cfg(feature = "flex")]
 
@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 mod common;
 
-/// Values that differ between names: statistics and shifts that are not 0 and 1, so that a tensor left out shows.
+/// Values that differ between names: statistics and shifts that are not 0 and 1, so that an omitted tensor shows.
 fn lively(model: &Model) -> State {
     let mut state = model.state();
     for (seed, (name, data)) in state.iter_mut().enumerate() {
@@ -87,7 +87,7 @@ fn write_floats(path: &Path, values: &[f32]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// The Python that has numpy, onnx and onnxruntime, or the reason that there is none.
+/// The Python that has numpy, onnx and onnxruntime, or the reason why there is none.
 fn python() -> Result<String, String> {
     let program = std::env::var("BN_INCEPTION_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let packages = ["-c", "import numpy, onnx, onnxruntime"];

@@ -1,6 +1,6 @@
 //! Folding: the same logits, on the engine and through Burn's operations.
 
-// A failed step of the preparation is a failed test.
+// A failed setup step is a failed test.
 #![allow(clippy::unwrap_used)]
 #![cfg(feature = "flex")]
 
@@ -10,8 +10,8 @@ use bn_inception::{
 };
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Values in [-1, 1) that differ between names: statistics and shifts that are not 0 and 1, so that a tensor that is
-/// left out shows.
+/// Values in [-1, 1) that differ between names: statistics and shifts that are not 0 and 1, so that an omitted tensor
+/// shows.
 fn lively(model: &Model) -> State {
     let mut state = model.state();
     for (seed, (name, data)) in state.iter_mut().enumerate() {
@@ -109,7 +109,7 @@ fn burns_operations_and_the_engine_agree_on_the_folded_state() {
         let expected = host(through_burn.forward(x.clone()));
         let error = distance(&host(folded.forward(x.clone())), &expected);
         assert!(error < 1e-5, "{name}: {error:e}");
-        // What is folded already stays as it is.
+        // A folded network stays as it is.
         assert_eq!(through_burn.fold().state(), folded.state(), "{name}");
     }
 }

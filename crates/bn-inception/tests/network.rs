@@ -1,6 +1,6 @@
 //! The published networks: parameter counts, shapes, and every variant of the paper.
 
-// A failed step of the preparation is a failed test.
+// A failed setup step is a failed test.
 #![allow(clippy::unwrap_used)]
 #![cfg(feature = "flex")]
 

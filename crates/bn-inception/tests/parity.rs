@@ -1,6 +1,6 @@
 //! The network against PyTorch: every end point, the logits, gradients and running statistics.
 
-// A failed step of the preparation is a failed test.
+// A failed setup step is a failed test.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -16,7 +16,7 @@ use common::{Fixture, assert_close, formula, host, relative};
 
 const BOUND: f64 = 1e-4;
 
-/// Our tensor name in the state_dict keys of the public PyTorch weights.
+/// The key of our tensor `name` in the state_dict of the public PyTorch weights.
 fn pytorch_key(name: &str) -> String {
     let (layer, tensor) = match name.split_once(".norm.") {
         Some((layer, "gamma")) => (layer, "_bn.weight"),

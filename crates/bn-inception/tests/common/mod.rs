@@ -1,6 +1,6 @@
 //! Parity fixtures, comparison of tensors, and tests whose requirements are missing.
 
-// A failed step of the preparation is a failed test.
+// A failed setup step is a failed test.
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code)] // each test file uses a part
 
@@ -76,12 +76,12 @@ pub fn formula(name: &str, len: usize) -> impl Iterator<Item = f32> {
     })
 }
 
-/// Says on standard error that a test is skipped for want of `requirement`, or fails it if `BN_INCEPTION_REQUIRE`, a
-/// comma-separated list, names the requirement.
+/// Says on standard error that a test is skipped because `requirement` is missing, or fails it if
+/// `BN_INCEPTION_REQUIRE`, a comma-separated list, names the requirement.
 pub fn missing(requirement: &str, why: &str) {
     let required = std::env::var("BN_INCEPTION_REQUIRE").unwrap_or_default();
     let required = required.split(',').any(|name| name.trim() == requirement);
     assert!(!required, "BN_INCEPTION_REQUIRE demands {requirement}: {why}");
-    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    // Not `eprintln!`, which the test harness captures when a test passes.
     let _ = writeln!(std::io::stderr(), "skipped: no {requirement}: {why}");
 }

@@ -68,10 +68,7 @@ impl Parameter {
             }
             array = Array::new(vec![values.len()], values);
         }
-        Ok(match self.transposed {
-            true => transpose(array),
-            false => array,
-        })
+        Ok(if self.transposed { transpose(array) } else { array })
     }
 }
 
