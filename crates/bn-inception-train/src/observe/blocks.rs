@@ -1,4 +1,4 @@
-//! Gradients, changes and values of each block's parameters.
+//! Gradients, updates and values of each block's parameters.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use bn_inception_dashboard::run_log::{BlockTelemetry, Histogram};
 pub(crate) struct Norms(BTreeMap<String, f64>);
 
 impl Norms {
-    /// Of `tensors`, read back from the device in one piece.
+    /// Sums for `tensors`, read back from the device in one transfer.
     pub(crate) fn of(tensors: &NamedTensors) -> Result<Self, TensorReadError> {
         if tensors.is_empty() {
             return Ok(Self::default());

@@ -1,4 +1,4 @@
-//! Images made small enough for a line of the log.
+//! Images reduced to fit into a line of the log.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

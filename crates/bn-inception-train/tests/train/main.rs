@@ -1,4 +1,4 @@
-//! Whole runs on small data: fine-tuning, resuming, looking inside, and wrong inputs.
+//! Whole runs on small data: fine-tuning, resuming, telemetry, and wrong inputs.
 
 #![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
