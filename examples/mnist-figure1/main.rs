@@ -91,7 +91,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let train = |batch_norm| {
         let options = options(batch_norm);
-        // The message crosses the thread, the error itself cannot.
+        // The message can be sent between threads, the error itself cannot.
         training::train(&data, &options).map_err(|error| error.to_string())
     };
     let train = &train;
