@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release --example classify -- church.jpg
 //! cargo run --release --example classify -- --weights runs/1/model.safetensors --json *.jpg
-//! cargo run --release --example classify -- --weights bn_inception-52deb4733.pth --preset caffe --preprocess cadene cat.png
+//! cargo run --release --example classify -- --weights tsn.pth --preset caffe --preprocess cadene cat.png
 //! ```
 
 use std::io::{self, Write as _};
