@@ -90,11 +90,11 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Medians and bests are over calls; what a call takes is divided by its images.
+/// Medians and bests are over calls; the time of a call is divided by its number of images.
 #[derive(Serialize)]
 struct Report {
     device: String,
-    /// Instruction set; absent where Burn's own operations run.
+    /// Instruction set; absent if Burn's own operations run.
     isa: Option<&'static str>,
     batch: usize,
     threads: Option<usize>,
@@ -103,10 +103,12 @@ struct Report {
     best_ms_per_image: f64,
     calls: usize,
     gmac_per_s: f64,
-    /// Of `threads` times one thread's peak; above 1 where Winograd's method saves more than everything else costs.
+    /// Fraction of `threads` times one thread's peak; above 1 where Winograd's method saves more than everything else
+    /// costs.
     peak_fraction: Option<f64>,
     peak_gmac_per_s: Option<f64>,
-    /// From the weight file on disk (or drawn weights) to the first logits: reading, folding, planning, packing, running.
+    /// From the weight file on disk (or drawn weights) to the first logits: reading, folding, planning, packing,
+    /// running.
     first_result_ms: f64,
     peak_rss_mib: Option<f64>,
 }
@@ -132,7 +134,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let start = Instant::now();
     let (model, size) = match (&arguments.weights, drawn) {
         (Some(name), _) => {
-            // Of the preprocessing only the size matters to noise.
+            // The images are noise, so only the size of the preprocessing matters.
             let import = arguments.preset.map(|preset| {
                 let config = preset.config();
                 let preprocess = Preprocess::imagenet(config.input_size as u32);
@@ -162,7 +164,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let ms = |time: Duration| time.as_secs_f64() * 1e3 / batch as f64;
     let median = ms(times[times.len() / 2]);
     let peak_rss_mib = peak_rss_mib();
-    // A network of drawn weights counts as well as this one.
+    // A network of drawn weights has the same number of multiply-adds as this one.
     let counted = model.config().init(&device)?.summary(size);
     let giga_macs = counted.multiply_adds() as f64 / 1e9;
     let rate = giga_macs / (median / 1e3);
@@ -204,7 +206,7 @@ fn pixels(batch: usize, size: usize) -> Vec<f32> {
     (0..batch * 3 * size * size).map(wave).collect()
 }
 
-/// Sorted times of calls for `seconds`, at least five.
+/// Sorted durations of calls made for `seconds`, at least five.
 fn measure(seconds: f64, call: impl Fn() -> Duration) -> Vec<Duration> {
     for _ in 0..3 {
         call();
@@ -217,7 +219,7 @@ fn measure(seconds: f64, call: impl Fn() -> Duration) -> Vec<Duration> {
     times
 }
 
-/// The most memory the process has held, where the system tells.
+/// Peak memory of the process, if the system reports it.
 fn peak_rss_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,10 +1,10 @@
-//! Tells the programs which revision they were built from.
+//! Gives the programs the revision they were built from.
 
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    // Whatever is compiled into the programs: with it they are rebuilt anyway.
+    // Everything that is compiled into the programs, which are rebuilt with it anyway.
     for source in ["../crates", "../Cargo.lock", "."] {
         println!("cargo::rerun-if-changed={source}");
     }
@@ -14,7 +14,7 @@ fn main() {
             println!("cargo::rerun-if-changed={path}");
         }
     }
-    // Without git, or outside a checkout, the programs do not tell.
+    // Without git, or outside a checkout, the programs report no revision.
     if let Some(revision) = git(&["rev-parse", "--short=12", "HEAD"]) {
         let changes = git(&["status", "--porcelain", "--untracked-files=no"]);
         let mark = if changes.is_some() { "+" } else { "" };
@@ -22,7 +22,7 @@ fn main() {
     }
 }
 
-/// What git says, unless that is nothing.
+/// Output of git, unless it is empty.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

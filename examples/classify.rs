@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release --example classify -- church.jpg
 //! cargo run --release --example classify -- --weights runs/1/model.safetensors --json *.jpg
-//! cargo run --release --example classify -- --weights bn_inception-52deb4733.pth --preset caffe --preprocess cadene cat.png
+//! cargo run --release --example classify -- --weights tsn.pth --preset caffe --preprocess cadene cat.png
 //! ```
 
 use std::io::{self, Write as _};
@@ -47,7 +47,7 @@ struct Arguments {
     #[arg(long, requires = "json")]
     logits: bool,
 
-    // Last: the heading of its flags would hold for those behind it too.
+    // Last, because the heading of its flags would apply to any flags after it.
     #[command(flatten)]
     foreign: ForeignWeights,
 }
@@ -72,7 +72,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut answers = Vec::with_capacity(arguments.images.len());
     let mut refused = false;
     for path in &arguments.images {
-        // One bad file does not cost the answers for the others.
+        // One bad file does not affect the others.
         match classify(&classifier, path, arguments) {
             Ok(answer) if arguments.json => answers.push(answer),
             Ok(answer) => print(&answer, arguments.images.len() > 1)?,

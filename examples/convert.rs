@@ -42,7 +42,7 @@ struct Arguments {
     #[arg(long, value_enum, default_value_t = Naming::Own)]
     names: Naming,
 
-    // Last: the heading of its flags would hold for those behind it too.
+    // Last, because the heading of its flags would apply to any flags after it.
     #[command(flatten)]
     foreign: ForeignWeights,
 }
@@ -55,7 +55,7 @@ enum Naming {
     Cadene,
 }
 
-/// Format that the extension of `--to` names.
+/// Format given by the extension of `--to`.
 #[derive(Clone, Copy)]
 enum Target {
     Safetensors,

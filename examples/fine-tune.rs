@@ -19,7 +19,7 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What is fine-tuned unless the user says otherwise.
+/// Default weights to fine-tune.
 const WEIGHTS: &str = "imagenette";
 
 /// Teach trained weights other classes, from folders of JPEG and PNG files.

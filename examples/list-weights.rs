@@ -1,4 +1,4 @@
-//! Prints which weights can be asked for by name.
+//! Lists the weights available by name.
 //!
 //! ```text
 //! cargo run --release --example list-weights
@@ -24,7 +24,7 @@ struct Arguments {
     json: bool,
 }
 
-/// An entry and the place of its file.
+/// An entry and the location of its file.
 #[derive(Serialize)]
 struct Listed {
     #[serde(flatten)]

@@ -176,7 +176,7 @@ fn train(arguments: Arguments) -> Result<Outcome, Failure> {
     if let Some(dashboard) = &dashboard {
         status(&format!("dashboard: {}", dashboard.url()));
     }
-    // The dashboard goes last: it sends open pages what there is left to see.
+    // The dashboard is dropped last, because it sends open pages the rest of the log.
     Ok(trainer.run(&stop)?)
 }
 

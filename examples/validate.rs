@@ -57,7 +57,7 @@ struct Arguments {
     #[arg(long)]
     json: bool,
 
-    // Last: the heading of its flags would hold for those behind it too.
+    // Last, because the heading of its flags would apply to any flags after it.
     #[command(flatten)]
     foreign: ForeignWeights,
 }
@@ -86,7 +86,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         seed: 0,
         strict: false,
     };
-    // Draws on a terminal only, so a pipe gets the result and nothing else.
+    // Drawn on a terminal only, so that a pipe gets the result and nothing else.
     let bar = ProgressBar::new(folder.len() as u64).with_style(ProgressStyle::with_template(
         "{wide_bar} {pos}/{len} images  {per_sec}  ETA {eta}",
     )?);

@@ -46,10 +46,10 @@ pub fn succeed(name: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The one line on standard error of a run that has to fail, which must hold every one of `parts`.
+/// The one line on standard error of a run that has to fail, which must contain every one of `parts`.
 ///
 /// # Panics
-/// If it succeeds, panics, says more than one line about the error, or leaves a part out.
+/// If it succeeds, panics, prints more than one line about the error, or leaves a part out.
 pub fn fail(name: &str, arguments: &[&str], parts: &[&str]) {
     let output = run(name, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -67,7 +67,7 @@ pub fn fail(name: &str, arguments: &[&str], parts: &[&str]) {
     }
 }
 
-/// Says on standard error that a test is skipped because `requirement` is missing, and why.
+/// Says on standard error that a test is skipped because `requirement` is missing, with the reason.
 ///
 /// # Panics
 /// If `BN_INCEPTION_REQUIRE`, a comma-separated list of `python`, `browser`, `gpu` and `torch`, names the requirement.
@@ -77,6 +77,6 @@ pub fn missing(requirement: &str, why: &str) {
         !required.split(',').any(|name| name.trim() == requirement),
         "BN_INCEPTION_REQUIRE demands {requirement}: {why}"
     );
-    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    // Not `eprintln!`, which the test harness captures when a test passes.
     let _ = writeln!(io::stderr(), "skipped: no {requirement}: {why}");
 }

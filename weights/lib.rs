@@ -1,6 +1,6 @@
 #![doc = include_str!("README.md")]
 
-/// `registry.toml`: one table for each set of weights that has a name.
+/// `registry.toml`: one table for each set of named weights.
 pub const REGISTRY: &str = include_str!("registry.toml");
 
 /// Weight files that are part of the program, by file name.

@@ -1,5 +1,4 @@
-//! The figure itself: (a) test accuracy, (b) and (c) the typical unit's input without and with batch
-//! normalisation.
+//! The figure itself: (a) test accuracy, (b) and (c) the typical unit's input without and with batch normalisation.
 
 use std::sync::Once;
 
@@ -13,14 +12,14 @@ use crate::training::Course;
 
 const SIZE: (u32, u32) = (1200, 400);
 
-/// Where the axis of accuracies begins; the curves differ above it.
+/// Lower end of the axis of accuracies; the curves differ above it.
 const LOWEST: f64 = 0.7;
 
-/// Okabe and Ito's blue and vermilion: told apart by the colour-blind.
+/// Okabe and Ito's blue and vermilion, which the colour-blind can distinguish.
 const WITH: RGBColor = RGBColor(0, 114, 178);
 const WITHOUT: RGBColor = RGBColor(213, 94, 0);
 
-/// The figure as SVG, text as text.
+/// The figure as SVG, with text as text.
 pub fn svg(courses: &[Course; 2]) -> Result<String, Failure> {
     let mut text = String::new();
     {
@@ -48,7 +47,7 @@ fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let font = epaint_default_fonts::UBUNTU_LIGHT;
-        // It fails for a damaged font only, and then drawing says so.
+        // It fails for a damaged font only, which drawing then reports.
         let _ = register_font("sans-serif", FontStyle::Normal, font);
     });
 }
@@ -151,7 +150,7 @@ where
     Ok(())
 }
 
-/// One range for both networks, a little wider than what they need.
+/// One range for both networks, a little wider than necessary.
 fn percentile_range(courses: &[Course; 2]) -> (f64, f64) {
     let all = courses.iter().flat_map(|course| &course.points);
     let values = all.flat_map(|point| point.percentiles).map(f64::from);

@@ -62,9 +62,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let positive = |name: &str, value: f64| match value.is_finite() && value > 0.0 {
-        true => Ok(()),
-        false => Err(format!("--{name} is {value}, expected a positive number")),
+    let positive = |name: &str, value: f64| {
+        if value.is_finite() && value > 0.0 {
+            Ok(())
+        } else {
+            Err(format!("--{name} is {value}, expected a positive number"))
+        }
     };
     positive("lr", arguments.lr)?;
     positive("init-std", arguments.init_std)?;
@@ -88,7 +91,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let train = |batch_norm| {
         let options = options(batch_norm);
-        // The message crosses the thread, the error itself cannot.
+        // The message can be sent between threads, the error itself cannot.
         training::train(&data, &options).map_err(|error| error.to_string())
     };
     let train = &train;

@@ -10,13 +10,13 @@ use thiserror::Error;
 /// Values of an image: 28 × 28.
 pub const PIXELS: usize = 28 * 28;
 
-/// Grey values from here on are white. The paper says that its input is binary, not how.
+/// Smallest grey value that becomes white. The paper says that its input is binary, not how.
 const WHITE: u8 = 128;
 
-/// No file of MNIST has more items; a header that says so is not believed.
+/// Largest number of items in a file of MNIST; a header that states more is rejected.
 const MOST_ITEMS: usize = 60_000;
 
-/// Why there is no data.
+/// Failure to get the data.
 #[derive(Debug, Error)]
 pub enum MnistError {
     /// A file could not be read.
@@ -24,13 +24,13 @@ pub enum MnistError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A file is missing.
     #[error("{} holds neither {name} nor {name}.gz", .folder.display())]
     Missing {
-        /// Where it was looked for.
+        /// Folder searched.
         folder: PathBuf,
         /// Its name.
         name: &'static str,
@@ -40,10 +40,10 @@ pub enum MnistError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Problem with the file.
         what: String,
     },
-    /// There is nowhere to take the data from.
+    /// There is no data, and no way to get it.
     #[cfg_attr(feature = "mnist-download", allow(dead_code))]
     #[error("no data: give --data DIR, or build with --features mnist-download")]
     NoSource,
@@ -87,7 +87,7 @@ impl Mnist {
     }
 }
 
-/// The content of an idx file of bytes with `axes` axes, the others 28 long.
+/// The content of an idx file of bytes with `axes` axes, the last ones of length 28.
 fn idx(folder: &Path, name: &'static str, axes: u8) -> Result<Vec<u8>, MnistError> {
     let (plain, packed) = (folder.join(name), folder.join(format!("{name}.gz")));
     let (path, is_packed) = match (plain.exists(), packed.exists()) {
@@ -103,9 +103,10 @@ fn idx(folder: &Path, name: &'static str, axes: u8) -> Result<Vec<u8>, MnistErro
         source,
     };
     let file = BufReader::new(File::open(&path).map_err(io)?);
-    let mut reader: Box<dyn Read> = match is_packed {
-        true => Box::new(GzDecoder::new(file)),
-        false => Box::new(file),
+    let mut reader: Box<dyn Read> = if is_packed {
+        Box::new(GzDecoder::new(file))
+    } else {
+        Box::new(file)
     };
     let mut header = vec![0; 4 + 4 * usize::from(axes)];
     reader.read_exact(&mut header).map_err(io)?;
@@ -156,7 +157,7 @@ pub fn download() -> Result<Mnist, MnistError> {
     })
 }
 
-/// Nowhere to take MNIST from in this build.
+/// MNIST cannot be downloaded in this build.
 #[cfg(not(feature = "mnist-download"))]
 pub fn download() -> Result<Mnist, MnistError> {
     Err(MnistError::NoSource)

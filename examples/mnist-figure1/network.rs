@@ -17,7 +17,7 @@ const WIDTHS: [usize; 5] = [PIXELS, UNITS, UNITS, UNITS, 10];
 /// Units of a hidden layer.
 pub const UNITS: usize = 100;
 
-/// Added to the variance, and weight of the newest batch in the statistics of inference (ours).
+/// ε added to the variance, and weight of the newest batch in the running statistics (ours).
 const EPSILON: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
@@ -33,7 +33,7 @@ impl Hidden {
     fn pre_activation(&self, x: Tensor<2>) -> Tensor<2> {
         let z = self.linear.forward(x);
         match &self.norm {
-            // One unit is one feature map of a single place.
+            // One unit is one feature map with a single position.
             Some(norm) => {
                 let [images, units] = z.dims();
                 let y = norm.forward(z.reshape([images, units, 1, 1]));
@@ -52,9 +52,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network whose weights are normally distributed with deviation `std` and depend on `seed` alone: the
-    /// same with and without batch normalisation. Biases start at 0; a layer in front of batch normalisation
-    /// has none (section 3.2).
+    /// A network whose weights are normally distributed with deviation `std` and depend on `seed` alone: the same with
+    /// and without batch normalisation. Biases start at 0; a layer before batch normalisation has none (section 3.2).
     pub fn new(batch_norm: bool, std: f64, seed: u64, device: &Device) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut linear = |from: usize, to: usize, biased: bool| {
@@ -85,7 +84,7 @@ impl Network {
         self.output.forward(x)
     }
 
-    /// Learned values: the statistics of batch normalisation are not.
+    /// Number of learned values, without the statistics of batch normalisation.
     pub fn parameters(&self) -> usize {
         let normed = self.hidden.iter().filter(|layer| layer.norm.is_some());
         self.num_params() - normed.count() * 2 * UNITS

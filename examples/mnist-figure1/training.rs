@@ -1,4 +1,4 @@
-//! Training one of the two networks, and what is measured meanwhile.
+//! Training one of the two networks, with measurements.
 
 use std::fs;
 use std::io;
@@ -21,25 +21,25 @@ use serde_json::json;
 use crate::mnist::{Images, Mnist, PIXELS};
 use crate::network::{Network, UNITS};
 
-/// Images a step, as in the paper.
+/// Images per step, as in the paper.
 pub const BATCH: usize = 60;
 
-/// Test images whose distributions are followed.
+/// Number of test images whose distributions are followed.
 const PROBE: usize = 1_000;
 
-/// The unit of the last hidden layer that the figure shows: chosen before anything was seen.
+/// The unit of the last hidden layer that the figure shows, chosen beforehand.
 const TYPICAL: usize = 0;
 
-/// Steps from one line of the log to the next.
+/// Number of steps between two lines of the log.
 const LOG_EVERY: u64 = 50;
 
-/// Measurements over a whole run.
+/// Number of measurements in a whole run.
 const MEASUREMENTS: u64 = 100;
 
-/// Measurements between two lines of progress.
+/// Number of measurements between two lines of progress.
 const REPORT_EVERY: u64 = 10;
 
-/// What determines a run.
+/// Everything that determines a run.
 pub struct Options {
     pub batch_norm: bool,
     pub steps: u64,
@@ -61,35 +61,35 @@ fn name(batch_norm: bool) -> &'static str {
 #[derive(Debug, Clone, Serialize)]
 pub struct Point {
     pub step: u64,
-    /// Share of the test images classified rightly.
+    /// Fraction of the test images classified correctly.
     pub accuracy: f64,
     /// 15th, 50th and 85th percentile of the typical unit's input.
     pub percentiles: [f32; 3],
 }
 
-/// How a network's training went.
+/// Results of a network's training.
 #[derive(Debug, Clone, Serialize)]
 pub struct Course {
     pub batch_norm: bool,
     pub lr: f64,
     pub init_std: f64,
     pub seconds: f64,
-    /// Median over the units of the last hidden layer: how far the median of a unit's input moved between its
-    /// lowest and its highest, in spreads (half of 85th minus 15th percentile, averaged over the run).
+    /// Range of the median of a unit's input over the run, in spreads (half of 85th minus 15th percentile, averaged
+    /// over the run); the median over the units of the last hidden layer.
     pub drift_in_spreads: f32,
-    /// Likewise, the largest spread in a run over the smallest one.
+    /// Ratio of the largest spread in a run to the smallest; likewise a median.
     pub spread_growth: f32,
     pub points: Vec<Point>,
 }
 
 impl Course {
-    /// First step measured at which the test accuracy was at least `accuracy`.
+    /// First measured step with a test accuracy of at least `accuracy`.
     pub fn steps_to(&self, accuracy: f64) -> Option<u64> {
         let found = self.points.iter().find(|point| point.accuracy >= accuracy);
         found.map(|point| point.step)
     }
 
-    /// One line.
+    /// Summary in one line.
     pub fn summary(&self) -> String {
         let last = self.points.last().map_or(0.0, |point| point.accuracy);
         let steps = [0.9, 0.95, 0.97].map(|accuracy| match self.steps_to(accuracy) {
@@ -170,7 +170,7 @@ pub fn train(data: &Mnist, options: &Options) -> Result<Course, Failure> {
     })
 }
 
-/// The loss, unless the training has diverged, which ends the log.
+/// The loss, unless training has diverged, which ends the log.
 fn finite(loss: f64, step: u64, journal: &Journal) -> Result<f64, Failure> {
     if loss.is_finite() {
         return Ok(loss);
@@ -220,7 +220,7 @@ fn open(options: &Options, parameters: usize, data: &Mnist) -> Result<Journal, F
     Ok(journal)
 }
 
-/// The order in which training images come: shuffled anew each epoch, the same for both networks.
+/// The order of training images: shuffled anew each epoch, the same for both networks.
 struct Order {
     indices: Vec<usize>,
     random: ChaCha8Rng,
@@ -232,15 +232,15 @@ impl Order {
     fn new(images: usize, seed: u64) -> Self {
         Self {
             indices: (0..images).collect(),
-            // Another stream than the weights'.
+            // Another stream than that of the weights.
             random: ChaCha8Rng::seed_from_u64(!seed),
             place: images,
             epoch: 0,
         }
     }
 
-    /// The epoch, counted from 1, and the images of the next batch. What does not fill a batch at an epoch's
-    /// end is left out.
+    /// The epoch, counted from 1, and the images of the next batch. Images that do not fill a batch at an epoch's end
+    /// are left out.
     fn next_batch(&mut self) -> (usize, &[usize]) {
         if self.place + BATCH > self.indices.len() {
             self.indices.shuffle(&mut self.random);
@@ -266,7 +266,7 @@ fn batch(images: &Images, chosen: &[usize], device: &Device) -> (Tensor<2>, Tens
     (pixels, Tensor::from_data(digits.as_slice(), device))
 }
 
-/// Shares of the images whose digit is the first guess, and among the first five.
+/// Fractions of the images whose digit is the first guess, and among the first five.
 fn accuracies(logits: Tensor<2>, digits: Tensor<1, Int>) -> Result<[f64; 2], Failure> {
     let [images, classes] = logits.dims();
     let logits = logits.try_into_vec_as::<f32>()?;
@@ -279,7 +279,7 @@ fn accuracies(logits: Tensor<2>, digits: Tensor<1, Int>) -> Result<[f64; 2], Fai
     }))
 }
 
-/// What is measured over a run.
+/// Everything measured over a run.
 struct Measurements {
     images: Tensor<2>,
     digits: Tensor<1, Int>,
@@ -354,8 +354,8 @@ impl Measurements {
         Ok(())
     }
 
-    /// Percentiles over the first test images of every layer and of every unit of the last one; returns those
-    /// of the typical unit.
+    /// Percentiles, over the first test images, of every layer and of every unit of the last one; returns those of the
+    /// typical unit.
     fn follow(&mut self, network: &Network, step: u64, journal: &Journal) -> Result<[f32; 3], Failure> {
         let count = PROBE.min(self.images.dims()[0]);
         let probe = self.images.clone().narrow(0, 0, count);

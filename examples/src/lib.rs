@@ -1,4 +1,4 @@
-//! Parts that the programs of bn-inception share: flags that name weights, exit codes, written files.
+//! Code that the programs of bn-inception share: flags that name weights, exit codes, written files.
 
 pub mod training;
 
@@ -44,18 +44,18 @@ pub struct ForeignWeights {
 }
 
 impl ForeignWeights {
-    /// Opens `weights`, as the flags say if they were given.
+    /// Opens `weights`, with the flags' description if they were given.
     ///
     /// # Errors
-    /// [`WeightsError`] naming the file and what is wrong with it.
+    /// [`WeightsError`], which names the file and the problem.
     pub fn open(&self, weights: &str, downloads: &Downloads) -> Result<Weights, WeightsError> {
         Weights::open_from(&downloads.store(), weights, self.import().as_ref())
     }
 
-    /// A classifier with `weights` on `device`, opened as [`Self::open`] does.
+    /// A classifier with `weights` on `device`, opened as by [`Self::open`].
     ///
     /// # Errors
-    /// [`WeightsError`] naming the file and what is wrong with it.
+    /// [`WeightsError`], which names the file and the problem.
     pub fn classifier(
         &self,
         weights: &str,
@@ -86,7 +86,7 @@ pub struct Downloads {
 }
 
 impl Downloads {
-    /// The user's cache, filled as the flag says, with a progress bar on a terminal.
+    /// The user's cache, offline if the flag says so, with a progress bar on a terminal.
     pub fn store(&self) -> Store {
         let template = "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}";
         let style = ProgressStyle::with_template(template);
@@ -113,11 +113,11 @@ impl Downloads {
     }
 }
 
-/// Writes a file that the user named, all or nothing.
+/// Writes a file that the user named, atomically.
 ///
 /// # Errors
-/// [`Failure`] naming the file, if it cannot be written, or something other than a file is there: a device, say, which
-/// it would replace.
+/// [`Failure`] naming the file, if it cannot be written, or exists and is not a regular file: a device, say, which
+/// would be replaced.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let write = || {
         let mut file = AtomicWriteFile::open(path)?;
@@ -131,10 +131,10 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write().map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
-/// Anything that ends a program; its message is one line.
+/// Any error that ends a program; its message is one line.
 pub type Failure = Box<dyn Error>;
 
-/// The git revision that the programs were built from, `+` behind it if files had been changed.
+/// The git revision that the programs were built from, followed by `+` if files had been changed.
 pub const REVISION: Option<&str> = option_env!("BN_INCEPTION_REVISION");
 
 /// The program's own exit code, or the failure as one line on standard error and exit code 1.

@@ -1,4 +1,4 @@
-//! Beginning and end of the programs that train.
+//! Start and end of the programs that train.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use bn_inception_train::{Outcome, RunSummary};
 
 use crate::Failure;
 
-/// `runs/N` after the last one, or, to resume, the last one that has something to resume.
+/// `runs/N` after the last one or, to resume, the last one that can be resumed.
 pub fn default_out(resume: bool) -> PathBuf {
     let runs = Path::new("runs");
     let numbers = std::fs::read_dir(runs)
@@ -29,10 +29,10 @@ pub fn default_out(resume: bool) -> PathBuf {
     runs.join(number.to_string())
 }
 
-/// Prints lines for a person: on standard error if standard output is for a machine (`json`).
+/// Prints lines for a person, on standard error if standard output is for machines (`json`).
 pub fn status(json: bool) -> impl Fn(&str) {
     move |line| {
-        // A reader that went away (`| head`) is no reason not to train.
+        // A closed pipe (`| head`) is no reason not to train.
         let _ = if json {
             writeln!(io::stderr(), "{line}")
         } else {
@@ -41,10 +41,11 @@ pub fn status(json: bool) -> impl Fn(&str) {
     }
 }
 
-/// A flag that is not in the checkpoint, whether it was given, and its value if it has one.
+/// A flag that is not in the checkpoint, whether it was given, and its value, if any.
 pub type Flag<'a> = (&'a str, bool, &'a str);
 
-/// Reports the end of the run of `program`. Where it was stopped, the command to go on has those of `flags` that were given.
+/// Reports the end of the run of `program`. If it was stopped, the command to resume has those of `flags` that were
+/// given.
 pub fn finish(program: &str, ending: Result<Outcome, Failure>, json: bool, flags: &[Flag<'_>]) -> ExitCode {
     match ending {
         Ok(Outcome::Finished(summary)) => {
@@ -64,9 +65,9 @@ pub fn finish(program: &str, ending: Result<Outcome, Failure>, json: bool, flags
     }
 }
 
-/// The command that goes on.
+/// The command that resumes the run.
 fn resume_command(program: &str, out: &Path, flags: &[Flag<'_>]) -> String {
-    // The one character that quotes of a shell do not protect.
+    // The one character that shell quotes do not protect.
     let out = out.display().to_string().replace('\'', r"'\''");
     let mut command = format!("cargo run --release --example {program} -- --resume --out '{out}'");
     for (flag, _, value) in flags.iter().filter(|(_, given, _)| *given) {

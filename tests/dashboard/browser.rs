@@ -15,7 +15,7 @@ use tungstenite::{Message, WebSocket};
 
 use crate::process::{Running, value_after};
 
-/// Time limit of everything, generous enough for a busy machine. Reached only by what never happens.
+/// Time limit of every wait, generous enough for a busy machine: it is reached only if the event never comes.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Names of the program, besides that in the environment variable `CHROME`.
@@ -31,14 +31,14 @@ const ARGUMENTS: [&str; 14] = [
     "--headless",
     "--remote-debugging-port=0",
     "--window-size=1280,900",
-    // Chromium's own sandbox and its use of /dev/shm want rights that a container lacks.
+    // Chromium's own sandbox and its use of /dev/shm need privileges that a container lacks.
     "--no-sandbox",
     "--disable-dev-shm-usage",
-    // Pages behind others are tested, too.
+    // Background pages are tested, too.
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
-    // Nothing of its own.
+    // No activity of the browser's own.
     "--disable-quic",
     "--disable-background-networking",
     "--disable-component-update",
@@ -47,7 +47,7 @@ const ARGUMENTS: [&str; 14] = [
     "--disable-gpu",
 ];
 
-/// A browser that ends with the test.
+/// A browser that is closed with the test.
 pub struct Browser {
     connection: Connection,
     /// `ws://127.0.0.1:PORT/devtools/`.
@@ -57,7 +57,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts the browser. `None` if none is installed, which is said on standard error.
+    /// Starts the browser. `None` if none is installed, which is reported on standard error.
     pub fn start() -> Option<Self> {
         let profile = tempfile::tempdir().unwrap();
         let mut child = launch(&profile)?;
@@ -73,7 +73,7 @@ impl Browser {
         })
     }
 
-    /// Opens `url` in a new tab. `script` runs there before any other.
+    /// Opens `url` in a new tab and runs `script` there before any other.
     pub fn open(&self, url: &str, script: &str) -> Tab {
         let target = self
             .connection
@@ -109,7 +109,7 @@ fn launch(profile: &TempDir) -> Option<Child> {
 pub struct Tab(Connection);
 
 impl Tab {
-    /// The value of a JavaScript expression, that of a promise once it is settled.
+    /// The value of a JavaScript expression; of a promise, the value it resolves to.
     pub fn evaluate(&self, expression: &str) -> Value {
         let mut answer = self.0.call(
             "Runtime.evaluate",
@@ -134,7 +134,7 @@ impl Tab {
         }
     }
 
-    /// Puts the page before all others.
+    /// Brings the page to the front.
     pub fn bring_to_front(&self) {
         self.0.call("Page.bringToFront", json!({}));
     }
@@ -175,7 +175,7 @@ impl Connection {
         answer["result"].take()
     }
 
-    /// The next message that is `wanted`; others are dropped.
+    /// The next message that is `wanted`; others are discarded.
     fn receive(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             let message = self.socket.borrow_mut().read().unwrap();

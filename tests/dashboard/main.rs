@@ -2,7 +2,7 @@
 //!
 //! Needs Chromium or Chrome; without one the tests are skipped, or fail if `BN_INCEPTION_REQUIRE` names `browser`.
 
-#![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
+#![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
 mod browser;
 mod process;
@@ -27,7 +27,7 @@ fn address_of(mut command: Command) -> (Running, String) {
     (running, value_after("dashboard: ", output))
 }
 
-/// Opens a page that keeps what goes wrong on it.
+/// Opens a page that collects its errors.
 fn open(browser: &Browser, address: &str) -> Tab {
     let script = "window.wrong = [];
         addEventListener('error', (event) => wrong.push(event.message));
@@ -49,7 +49,7 @@ fn nothing_is_wrong(tab: &Tab) {
     assert_eq!(tab.evaluate("wrong.join('; ')"), "");
 }
 
-/// Scrolls through the page, so that every panel is drawn, and returns the titles of those that show something.
+/// Scrolls through the page, so that every panel is drawn, and returns the titles of those that show data.
 fn panels(tab: &Tab) -> Vec<String> {
     let titles = tab.evaluate(
         "(async () => {
@@ -111,7 +111,7 @@ fn a_live_run() {
     };
     let folder = Folder::new();
     let mut train = program("train-imagenet");
-    // More epochs than anybody waits for: the run ends by its stop button.
+    // More epochs than the test waits for: the run is ended by its stop button.
     train
         .args(folder.arguments("out", 100_000))
         .args(["--dashboard", "127.0.0.1:0"]);
@@ -138,7 +138,7 @@ fn a_live_run() {
             "{title} is not among {early:?}"
         );
     }
-    // A second browser that comes late sees the curve from its first step.
+    // A second browser, opened late, shows the curve from its first step.
     let late = open(&browser, &address);
     late.wait_for(&format!("{} > 5", drawn("Loss")));
     let first = "document.querySelector('[aria-label=\"Loss\"] .chart').data.at(0).x[0]";
@@ -149,7 +149,7 @@ fn a_live_run() {
     nothing_is_wrong(&late);
     late.close();
 
-    // The run's process is watched from another one, which dies and comes back.
+    // The run is watched from another process, which dies and comes back.
     let run = folder.path("out");
     let (watcher, address) = address_of(watching(&run, "127.0.0.1:0"));
     let other = open(&browser, &address);
@@ -164,7 +164,7 @@ fn a_live_run() {
     other.wait_for(&format!("{} !== {before}", drawn("Loss")));
     nothing_is_wrong(&other);
 
-    // The button asks first. A page that is not on top is not told that its dialog closed.
+    // The button asks for confirmation. A page in the background is not told that its dialog was closed.
     tab.bring_to_front();
     let click = |selector: &str| tab.evaluate(&format!("document.querySelector('{selector}').click()"));
     click("#stop");

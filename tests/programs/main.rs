@@ -1,6 +1,6 @@
-//! The programs as a person or a script runs them.
+//! The programs as run by a person or a script.
 
-#![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
+#![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
 mod weights;
 

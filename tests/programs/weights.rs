@@ -9,7 +9,7 @@ use bn_inception_train::data::{DrawnConfig, draw_dataset};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A cache of its own, and somewhere to write.
+/// A cache, and a folder for output.
 struct Place {
     folder: TempDir,
 }
@@ -31,7 +31,7 @@ impl Place {
         command.args(arguments).output().unwrap()
     }
 
-    /// The only line of a run that fails, which must hold `parts`.
+    /// The only line of a failing run, which must contain `parts`.
     fn fails(&self, name: &str, arguments: &[&str], parts: &[&str]) {
         let output = self.run(name, arguments);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -43,7 +43,7 @@ impl Place {
     }
 }
 
-/// A photograph, or what comes close to one.
+/// An image in place of a photograph.
 fn image(folder: &Path) -> String {
     let config = DrawnConfig {
         classes: 2,
@@ -100,7 +100,7 @@ fn offline_says_how_to_do_without() {
     let file = place.path("cache/bn_inception-52deb4733.pth");
     let parts = ["offline", "http://data.lip6.fr/", "sha256 52deb4733", &file];
     place.fails("classify", &arguments, &parts);
-    // What was put there by hand is verified.
+    // Files put there by hand are verified.
     fs::write(&file, "<html>").unwrap();
     place.fails(
         "classify",
@@ -161,7 +161,7 @@ fn converted_weights_answer_the_same() {
         let difference = distance(&logits(&to, &image), &expected);
         assert!(difference < bound, "{file}: {difference:.1e}");
     }
-    // What was said about them is still there.
+    // Its facts are still there.
     let text = fs::read(place.path("g.onnx")).unwrap();
     let text = String::from_utf8_lossy(&text);
     for part in ["English springer", "short_side", "non-commercial research"] {

@@ -1,4 +1,4 @@
-//! The arrangement of the workspace: files that do not import each other in a circle, crates whose arrows point down.
+//! The arrangement of the workspace: no circular imports between files, and crates that depend downwards only.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Modules of a crate, what they import from each other, and the circles in that.
+//! Modules of a crate, the imports between them, and circles of imports.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use proc_macro2::{Punct, Spacing, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, Meta, UseTree, Visibility};
 
-/// Text of the source file of a path, if there is one.
+/// Text of the source file at a path, if it exists.
 type Read<'a> = &'a dyn Fn(&Path) -> Option<String>;
 
-/// The modules of one crate, the root first; those of tests are left out.
+/// The modules of one crate, the root first, without those of tests.
 pub struct Crate(Vec<Module>);
 
 #[derive(Default)]
@@ -104,8 +104,8 @@ impl Crate {
         Some(Found::Module(at))
     }
 
-    /// Module or item that `name` means in the module `at`. A function may be called as a module is; a path that goes on
-    /// (not `last`) means the module.
+    /// Module or item that `name` refers to in the module `at`. A function may have the name of a module; a path that
+    /// continues (not `last`) refers to the module.
     fn look_up(&self, at: usize, name: &str, last: bool, seen: &mut Vec<(usize, String)>) -> Option<Found> {
         let module = &self.0[at];
         let child = module.children.get(name).map(|&child| Found::Module(child));
@@ -200,7 +200,7 @@ fn name_of(item: &Item) -> Option<String> {
     Some(name.to_string())
 }
 
-/// True of modules of tests, and of files borrowed from them by `#[path]`.
+/// True for modules of tests, and for files borrowed from them by `#[path]`.
 fn is_left_out(attributes: &[Attribute]) -> bool {
     is_test(attributes) || attributes.iter().any(|attribute| attribute.path().is_ident("path"))
 }
@@ -216,7 +216,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
 }
 
 impl Module {
-    /// Notes the names that `tree` brings in; `path` leads to it.
+    /// Records the names that `tree` imports; `path` leads to it.
     fn import(&mut self, tree: &UseTree, mut path: Vec<String>, private: bool) {
         let (name, alias) = match tree {
             UseTree::Path(tree) => {

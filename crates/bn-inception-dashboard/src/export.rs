@@ -36,7 +36,7 @@ pub fn export(folders: Vec<PathBuf>, path: &Path) -> Result<u64, DashboardError>
     Ok(report.len() as u64)
 }
 
-/// Writes `bytes` to `path`, all or nothing.
+/// Writes `bytes` to `path` atomically.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A device, say, which renaming the finished file would replace.
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {

@@ -1,5 +1,5 @@
-//! Training augmentation in the line of GoogLeNet: a random part of the image at a random shape and scale, mirrored
-//! half of the time, its colours distorted (Szegedy et al. 2014, section 6).
+//! Training augmentation in the style of GoogLeNet: a random part of the image at a random shape and scale, mirrored
+//! half of the time, with distorted colours (Szegedy et al. 2014, section 6).
 
 use image::RgbImage;
 use image::imageops::flip_horizontal_in_place;
@@ -12,7 +12,7 @@ use crate::resize::{CropRect, Interpolation, crop_resize};
 pub const GOOGLENET_MIN_AREA: f64 = 0.08;
 /// Range of a crop's width over its height.
 const ASPECT: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
-/// Number of crops drawn before the centre is taken.
+/// Number of crops tried before falling back to the centre.
 const TRIES: usize = 10;
 /// Largest relative change of brightness, contrast and saturation at strength 1.
 const DISTORTION: f32 = 0.4;
@@ -59,9 +59,9 @@ impl Augment {
     }
 }
 
-/// A random part of a `width` × `height` image: its area is uniform, its aspect ratio uniform in the logarithm, its
-/// position uniform among those that fit. After ten shapes that do not fit, the centre, at the allowed aspect ratio
-/// nearest to the image's own.
+/// A random part of a `width` × `height` image: its area is uniform, its aspect ratio log-uniform, its position uniform
+/// among those that fit. After ten shapes that do not fit, the centre, at the allowed aspect ratio nearest to the
+/// image's own.
 fn random_crop(width: u32, height: u32, min_area: f64, random: &mut impl Rng) -> CropRect {
     let area = f64::from(width) * f64::from(height);
     for _ in 0..TRIES {
@@ -92,7 +92,7 @@ fn random_crop(width: u32, height: u32, min_area: f64, random: &mut impl Rng) ->
 /// Scales brightness, contrast (distance from the image's mean gray) and saturation (distance from the pixel's gray).
 ///
 /// Nothing is rounded or clipped between the three, so they commute, and the random order of other implementations
-/// would change nothing: all are one pass, `value·a + gray·b + c`.
+/// would make no difference: all are one pass, `value·a + gray·b + c`.
 fn distort(image: &mut RgbImage, brightness: f32, contrast: f32, saturation: f32) {
     let gray = |p: &[u8]| f32::from(p[0]) * GRAY[0] + f32::from(p[1]) * GRAY[1] + f32::from(p[2]) * GRAY[2];
     let pixels = (image.len() / 3).max(1) as f64;

@@ -49,12 +49,12 @@ struct View {
     area: CropRect,
     /// Left and right swapped.
     mirrored: bool,
-    /// Number of crops that are this very view: in a square image, for example, the three squares are one.
+    /// Number of crops equal to this view: in a square image, for example, the three squares are one.
     count: u32,
 }
 
 impl Crops {
-    /// Number of crops, equal ones counted each.
+    /// Number of crops, duplicates included.
     pub fn count(self) -> u32 {
         match self {
             Crops::Single => 1,
@@ -63,7 +63,7 @@ impl Crops {
         }
     }
 
-    /// The different crops of `image` for weights with this `preprocess`, `size` × `size` pixels, not normalised, each
+    /// The distinct crops of `image` for weights with this `preprocess`, `size` × `size` pixels, not normalised, each
     /// with its number of occurrences. The numbers add up to [`Self::count`].
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Crops {
         rendered.collect()
     }
 
-    /// The different views of an image of `width` × `height` pixels; their counts add up to [`Self::count`].
+    /// The distinct views of an image of `width` × `height` pixels; their counts add up to [`Self::count`].
     ///
     /// Each is cut from the original and scaled once. Scaling the image before cutting gives the same pixels, except
     /// for the whole squares of [`Crops::Many`], which would be scaled twice: here they are the same at each scale.
@@ -173,7 +173,7 @@ fn add(views: &mut Vec<View>, area: CropRect, mirrored: bool) {
     }
 }
 
-/// `true` if two areas differ by rounding errors at most.
+/// `true` if two areas differ at most by rounding errors.
 fn is_same(a: CropRect, b: CropRect) -> bool {
     let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
     near(a.left, b.left) && near(a.top, b.top) && near(a.width, b.width) && near(a.height, b.height)
@@ -220,7 +220,7 @@ mod tests {
                 assert_eq!(sum, crops.count(), "{crops} of {width}x{height}");
             }
         }
-        // One square instead of three, and it is the same at each scale.
+        // One square instead of three, the same at each scale.
         assert_eq!(Crops::Many.views(&preprocess, 224, 224).len(), 2 * (4 * 5 + 1));
         assert_eq!(Crops::Many.views(&preprocess, 512, 256).len(), 2 * 3 * (4 * 5 + 1));
         assert_eq!(Crops::Ten.views(&preprocess, 500, 375).len(), 10);

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-/// File extensions of images, compared without regard to case. The format is decided by content, when decoding.
+/// File extensions of images, compared case-insensitively. Decoding determines the format from the content.
 const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 
-/// Number of names that an error message lists before it only counts the rest.
+/// Number of names that an error message lists; it counts the rest.
 const NAMES_LISTED: usize = 5;
 
 /// The two parts of a dataset folder.
@@ -31,7 +31,7 @@ impl Split {
     }
 }
 
-/// A folder that is no dataset. Each message is one line and names the path.
+/// A folder that is not a dataset. Each message is one line and names the path.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The folder does not exist.
@@ -96,7 +96,7 @@ impl fmt::Display for Names<'_> {
 }
 
 /// Hash of the names of classes and images of `folders`, 16 hexadecimal digits: the same for the same names in the same
-/// order, wherever the folders are. Contents do not count.
+/// order, wherever the folders are. The contents of files are not included.
 #[must_use]
 pub fn fingerprint<'a>(folders: impl IntoIterator<Item = &'a ImageFolder>) -> String {
     let mut hash = Sha256::new();
@@ -262,7 +262,7 @@ impl ImageFolder {
         self.samples[index].class as usize
     }
 
-    /// Indices of the other images of the same class: those after `index`, then from the first of the class on.
+    /// Indices of the other images of the same class: those after `index`, then, from the first, those before it.
     ///
     /// # Panics
     /// If `index` is not below [`ImageFolder::len`].

@@ -1,7 +1,7 @@
 //! Image files to 8-bit RGB.
 //!
-//! The first bytes decide the format, not the name: ImageNet itself holds a PNG called `.JPEG`. Grayscale, CMYK,
-//! 16 bits, transparency and EXIF orientations all become upright RGB with eight bits per channel.
+//! The first bytes determine the format, not the name: ImageNet itself holds a PNG called `.JPEG`. Grayscale, CMYK, 16
+//! bits, transparency and EXIF orientations all become upright RGB with eight bits per channel.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -19,7 +19,7 @@ pub const MAX_PIXELS: u64 = 100_000_000;
 /// Most memory that a decoder may allocate, in bytes: `MAX_PIXELS` of 16-bit RGBA.
 const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 8;
 
-/// An image that could not be decoded. Names no path: the caller knows where the bytes came from.
+/// An image that could not be decoded. Names no path, because the bytes may come from anywhere.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The file could not be opened or read.
@@ -115,7 +115,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
             limit: format!("{MAX_PIXELS} pixels"),
         });
     }
-    // Damaged EXIF is common in otherwise good photographs; they count as upright.
+    // Damaged EXIF is common in otherwise good photographs, which then count as upright.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
     image.apply_orientation(orientation);

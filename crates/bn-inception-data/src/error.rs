@@ -1,4 +1,4 @@
-//! The error of preprocessing.
+//! Errors of preprocessing.
 
 /// Invalid preprocessing, or an image or buffer that does not fit it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -46,7 +46,7 @@
 //!
 //! # The embedded dataset
 //!
-//! [`drawn`] draws labelled pictures from a seed: a dataset for whoever has none at hand.
+//! [`drawn`] draws labelled pictures from a seed: a dataset for users without one.
 
 pub use augment::{Augment, GOOGLENET_MIN_AREA};
 pub use crops::{Crops, UnknownCrops};

@@ -142,7 +142,7 @@ impl Preprocess {
         }
     }
 
-    /// Caffe's way: bytes minus the mean.
+    /// Caffe's convention: bytes minus the mean.
     fn bytes(color: ColorOrder, mean: [f32; 3]) -> Self {
         Self {
             color,
@@ -191,7 +191,7 @@ impl Preprocess {
 
     /// The evaluation crop of an image of any size: resized, centre cut out, `size` × `size` pixels.
     ///
-    /// An image that already has `size` × `size` pixels is returned unchanged: it was cropped before.
+    /// An image that already has `size` × `size` pixels is returned unchanged: it counts as cropped.
     ///
     /// # Errors
     /// [`PreprocessError`] if the image has no pixels or [`Preprocess::check`] fails.
@@ -211,7 +211,7 @@ impl Preprocess {
     /// The part of a `width` × `height` image that [`Preprocess::eval_image`] scales to the square.
     ///
     /// Cutting before scaling gives the same pixels as scaling before cutting, without computing (and holding in
-    /// memory) those that are cut away.
+    /// memory) the pixels that are cut away.
     pub(crate) fn eval_crop(&self, width: u32, height: u32) -> CropRect {
         let size = f64::from(self.size);
         if (width, height) == (self.size, self.size) {

@@ -1,4 +1,4 @@
-//! Random numbers that depend on what they are for, never on what was drawn before.
+//! Random numbers that depend on their purpose, never on what was drawn before.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -31,7 +31,7 @@ impl Checksum {
         }
     }
 
-    /// Whether a file whose digits are `found` is the published one.
+    /// True if a file whose digits are `found` is the published one.
     pub fn accepts(&self, found: &str) -> bool {
         match self {
             Checksum::TorchHub(prefix) => found.starts_with(prefix),

@@ -58,7 +58,7 @@ impl Default for Timing {
     }
 }
 
-/// The published file. A download that breaks off is begun anew, a few times.
+/// The published file. An interrupted download starts anew, a few times.
 pub(crate) fn download(source: &Source, timing: Timing, report: &dyn Fn(&FetchEvent)) -> Result<Vec<u8>, FetchProblem> {
     let mut pause = timing.pause;
     for _ in 1..ATTEMPTS {
@@ -75,7 +75,7 @@ pub(crate) fn download(source: &Source, timing: Timing, report: &dyn Fn(&FetchEv
     attempt(source, timing, report)
 }
 
-/// Whether trying again may help.
+/// True if another attempt may succeed.
 fn is_passing(problem: &FetchProblem) -> bool {
     match problem {
         FetchProblem::Status(status) => matches!(status, 408 | 425 | 429 | 500 | 502..=504),

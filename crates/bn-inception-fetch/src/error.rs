@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::source::{Mismatch, Source};
 
-/// Why the file of a [`Source`] could not be had. The message is one line and says how to get it by hand.
+/// Failure to obtain the file of a [`Source`]. The message is one line and says how to get it by hand.
 #[derive(Debug, thiserror::Error)]
 #[error("{}{}", .0.problem, .0.by_hand())]
 pub struct FetchError(Box<Failure>);
@@ -59,7 +59,7 @@ pub enum FetchProblem {
         /// Cause.
         source: io::Error,
     },
-    /// The file is not in the cache, and the network is not to be used.
+    /// The file is not in the cache, and downloads are forbidden.
     #[error("not in the cache, and offline")]
     Offline,
     /// The file in the cache is not the published one.
@@ -70,10 +70,10 @@ pub enum FetchProblem {
         /// Difference from the published file.
         mismatch: Mismatch,
     },
-    /// The server sent something else than the published file. Nothing of it is kept.
+    /// The server sent something other than the published file. Nothing of it is kept.
     #[error("what the server sent is not the published file: {0}")]
     Wrong(Mismatch),
-    /// The server answered with something else than `200 OK`.
+    /// The server answered with something other than `200 OK`.
     #[error("the server answered {}", reason(*.0))]
     Status(u16),
     /// The connection ended early.

@@ -43,7 +43,7 @@ impl Source {
     }
 }
 
-/// How a file differs from the published one.
+/// Difference between a file and the published one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// In length.

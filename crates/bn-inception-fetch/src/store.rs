@@ -77,7 +77,7 @@ impl Store {
         }
     }
 
-    /// Whether downloads are forbidden.
+    /// Forbids downloads if `offline` is true.
     pub fn offline(self, offline: bool) -> Self {
         Self { offline, ..self }
     }
@@ -98,7 +98,7 @@ impl Store {
         Some(self.folder.as_ref()?.join(&source.file))
     }
 
-    /// Location of the file of `source`. Looks, but reads nothing.
+    /// Location of the file of `source`, determined without reading it.
     pub fn location(&self, source: &Source) -> Location {
         match self.path(source) {
             Some(path) if path.exists() => Location::Cached,
@@ -131,7 +131,7 @@ impl Store {
             fs::create_dir_all(folder).map_err(io_at(folder))?;
         }
         let _lock = self.lock(&lock_path(path))?;
-        // Whoever held the lock before may have brought the file.
+        // The previous holder of the lock may have downloaded the file.
         if let Some(bytes) = cached(source, path)? {
             return Ok(bytes);
         }
@@ -182,7 +182,7 @@ fn cached(source: &Source, path: &Path) -> Result<Option<Vec<u8>>, FetchProblem>
     Ok(Some(bytes))
 }
 
-/// Writes a verified file, all or nothing.
+/// Writes a verified file atomically.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = AtomicWriteFile::open(path)?;
     file.write_all(bytes)?;

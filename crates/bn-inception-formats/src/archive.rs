@@ -14,7 +14,7 @@ pub struct Archive {
     pub tensors: BTreeMap<String, Array>,
     /// Text beside the tensors: the metadata of safetensors and burnpack, the `metadata_props` of ONNX.
     pub metadata: BTreeMap<String, String>,
-    /// Nodes of an ONNX graph or layers of a Caffe network, in the order of the file; empty for formats without a graph.
+    /// Nodes of an ONNX graph or layers of a Caffe network, in the file's order; empty for formats without a graph.
     pub graph: Vec<Node>,
 }
 

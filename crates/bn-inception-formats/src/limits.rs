@@ -1,8 +1,8 @@
 //! Limits on the content of files. Files come from strangers: nothing in them may cost more memory or time than their
 //! own size explains.
 
-/// Maximum number of values of all tensors together, per byte of the file. One-byte integers need 1; views that repeat their
-/// elements (stride 0, shared storages) and compressed archives must not need more than this.
+/// Maximum number of values of all tensors together, per byte of the file. One-byte integers need 1; views that repeat
+/// their elements (stride 0, shared storages) and compressed archives must not need more than this.
 pub const MAX_VALUES_PER_BYTE: usize = 2;
 
 /// Maximum number of tensors in a file. The network has fewer than 500.

@@ -82,8 +82,8 @@ impl Inflated {
         };
         let broken = |reason: String| Problem::malformed(format!("member `{}`: {}", shown(name), shown(&reason)));
         let member = archive.by_index(index).map_err(|error| broken(error.to_string()))?;
-        // The size in the directory may lie; the limit is on the bytes read. torch does not compress, and a member that is
-        // not compressed cannot be larger than the file.
+        // The size in the directory may be wrong; the limit is on the bytes read. torch does not compress, and a member
+        // that is not compressed cannot be larger than the file.
         let expected = member.size().min(member.compressed_size()).min(self.file);
         let mut bytes = Vec::with_capacity(expected as usize);
         let mut limited = member.take(self.left as u64 + 1);

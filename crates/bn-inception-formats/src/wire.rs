@@ -1,8 +1,8 @@
 //! The encoding of protocol buffers: fields of a message, without copying.
 //!
-//! ONNX and Caffe files are protocol buffers. A generated decoder makes an object of every repeated message, and an empty
-//! one takes two bytes in the file but hundreds in memory. Iterating over the fields of a message allocates nothing.
-//! Source: "Encoding" in the Protocol Buffers documentation.
+//! ONNX and Caffe files are protocol buffers. A generated decoder makes an object of every repeated message, and an
+//! empty one takes two bytes in the file but hundreds in memory. Iterating over the fields of a message allocates
+//! nothing. Source: "Encoding" in the Protocol Buffers documentation.
 
 use crate::cursor::Cursor;
 use crate::error::Problem;

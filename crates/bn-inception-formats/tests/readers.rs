@@ -1,6 +1,6 @@
 //! Every reader on real files, and the files that readers refuse.
 
-#![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
+#![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! A run as a user asks for it.
+//! Configuration of a run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use crate::display::Display;
 use crate::observe::TELEMETRY_EVERY;
 use crate::settings::Choices;
 
-/// A run to be started or resumed.
+/// A run to start or resume.
 #[derive(Debug, Clone)]
 pub struct TrainConfig {
-    /// Folder with `train/` and `val/`. `None` draws the embedded dataset, or, for a resumed run, takes the folder it
+    /// Folder with `train/` and `val/`. `None` draws the embedded dataset or, for a resumed run, keeps the folder it
     /// had.
     pub data: Option<PathBuf>,
-    /// Choices that determine the numbers of the run.
+    /// Choices that determine the results of the run.
     pub choices: Choices,
-    /// Folder for everything that comes out.
+    /// Output folder.
     pub out: PathBuf,
-    /// Go on with the run in `out`.
+    /// Resume the run in `out`.
     pub resume: bool,
     /// Device to compute on.
     pub device: DeviceSpec,
@@ -27,15 +27,15 @@ pub struct TrainConfig {
     pub workers: usize,
     /// Stop at the first image that cannot be decoded, instead of replacing up to 1 % of them.
     pub strict: bool,
-    /// Time between two checkpoints within an epoch.
+    /// Interval between two checkpoints within an epoch.
     pub checkpoint_every: CheckpointEvery,
     /// Number of checkpoints to keep, besides the best one; at least 1.
     pub keep_checkpoints: usize,
-    /// Place to show progress.
+    /// Display of progress.
     pub display: Display,
-    /// Optimizer steps from one look inside the network to the next, 0 for none.
+    /// Number of optimizer steps between two telemetry records, 0 for none.
     pub telemetry_every: u64,
-    /// Write TensorBoard's event files, besides the run log.
+    /// Write TensorBoard event files, besides the run log.
     pub tensorboard: bool,
     /// The program that trains, with its version, for the run log.
     pub program: String,
@@ -44,7 +44,7 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
-    /// A new run into `out`, all else by default.
+    /// A new run into `out`, with the defaults for everything else.
     #[must_use]
     pub fn new(out: impl Into<PathBuf>) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl TrainConfig {
     }
 }
 
-/// Distance of two checkpoints within an epoch. The end of each epoch is saved in any case.
+/// Interval between two checkpoints within an epoch. The end of each epoch is saved in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckpointEvery {
     /// In optimizer steps.
@@ -76,7 +76,7 @@ pub enum CheckpointEvery {
 }
 
 impl Default for CheckpointEvery {
-    /// Two minutes: the most that a crash may cost.
+    /// Two minutes: the most that a crash can cost.
     fn default() -> Self {
         Self::Time(Duration::from_secs(120))
     }

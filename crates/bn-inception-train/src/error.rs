@@ -1,28 +1,28 @@
-//! Errors that keep a run from starting, or end it.
+//! Errors that prevent a run from starting, or end it.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bn_inception::DeviceError;
 use bn_inception::weights::WeightsError;
+use bn_inception_data::FolderError;
+use bn_inception_data::LoaderError;
+use bn_inception_data::drawn::DrawnError;
 use burn::tensor::TensorReadError;
 
 use crate::checkpoint::CheckpointError;
 use crate::settings::SettingsError;
-use bn_inception_data::FolderError;
-use bn_inception_data::LoaderError;
-use bn_inception_data::drawn::DrawnError;
 
-/// An error that keeps a run from starting, or ends it. Every message is one line.
+/// An error that prevents a run from starting, or ends it. Every message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// A choice that is refused.
+    /// An invalid choice.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// A folder of images that cannot be trained on.
     #[error(transparent)]
     Dataset(#[from] FolderError),
-    /// A device that is not there.
+    /// An unavailable device.
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// Weights that could not be written.
@@ -42,7 +42,7 @@ pub enum TrainError {
         /// The newest checkpoint before it.
         older: Option<PathBuf>,
     },
-    /// A whole checkpoint of another network or other data.
+    /// An intact checkpoint of another network or other data.
     #[error("checkpoint {} does not fit: {what}", path.display())]
     Misfit {
         /// The checkpoint.
@@ -55,7 +55,7 @@ pub enum TrainError {
     Output {
         /// Folder or file.
         path: PathBuf,
-        /// The system's reason.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The output folder holds a run, and resuming was not asked for.
@@ -73,13 +73,13 @@ pub enum TrainError {
         /// The file.
         path: PathBuf,
     },
-    /// There is no run to resume.
+    /// There is nothing to resume.
     #[error("nothing to resume: {} holds no checkpoint", path.display())]
     NothingToResume {
         /// The run's folder.
         path: PathBuf,
     },
-    /// The run to resume has all its steps behind it.
+    /// The run to resume is finished.
     #[error("the run in {} is finished, nothing is left to resume", path.display())]
     AlreadyFinished {
         /// The run's folder.
@@ -102,7 +102,7 @@ pub enum TrainError {
         epoch: usize,
         /// The learning rate of the step.
         lr: f64,
-        /// The newest checkpoint; all its numbers are finite.
+        /// The newest checkpoint; all its values are finite.
         last_good: Option<PathBuf>,
     },
     /// The loader stopped: too many broken images, or one with `--strict`.
@@ -119,7 +119,7 @@ pub enum TrainError {
     /// The embedded dataset could not be drawn.
     #[error("cannot draw the embedded images: {0}")]
     Draw(#[from] DrawnError),
-    /// The device failed to hand numbers over.
+    /// Tensors could not be read from the device.
     #[error("the device failed: {0}")]
     Readback(#[from] TensorReadError),
 }

@@ -11,13 +11,13 @@ use crate::rank::rank;
 /// Result of [`evaluate`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// Fraction of images whose class is the most probable.
+    /// Fraction of images whose class is ranked first.
     pub top1: f64,
-    /// Fraction of images whose class is among the five most probable.
+    /// Fraction of images whose class is ranked among the first five.
     pub top5: f64,
     /// Images evaluated.
     pub images: usize,
-    /// Crops of each image.
+    /// Crops per image.
     pub crops: u32,
     /// Models whose probabilities were averaged.
     pub models: usize,
@@ -28,7 +28,7 @@ pub struct Evaluation {
     pub broken: Vec<BrokenImage>,
 }
 
-/// Only their number: which they are is told by a program's warnings.
+/// Only their number; programs name them in warnings.
 fn as_number<S: Serializer>(images: &[BrokenImage], serializer: S) -> Result<S::Ok, S::Error> {
     images.len().serialize(serializer)
 }
@@ -36,7 +36,7 @@ fn as_number<S: Serializer>(images: &[BrokenImage], serializer: S) -> Result<S::
 /// An evaluation that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
-    /// A class folder is none of the weights' classes.
+    /// A class folder is not among the weights' classes.
     #[error("class folder `{folder}` is not among the {classes} classes of the weights ({examples}, …)")]
     UnknownClass {
         /// The folder's name.
@@ -51,8 +51,9 @@ pub enum EvaluateError {
     Loader(#[from] LoaderError),
 }
 
-/// Index in the weights of each of the folder's classes. All 1000 ImageNet classes are recognised by their WordNet id,
-/// because some names occur twice; others by the folder's name or the ImageNet name that it stands for.
+/// Index, among the weights' classes, of each of the folder's classes. All 1000 ImageNet classes are recognised by
+/// their WordNet id, because some names occur twice; others by the folder's name or the ImageNet name that it stands
+/// for.
 fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, EvaluateError> {
     let imagenet = labels::imagenet();
     let index = |folder: &String| {
@@ -75,9 +76,10 @@ fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, Eva
     indices.collect()
 }
 
-/// Evaluates `ensemble` on every image of `folder` and calls `progress` with the number of images done after each batch.
+/// Evaluates `ensemble` on every image of `folder`, and calls `progress` with the number of images done after each
+/// batch.
 ///
-/// `options.batch_size` views at a time go through a network, of whatever images; a few images are read ahead, and each
+/// Views go through a network in batches of `options.batch_size`, across images; a few images are prefetched, and each
 /// is dropped after its batch. The seed is not used.
 ///
 /// # Errors

@@ -1,23 +1,24 @@
-//! The one stream of a run's events. Log, TensorBoard, dashboard and screen are its readers.
+//! The one stream of a run's events, read by log, TensorBoard, dashboard and screen.
 
 use std::path::Path;
+
+use bn_inception_dashboard::TensorBoard;
+use bn_inception_dashboard::run_log::{Event, Journal, LOG_FILE, RunLog, Sink};
 
 use crate::display::Screen;
 use crate::error::TrainError;
 use crate::output::TENSORBOARD_FOLDER;
 use crate::step::Scores;
-use bn_inception_dashboard::TensorBoard;
-use bn_inception_dashboard::run_log::{Event, Journal, LOG_FILE, RunLog, Sink};
 
-/// The stream, which every event enters once.
+/// The stream. Every event enters it once.
 pub(crate) struct Events {
     journal: Journal,
     screen: Option<Box<dyn Screen>>,
 }
 
 impl Events {
-    /// A stream into the log in the folder `out`, which the dashboard reads, and with `tensorboard` into that one's
-    /// files.
+    /// A stream into the log in the folder `out`, which the dashboard reads, and, if `tensorboard` is set, into
+    /// TensorBoard's files.
     pub(crate) fn open(out: &Path, tensorboard: bool) -> Result<Self, TrainError> {
         let path = out.join(LOG_FILE);
         let log = RunLog::open(&path).map_err(TrainError::output(&path))?;
@@ -38,7 +39,7 @@ impl Events {
         self.journal.clone()
     }
 
-    /// Shows the events from now on.
+    /// Shows all further events on `screen`.
     pub(crate) fn show_on(&mut self, screen: Option<Box<dyn Screen>>) {
         self.screen = screen;
     }
@@ -52,24 +53,24 @@ impl Events {
         written.map_err(TrainError::output(self.journal.path()))
     }
 
-    /// Shows a batch of the validation under way.
+    /// Shows a batch of the current validation.
     pub(crate) fn validation_batch(&mut self, scores: &Scores) {
         if let Some(screen) = &mut self.screen {
             screen.validation_batch(scores);
         }
     }
 
-    /// True once the user has asked on the screen for the end of the run.
+    /// True once the user has asked the screen to stop the run.
     pub(crate) fn wants_stop(&self) -> bool {
         self.screen.as_ref().is_some_and(|screen| screen.wants_stop())
     }
 
-    /// Gives the terminal back.
+    /// Restores the terminal.
     pub(crate) fn close_screen(&mut self) {
         self.screen = None;
     }
 
-    /// Lets the log's sinks write what they have.
+    /// Lets the log's sinks finish.
     pub(crate) fn close(&mut self) {
         self.close_screen();
         self.journal.close();

@@ -1,37 +1,37 @@
-//! Stopping a run from outside, in order.
+//! Orderly stopping of a run from outside.
 
 use std::sync::{Arc, OnceLock};
 
-/// A request to stop that a run looks at between two steps. Clones share the request.
+/// A request to stop, which a run checks between two steps. Clones share the request.
 #[derive(Debug, Clone, Default)]
 pub struct StopSignal(Arc<OnceLock<&'static str>>);
 
 impl StopSignal {
-    /// A signal that has not been given.
+    /// A signal not given yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks the run to finish its step, save and stop. `reason` goes into the run's log; the first one counts.
+    /// Asks the run to finish its step, save and stop. `reason` goes into the run's log; only the first call counts.
     pub fn stop(&self, reason: &'static str) {
         self.0.get_or_init(|| reason);
     }
 
-    /// True once the run was asked to stop.
+    /// True once the run has been asked to stop.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.reason().is_some()
     }
 
-    /// The reason given, once the run was asked to stop.
+    /// The reason given, once the run has been asked to stop.
     #[must_use]
     pub fn reason(&self) -> Option<&'static str> {
         self.0.get().copied()
     }
 
-    /// A signal given by the first Ctrl-C (or SIGTERM, or the terminal going away). The second one ends the process at
-    /// once with exit code 130.
+    /// A signal given by the first Ctrl-C (or SIGTERM, or the closing of the terminal). The second one ends the process
+    /// at once with exit code 130.
     ///
     /// # Errors
     /// [`ctrlc::Error`] if the system refuses, or the process has such a handler already.

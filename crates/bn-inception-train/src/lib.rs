@@ -2,8 +2,8 @@
 //!
 //! # A whole run
 //!
-//! [`Trainer`] does what the program `train-imagenet` does. A [`TrainConfig`] says what to train on, where and how; the
-//! numbers of the run depend on its [`Choices`] alone:
+//! [`Trainer`] does what the program `train-imagenet` does. A [`TrainConfig`] states what to train on, where and how;
+//! the results of the run depend on its [`Choices`] alone:
 //!
 //! ```no_run
 //! use bn_inception_train::{Choices, Outcome, StopSignal, TrainConfig, Trainer};
@@ -20,17 +20,17 @@
 //! # Ok::<(), bn_inception_train::TrainError>(())
 //! ```
 //!
-//! A run that was stopped or killed goes on with `resume: true` and ends with the same bits: everything is in its
+//! A run that was stopped or killed continues with `resume: true` and ends with the same bits: everything is in its
 //! [checkpoints](checkpoint), and the order of images, their augmentation and dropout depend on the seed and the step
-//! alone. A [`Recipe`] is one way of training, a row of the table [`RECIPES`]; [`Choices::weights`] makes the run
-//! fine-tune trained weights. The result is a weight file, a [`RunSummary`] and a [run log](run_log).
+//! alone. A [`Recipe`] is a training procedure, a row of the table [`RECIPES`]; with [`Choices::weights`] the run
+//! fine-tunes trained weights. The result is a weight file, a [`RunSummary`] and a [run log](run_log).
 //!
 //! # Parts
 //!
 //! In the order of the data: [`data`] finds or draws the images and makes batches of them, the same for any number of
-//! workers. [`cross_entropy`] is the loss and [`optim`] changes the weights; the
-//! page of the latter shows a training loop of one's own. [`evaluate`](fn@evaluate) measures finished weights, and
-//! [`rank`](fn@rank) is the one rule for who is right.
+//! workers. [`cross_entropy`] is the loss and [`optim`] updates the weights; its documentation shows a custom training
+//! loop. [`evaluate`](fn@evaluate) measures finished weights, and [`rank`](fn@rank) is the one rule for whether a
+//! prediction is right.
 
 pub mod checkpoint;
 mod config;

@@ -1,4 +1,4 @@
-//! The folder that everything of a run goes to.
+//! The output folder of a run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub(crate) fn newest_checkpoint(out: &Path) -> Result<(Checkpoint, PathBuf), Tra
     }
 }
 
-/// Refuses an output folder that holds a finished run, an unfinished one that is not resumed, or somebody's weights.
+/// Refuses an output folder that holds a finished run, an unfinished one that is not resumed, or other weights.
 pub(crate) fn check_out(out: &Path, resume: bool) -> Result<(), TrainError> {
     let path = out.to_owned();
     let finished = out.join(SUMMARY_FILE).exists();
@@ -51,10 +51,10 @@ pub(crate) fn check_out(out: &Path, resume: bool) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Makes the folder if need be and sees whether files can be made in it.
+/// Creates the folder if necessary and checks that files can be created in it.
 pub(crate) fn make_writable(out: &Path) -> Result<(), TrainError> {
     fs::create_dir_all(out).map_err(TrainError::output(out))?;
-    // Permissions lie (read-only mounts, quotas): only writing tells.
+    // Permissions are not enough (read-only mounts, quotas): only writing is a proof.
     tempfile::tempfile_in(out).map_err(TrainError::output(out))?;
     Ok(())
 }

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 pub struct Progress {
     /// Optimizer steps taken.
     pub step: u64,
-    /// Epochs trained to their end.
+    /// Completed epochs.
     pub epoch: usize,
-    /// Batches taken from the epoch that is under way.
+    /// Batches taken from the current epoch.
     pub batch: usize,
-    /// Images trained on, those of repeated epochs counted each time.
+    /// Images trained on, including repetitions.
     pub images: u64,
     /// Seconds spent in training steps, waiting for data included; validation and checkpoints are not.
     pub train_seconds: f64,
@@ -33,19 +33,19 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Training images a second, or 0 before the first step.
+    /// Training images per second, or 0 before the first step.
     #[must_use]
     pub fn images_per_second(&self) -> f64 {
         ratio(self.images as f64, self.train_seconds)
     }
 
-    /// Share of the training time that was spent waiting for data.
+    /// Share of the training time spent waiting for data.
     #[must_use]
     pub fn wait_fraction(&self) -> f64 {
         ratio(self.wait_seconds, self.train_seconds)
     }
 
-    /// The validation with the highest top-1, the earliest of equals.
+    /// The validation with the highest top-1, the earliest in a tie.
     #[must_use]
     pub fn best(&self) -> Option<&Validation> {
         self.validations

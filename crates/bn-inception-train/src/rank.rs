@@ -1,8 +1,8 @@
-//! The one rule for who is right.
+//! The one rule for whether a prediction is right.
 
-/// Number of classes ahead of `class` in a row of logits or probabilities; 0 means that the network is right. Equal
-/// ones are ranked by class index, and NaN is ahead of everything, so that a broken network is not taken for a perfect
-/// one.
+/// Number of classes ranked ahead of `class` in a row of logits or probabilities; 0 means that the prediction is right.
+/// Ties are broken by class index, and NaN ranks ahead of everything, so that a broken network does not count as a
+/// perfect one.
 ///
 /// # Panics
 /// If `scores` has no such class.

@@ -1,10 +1,13 @@
-//! The state of a run, and everything that changes it but the steps themselves: beginning, saving, going on.
+//! The state of a run, and every change to it except the steps themselves: starting, saving, resuming.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use bn_inception::{Model, labels};
+use bn_inception_dashboard::run_log::{Event, Start, StepFacts, ValidationReport};
+use bn_inception_data::BrokenImage;
+use bn_inception_data::ImageLoader;
 use burn::module::Module as _;
 use burn::tensor::{Device, Tensor, TensorReadError};
 use serde::Serialize;
@@ -20,11 +23,8 @@ use crate::observe::Observer;
 use crate::optim::{self, Ema, NamedTensors, Sgd};
 use crate::progress::Progress;
 use crate::settings::{Recipe, Settings};
-use bn_inception_dashboard::run_log::{Event, Start, StepFacts, ValidationReport};
-use bn_inception_data::BrokenImage;
-use bn_inception_data::ImageLoader;
 
-/// Beginning of the names of the classifier's tensors, which fine-tuning gives a learning rate of their own.
+/// Prefix of the names of the classifier's tensors, which have a learning rate of their own in fine-tuning.
 const HEAD: &str = "classifier.";
 
 /// A run between two steps.
@@ -55,8 +55,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Begins the run's log, with what `origin` says of where the run comes from, and saves it before its first step:
-    /// it can be resumed from its first moment on, and its output folder is taken from here on.
+    /// Starts the run's log with `origin` and saves the run before its first step: from here on it can be resumed, and
+    /// its output folder is taken.
     pub fn begin(&mut self, origin: Start) -> Result<(), TrainError> {
         self.events.send(Event::Start(Box::new(Start {
             settings: map(&self.settings),
@@ -73,7 +73,7 @@ impl Run {
         self.save()
     }
 
-    /// Puts the run where the checkpoint of the file `path` was taken, to go on there on the plain `device`.
+    /// Restores the run from the checkpoint of the file `path`, to continue on the plain `device`.
     pub fn resume(
         &mut self,
         checkpoint: Checkpoint,
@@ -101,7 +101,7 @@ impl Run {
         })
     }
 
-    /// The extent of the run, for those who show it.
+    /// The extent of the run, for displays.
     pub fn plan(&self) -> Plan {
         Plan {
             total_steps: self.total_steps,
@@ -120,7 +120,7 @@ impl Run {
         folders.map(|folder| labels::of_folder(folder).to_owned()).collect()
     }
 
-    /// Images that could not be decoded since the run began, training images first.
+    /// Images that could not be decoded since the run started, training images first.
     pub fn broken(&self) -> Vec<BrokenImage> {
         let mut broken = self.train_loader.broken().list();
         broken.extend(self.valid_loader.broken().list());
@@ -131,7 +131,7 @@ impl Run {
         self.progress.step >= self.total_steps
     }
 
-    /// True at the end of an epoch and of the run, unless the validation there was already made.
+    /// True at the end of an epoch and of the run, unless the validation there has been done already.
     pub fn validation_is_due(&self) -> bool {
         let progress = &self.progress;
         let at_end = (progress.batch == 0 && progress.step > 0) || self.is_done();
@@ -145,7 +145,7 @@ impl Run {
         }
     }
 
-    /// True once somebody has asked for the end of the run.
+    /// True once a stop has been requested.
     pub fn should_stop(&self) -> bool {
         self.stop.is_stopped() || self.events.wants_stop()
     }
@@ -181,7 +181,7 @@ impl Run {
         change
     }
 
-    /// The network to validate and to ship, apart from the one in training: an inference copy, with the averaged
+    /// The network to validate and to ship, separate from the one in training: an inference copy, with the averaged
     /// weights and statistics if the recipe averages.
     pub fn shipped(&self) -> Model {
         // `valid` copies the running statistics; a clone would share them with the network in training, and replacing
@@ -205,7 +205,7 @@ impl Run {
         self.log_broken()
     }
 
-    /// Takes in a validation's result.
+    /// Records a validation's result.
     pub fn validated(&mut self, report: ValidationReport) -> Result<(), TrainError> {
         self.progress.validations.push(report.result.clone());
         self.events.send(Event::Validation(Box::new(report)))?;
@@ -225,7 +225,7 @@ impl Run {
         Ok(())
     }
 
-    /// Saves the run as it stands, and removes checkpoints that are no longer to be kept.
+    /// Saves the run as it is, and removes old checkpoints.
     pub fn save(&mut self) -> Result<(), TrainError> {
         self.progress.finished = self.is_done() && !self.validation_is_due();
         self.progress.broken_train = self.train_loader.broken().reasons();
@@ -254,8 +254,8 @@ impl Run {
         self.events.send(Event::Checkpoint { step, path })
     }
 
-    /// The loss is finite when a step begins; the step may still have ruined the weights. Such a checkpoint must not
-    /// push out the last good one.
+    /// The loss is finite when a step begins, but the step may still have ruined the weights. Such a checkpoint must
+    /// not replace the last good one.
     fn check_finite(&self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         let groups = [
             ("weight", &checkpoint.model),
@@ -274,7 +274,7 @@ impl Run {
         Ok(())
     }
 
-    /// The error for a number of step `step` (counted from 0) that is not finite.
+    /// The error for a value of step `step` (counted from 0) that is not finite.
     pub fn not_finite(&self, what: String, value: f64, step: u64) -> TrainError {
         TrainError::NotFinite {
             what,

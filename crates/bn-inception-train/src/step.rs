@@ -1,14 +1,14 @@
-//! One pass over a batch: forward, loss, backward, and who is right.
+//! One pass over a batch: forward, loss, backward, and the ranks of the right classes.
 
 use bn_inception::Model;
+use bn_inception_data::ImageBatch;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorReadError};
 
 use crate::optim::{self, NamedTensors};
 use crate::rank::rank;
-use bn_inception_data::ImageBatch;
 
-/// The result of a batch, read from the device once for all who want to know it.
+/// The result of a batch, read from the device once for all uses.
 pub(crate) struct Scores {
     /// Sum of the images' losses.
     pub loss: f64,
@@ -42,7 +42,7 @@ impl Scores {
         self.ranks.len()
     }
 
-    /// Number of images whose class is among the first `guesses`.
+    /// Number of images whose class is among the first `guesses` guesses.
     pub fn right(&self, guesses: usize) -> usize {
         self.ranks.iter().filter(|rank| **rank < guesses).count()
     }
@@ -69,7 +69,7 @@ pub(crate) fn validate(model: &Model, batch: ImageBatch) -> Result<Scores, Tenso
 }
 
 /// Loss of each image: cross-entropy with targets that give each of the `K` classes `smoothing / K` and the right one
-/// `1 - smoothing` more, as PyTorch's `CrossEntropyLoss(label_smoothing=…)` has it.
+/// `1 - smoothing` more, as PyTorch's `CrossEntropyLoss(label_smoothing=…)`.
 ///
 /// # Shapes
 /// Logits `[N, K]`, classes `[N]` → `[N]`

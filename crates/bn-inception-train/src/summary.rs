@@ -12,13 +12,13 @@ use crate::settings::{FineTune, Settings};
 /// The outcome of a finished run. Accuracies are fractions, of the weights that were written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSummary {
-    /// Validation images whose first guess is right.
+    /// Fraction of validation images whose first guess is right.
     pub val_top1: f64,
-    /// Validation images with the right class among the first five guesses.
+    /// Fraction of validation images with the right class among the first five guesses.
     pub val_top5: f64,
     /// Mean cross-entropy on the validation images.
     pub val_loss: f64,
-    /// Validation images.
+    /// Number of validation images.
     pub val_images: u64,
     /// Highest `val_top1` of all epochs.
     pub best_top1: f64,
@@ -26,19 +26,19 @@ pub struct RunSummary {
     pub best_step: u64,
     /// Optimizer steps taken.
     pub steps: u64,
-    /// Images trained on, those of repeated epochs counted each time.
+    /// Images trained on, including repetitions.
     pub images: u64,
-    /// Training images a second; validation and saving do not count.
+    /// Training images per second, without validation and saving.
     pub images_per_second: f64,
-    /// Seconds of training, validation and saving left out.
+    /// Seconds of training, without validation and saving.
     pub train_seconds: f64,
-    /// Share of those spent waiting for the loader.
+    /// Fraction of those spent waiting for the loader.
     pub data_wait_fraction: f64,
     /// Device the run ended on.
     pub device: String,
-    /// Different images that could not be decoded.
+    /// Number of distinct images that could not be decoded.
     pub broken_images: usize,
-    /// Training images of an epoch.
+    /// Training images per epoch.
     pub train_images: usize,
     /// Number of classes.
     pub classes: usize,
@@ -46,12 +46,12 @@ pub struct RunSummary {
     pub parameters: usize,
     /// The weights' file.
     pub weights: PathBuf,
-    /// Everything that determines the run's numbers.
+    /// Everything that determines the run's results.
     pub settings: Settings,
 }
 
 impl RunSummary {
-    /// Writes the summary as JSON to `path`, all or nothing.
+    /// Writes the summary as JSON to `path`, atomically.
     ///
     /// # Errors
     /// [`io::Error`] if the file cannot be written.
@@ -62,9 +62,9 @@ impl RunSummary {
         file.commit()
     }
 
-    /// Origin of the weights, for their file.
+    /// Facts about the origin of the weights, for their file.
     pub(crate) fn facts(&self) -> Map<String, Value> {
-        // Weights travel; the place of the data on this machine is nobody's business.
+        // Weights are shared; the path of the data on this machine is private.
         let mut settings = self.settings.clone();
         settings.data = settings.data.as_deref().and_then(Path::file_name).map(PathBuf::from);
         settings.fine_tune = settings.fine_tune.map(FineTune::without_place);

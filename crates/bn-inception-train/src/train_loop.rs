@@ -1,10 +1,13 @@
 //! The loop: epochs of steps, validations and checkpoints.
 //!
-//! Every optimizer step is a place to save at and to go on from, with the same numbers to the last bit where the
-//! device's arithmetic is deterministic (the CPU's is).
+//! A run can be saved and resumed after every optimizer step, with the same results to the last bit if the device's
+//! arithmetic is deterministic (the CPU's is).
 
 use std::time::Instant;
 
+use bn_inception_dashboard::run_log::Validation;
+use bn_inception_dashboard::run_log::{Event, StepFacts, Telemetry, WarningKind};
+use bn_inception_data::ImageBatches;
 use burn::module::Module as _;
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
@@ -14,20 +17,17 @@ use crate::observe::{Norms, Predictions};
 use crate::optim::{self, NamedTensors};
 use crate::run::Run;
 use crate::step;
-use bn_inception_dashboard::run_log::Validation;
-use bn_inception_dashboard::run_log::{Event, StepFacts, Telemetry, WarningKind};
-use bn_inception_data::ImageBatches;
 
-/// The end of the loop, short of an error.
+/// The end of the loop, other than by an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// All steps are done.
     Finished,
-    /// It was asked to stop, and saved.
+    /// A stop was requested, and the run is saved.
     Stopped,
 }
 
-/// Trains until all steps are done or somebody asks for the end.
+/// Trains until all steps are done or a stop is requested.
 pub(crate) fn train(run: &mut Run) -> Result<Ending, TrainError> {
     loop {
         if run.validation_is_due() && validate(run)? == Ending::Stopped {
@@ -61,7 +61,7 @@ fn train_epoch(run: &mut Run) -> Result<Ending, TrainError> {
         if run.progress.batch >= run.batches_per_epoch {
             run.progress.epoch = epoch + 1;
             run.progress.batch = 0;
-            // The validation that follows can take long; an epoch is too much to lose in it.
+            // The validation that follows can take long; losing an epoch in it would be too much.
             run.save()?;
             break;
         }
@@ -88,8 +88,8 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
         let Some(batch) = batches.next().transpose()? else {
             break;
         };
-        // Dropout draws from the device's one random stream. Seeding it by the position makes a resumed run draw what
-        // the uninterrupted one drew.
+        // Dropout draws from the device's one random stream. Seeding it by the position makes a resumed run draw the
+        // same numbers as an uninterrupted one.
         if run.recipe.dropout > 0.0 {
             run.device.seed(seed(run.settings.seed, step, parts));
         }
@@ -101,7 +101,7 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
         top1 += scores.right(1);
         top5 += scores.right(5);
         images += scores.images();
-        // Without accumulation the mean stays as it is, bit for bit. With it, a smaller last batch counts for less.
+        // Without accumulation the mean stays as it is, bit for bit. With it, a smaller last batch has less weight.
         gradients = if run.settings.accumulate == 1 {
             new
         } else {
@@ -154,14 +154,14 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
     Ok(())
 }
 
-/// Changes the parameters and, if a look inside is due, looks at the change.
+/// Updates the parameters and, if telemetry is due, observes the change.
 fn update(run: &mut Run, lr: f64, gradients: NamedTensors, norms: &Norms) -> Result<Option<Telemetry>, TrainError> {
     let step = run.progress.step + 1;
     let observed = run.observer.is_due(step) && norms.global().is_finite();
     let Some(change) = run.update(lr, gradients, observed) else {
         return Ok(None);
     };
-    // `valid` copies the running statistics: looking does not change them.
+    // `valid` copies the running statistics, so telemetry does not change them.
     let model = run.model.valid();
     let telemetry = run.observer.telemetry(&model, step, norms, &change)?;
     Ok(Some(telemetry))
@@ -198,7 +198,7 @@ fn validate(run: &mut Run) -> Result<Ending, TrainError> {
     let count = images.max(1) as f64;
     let result = Validation {
         step,
-        // A run cut off within an epoch has not finished it, but is validated in it.
+        // A run that ends within an epoch has not completed it, but is validated in it.
         epoch: run.progress.epoch + usize::from(run.progress.batch > 0),
         top1: top1 as f64 / count,
         top5: top5 as f64 / count,

@@ -7,6 +7,10 @@ use std::time::Instant;
 
 use bn_inception::weights::{Metadata, Precision, Weights};
 use bn_inception::{Model, OpenDevice};
+use bn_inception_dashboard::run_log::{Event, Start, WarningKind};
+use bn_inception_data::drawn;
+use bn_inception_data::{ImageFolder, Split, fingerprint};
+use bn_inception_data::{ImageLoader, LoaderOptions};
 
 use crate::checkpoint::{Checkpoint, CheckpointFolder, DataFacts};
 use crate::config::TrainConfig;
@@ -24,12 +28,8 @@ use crate::settings::{Recipe, Settings, SettingsError};
 use crate::summary::RunSummary;
 use crate::train_loop::{self, Ending};
 use crate::versions::VERSIONS;
-use bn_inception_dashboard::run_log::{Event, Start, WarningKind};
-use bn_inception_data::drawn;
-use bn_inception_data::{ImageFolder, Split, fingerprint};
-use bn_inception_data::{ImageLoader, LoaderOptions};
 
-/// The end of a run, short of an error.
+/// The end of a run, other than by an error.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// It is finished; weights and summary are written.
@@ -43,7 +43,7 @@ pub enum Outcome {
     },
 }
 
-/// A run that is ready to go: its inputs are there, its output folder is writable, its device is open.
+/// A run that is ready to start: its inputs exist, its output folder is writable, its device is open.
 pub struct Trainer {
     config: TrainConfig,
     settings: Settings,
@@ -58,8 +58,8 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Checks all that can be checked before the first step, and draws the embedded dataset if there is no other.
-    /// `status` is told, in a line each, what takes a while and what was chosen.
+    /// Checks everything that can be checked before the first step, and draws the embedded dataset if there is no
+    /// other. `status` is called with one line for each lengthy task and for what was chosen.
     ///
     /// # Errors
     /// [`TrainError`], before anything in the output folder is changed.
@@ -123,13 +123,13 @@ impl Trainer {
         })
     }
 
-    /// Everything that determines the run's numbers.
+    /// Everything that determines the run's results.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Trains until all steps are done, `stop` is given or something fails. Everything up to the last checkpoint
+    /// Trains until all steps are done, `stop` is given or an error occurs. Everything up to the last checkpoint
     /// survives in any case.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ impl Trainer {
         outcome
     }
 
-    /// The run at its beginning, or where its checkpoint was taken.
+    /// The run at its start, or as its checkpoint left it.
     fn prepare(self, stop: &StopSignal) -> Result<Run, TrainError> {
         let Self {
             config,
@@ -247,7 +247,7 @@ impl Trainer {
 fn log_failure(run: &mut Run, error: &TrainError) {
     let step = run.progress.step;
     let message = error.to_string();
-    // The error itself matters more than a log that may be on the same full disk.
+    // The error itself matters more than the log, which may be on the same full disk.
     if let TrainError::NotFinite { .. } = error {
         let _ = run.events.send(Event::Warning {
             step,
@@ -259,7 +259,7 @@ fn log_failure(run: &mut Run, error: &TrainError) {
     let _ = run.events.send(Event::Failed { step, error });
 }
 
-/// Writes weights and summary, which makes the run a finished one.
+/// Writes weights and summary, after which the run counts as finished.
 fn write_results(run: &mut Run, device: String) -> Result<RunSummary, TrainError> {
     let out: &Path = &run.config.out;
     let model = run.shipped();

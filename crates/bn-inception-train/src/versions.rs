@@ -1,9 +1,9 @@
-//! Versions of the crates that shape the numbers of a run.
+//! Versions of the crates that affect the results of a run.
 
 /// Version of Burn that the workspace pins; Burn itself has no constant for it.
 const BURN_VERSION: &str = "0.22.1";
 
-/// Names and versions of the crates that shape the numbers of a run, for
+/// Names and versions of the crates that affect the results of a run, for
 /// [`Start::of_program`](bn_inception_dashboard::run_log::Start::of_program).
 pub const VERSIONS: [(&str, &str); 2] = [
     // Our crates all have the same version.

@@ -1,4 +1,4 @@
-//! What folding brings: `Model::forward` beside `Model::fold().forward`, in turn, on the CPU.
+//! Speed-up by folding: `Model::forward` beside `Model::fold().forward`, in turn, on the CPU.
 //!
 //! ```text
 //! cargo run --release -p bn-inception --example folding

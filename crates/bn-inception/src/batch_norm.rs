@@ -1,4 +1,4 @@
-//! Batch normalisation as the paper has it.
+//! Batch normalisation as in the paper.
 //!
 //! Burn's own layer keeps the *biased* batch variance in its running statistics; the paper's inference
 //! (Algorithm 2, step 10) and PyTorch use the unbiased one, `m / (m - 1)` times as large with m = N·H·W.
@@ -8,15 +8,15 @@ use burn::tensor::{Device, Tensor};
 
 use crate::ops;
 
-/// Statistics that a forward pass normalises with.
+/// Source of the statistics that a forward pass normalises with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Statistics {
-    /// Those kept in the layer (inference).
+    /// The layer's running statistics (inference).
     Running,
-    /// Those of the batch (training), blended into the kept ones with the layer's momentum.
+    /// The batch (training). Its statistics are blended into the running ones with the layer's momentum.
     Batch,
-    /// Those of the batch, blended into the kept ones with this weight: `1/k` for the k-th batch makes the kept
-    /// ones the plain mean over batches (Algorithm 2).
+    /// The batch. Its statistics are blended into the running ones with this weight: `1/k` for the k-th batch makes the
+    /// running statistics the plain mean over batches (Algorithm 2).
     Population {
         /// Weight of the newest batch.
         weight: f64,
@@ -24,7 +24,7 @@ pub(crate) enum Statistics {
 }
 
 impl Statistics {
-    /// The batch's where `x` lives on an autodiff device, the running ones elsewhere.
+    /// The batch if `x` is on an autodiff device, the running statistics otherwise.
     pub(crate) fn of(x: &Tensor<4>) -> Self {
         if x.device().is_autodiff() {
             Self::Batch
@@ -37,8 +37,8 @@ impl Statistics {
 /// Batch normalisation over `[N, C, H, W]` (paper, Algorithm 1 and section 3.2): one mean, variance, γ and β per
 /// feature map, statistics over m = N·H·W values.
 ///
-/// The running statistics are up to date after each forward pass. As in the rest of Burn they are shared between
-/// clones of a module; [`Module::valid`] makes an independent copy.
+/// The running statistics are up to date after each forward pass. As everywhere in Burn, clones of a module share them;
+/// [`Module::valid`] makes an independent copy.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     /// Learned scale γ, `[C]`; absent in networks without one.
@@ -72,8 +72,8 @@ impl BatchNorm {
         }
     }
 
-    /// Normalises `x`: with the batch's statistics where `x` lives on an autodiff device and the layer is not
-    /// frozen, with the running statistics otherwise.
+    /// Normalises `x` with the batch's statistics if it is on an autodiff device and the layer is not frozen, with the
+    /// running statistics otherwise.
     ///
     /// # Shapes
     /// `[N, C, H, W]` → `[N, C, H, W]`
@@ -85,7 +85,7 @@ impl BatchNorm {
         self.apply(x, None, statistics, false)
     }
 
-    /// [`Self::forward`] of `x + bias` followed by a ReLU if `relu`, each in as few passes as the device allows.
+    /// [`Self::forward`] of `x + bias`, followed by a ReLU if `relu` is set, in as few passes as the device allows.
     pub(crate) fn apply(&self, x: Tensor<4>, bias: Option<Tensor<1>>, statistics: Statistics, relu: bool) -> Tensor<4> {
         let weight = match statistics {
             Statistics::Batch if self.training.is_enabled() => self.momentum,
@@ -99,7 +99,7 @@ impl BatchNorm {
         let m = (n * h * w) as f64;
         let gamma = self.gamma_or_ones();
         let (y, mean, variance) = ops::batch_norm_train(x, gamma, self.beta.val(), self.epsilon, relu);
-        // A bias in front of batch normalisation cancels in `y` (section 3.2); only the kept mean sees it.
+        // A bias before batch normalisation cancels in `y` (section 3.2); only the running mean depends on it.
         let mean = match bias {
             Some(bias) => mean + bias.detach().without_autodiff(),
             None => mean,

@@ -1,4 +1,4 @@
-//! The layers behind block 5b: global average pool, dropout, linear classifier (Figure 5, last rows).
+//! The layers after block 5b: global average pool, dropout, linear classifier (Figure 5, last rows).
 
 use burn::module::{Module, Param};
 use burn::nn::{Dropout, DropoutConfig, Initializer};
@@ -13,7 +13,7 @@ pub struct ClassifierHead {
     pub weight: Param<Tensor<2>>,
     /// Bias, `[classes]`.
     pub bias: Param<Tensor<1>>,
-    /// Drops pooled features in training.
+    /// Dropout of the pooled features in training.
     pub dropout: Dropout,
 }
 

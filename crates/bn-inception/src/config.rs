@@ -1,4 +1,4 @@
-//! Every choice in which implementations of BN-Inception differ, by name.
+//! Every choice in which implementations of BN-Inception differ, as a named field.
 
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
@@ -10,10 +10,10 @@ use crate::plan::{BlockPlan, ChannelPlan, StemPlan};
 pub enum StemKind {
     /// An ordinary 7x7 convolution.
     Plain,
-    /// A depthwise 7x7 convolution with depth multiplier 8 and a 1x1 convolution to 64 channels,
-    /// normalised after the 1x1 (paper, appendix "Variant of the Inception Model Used").
+    /// A depthwise 7x7 convolution with depth multiplier 8 and a 1x1 convolution to 64 channels, normalised after the
+    /// 1x1 (paper, appendix "Variant of the Inception Model Used").
     Separable,
-    /// The same, but with a bias in place of batch normalisation, as TF-slim has it.
+    /// The same with a bias instead of batch normalisation, as in TF-slim.
     SeparableUnnormalized,
 }
 
@@ -22,16 +22,16 @@ pub enum StemKind {
 pub enum Normalization {
     /// Batch normalisation of every convolution's output (paper, section 3).
     Batch {
-        /// Added to the variance, ε of Algorithm 1.
+        /// ε of Algorithm 1, added to the variance.
         epsilon: f64,
         /// Weight of the newest batch in the running statistics (PyTorch's convention).
         momentum: f64,
-        /// Whether the learned scale γ exists. TF-slim leaves it out; a ReLU follows anyway.
+        /// True if there is a learned scale γ. TF-slim omits it; a ReLU follows anyway.
         scale: bool,
     },
-    /// None, with local response normalisation in the stem: the original Inception.
+    /// None; local response normalisation in the stem, as in the original Inception.
     LocalResponse,
-    /// None left: merged into filters and biases, as [`Model::fold`](crate::Model::fold) does. Not for training.
+    /// None any more: merged into filters and biases, as by [`Model::fold`](crate::Model::fold). For inference only.
     Folded,
 }
 
@@ -47,7 +47,7 @@ pub enum Activation {
 /// Position of the windows of a 3x3/2 max pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MaxPooling {
-    /// No padding, the last window may hang over the edge (Caffe, PyTorch `ceil_mode`, ONNX pads 0,0,1,1).
+    /// No padding; the last window may overhang the edge (Caffe, PyTorch `ceil_mode`; ONNX pads 0,0,1,1).
     Ceil,
     /// No padding, only whole windows (MXNet "valid").
     Floor,
@@ -62,12 +62,12 @@ pub enum MaxPooling {
 pub enum StridedPadding {
     /// Half the kernel on every side (Caffe, PyTorch, MXNet).
     Symmetric,
-    /// TensorFlow's `SAME`: on even sizes one pixel less in front than behind.
+    /// TensorFlow's `SAME`: on even sizes one pixel less before than after.
     Same,
 }
 
-/// A complete description of one BN-Inception network. [`Preset`](crate::Preset) has the published ones;
-/// the defaults are those of [`Preset::Caffe`](crate::Preset::Caffe).
+/// A complete description of one BN-Inception network. [`Preset`](crate::Preset) has the published ones; the defaults
+/// are those of [`Preset::Caffe`](crate::Preset::Caffe).
 ///
 /// ```
 /// use bn_inception::{BnInceptionConfig, Preset};
@@ -84,7 +84,7 @@ pub struct BnInceptionConfig {
     /// First convolution.
     #[config(default = "StemKind::Plain")]
     pub stem: StemKind,
-    /// Whether convolutions have a bias (it cancels in batch normalisation; paper, section 3.2).
+    /// True if convolutions have a bias (it cancels in batch normalisation; paper, section 3.2).
     #[config(default = true)]
     pub conv_bias: bool,
     /// Normalisation of convolution outputs.
@@ -96,7 +96,7 @@ pub struct BnInceptionConfig {
     /// Max pools of the stride-2 blocks 3c and 4e.
     #[config(default = "MaxPooling::Ceil")]
     pub block_pooling: MaxPooling,
-    /// Whether the zero border counts in the divisor of 3x3 average pools.
+    /// True if the zero border counts in the divisor of 3x3 average pools (PyTorch's `count_include_pad`).
     #[config(default = true)]
     pub average_includes_padding: bool,
     /// Padding of strided convolutions.
@@ -111,7 +111,7 @@ pub struct BnInceptionConfig {
     /// Non-linearity.
     #[config(default = "Activation::Relu")]
     pub activation: Activation,
-    /// Probability with which an input of the classifier is dropped in training, 0 to 0.4 in the paper.
+    /// Probability of dropping an input of the classifier in training, 0 to 0.4 in the paper.
     #[config(default = 0.0)]
     pub dropout: f64,
     /// Multiplier of every channel count; results are rounded to a multiple of 8, at least 8.
@@ -185,7 +185,7 @@ impl BnInceptionConfig {
         }
     }
 
-    /// The smallest height or width, in pixels, that leaves at least one pixel in front of the classifier.
+    /// The smallest height or width, in pixels, that leaves at least one pixel before the classifier.
     pub fn smallest_input(&self) -> usize {
         match self.plan.stem() {
             StemPlan::ImageNet(_) => 32,

@@ -23,8 +23,8 @@ pub struct ConvUnit {
 }
 
 impl ConvUnit {
-    /// The convolution called `name` among `layers` with zero weights, which [`BnInceptionConfig::init`] draws; `None`
-    /// if the network has no such layer.
+    /// The convolution called `name` among `layers`, with zero weights, to be drawn by [`BnInceptionConfig::init`];
+    /// `None` if the network has no such layer.
     pub(crate) fn find(layers: &[Layer], name: &str, config: &BnInceptionConfig, device: &Device) -> Option<Self> {
         let layer = layers.iter().find(|layer| layer.name == name)?;
         let convolution = *layer.convolution()?;
@@ -46,7 +46,7 @@ impl ConvUnit {
         })
     }
 
-    /// Convolution, normalisation and non-linearity, normalising with the batch's statistics on an autodiff device and
+    /// Convolution, normalisation and non-linearity. Normalises with the batch's statistics on an autodiff device and
     /// with the running ones elsewhere.
     ///
     /// # Shapes
@@ -59,7 +59,7 @@ impl ConvUnit {
         self.apply(x, statistics)
     }
 
-    /// [`Self::forward`] with the statistics given.
+    /// [`Self::forward`] with the given statistics.
     pub(crate) fn apply(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
         match self.convolution.activation {
             None => self.transform(x, statistics, false),

@@ -10,21 +10,22 @@ use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
 use burn::tensor::wgpu::{WgpuBackend, wgpu::DeviceType};
 
-/// Opens the device with this index. An error says why it does not come up.
+/// Opens the device with this index. The error is the reason why it is not available.
 type Open = fn(index: usize) -> Result<OpenDevice, String>;
 
 struct Backend {
-    /// Name on the command line and of the cargo feature that compiles the backend in.
+    /// Name on the command line, and of the cargo feature that compiles the backend in.
     name: &'static str,
-    /// `None` where the feature is off.
+    /// `None` if the feature is off.
     open: Option<Open>,
-    /// Whether there may be several devices, as in `cuda:1`.
+    /// True if there may be several devices, as in `cuda:1`.
     indexed: bool,
-    /// Whether the backend is made for the CPU. A GPU's may end up there too, with a driver that renders in software.
+    /// True if the backend is made for CPUs. A GPU backend may run on one too, through a driver that renders in
+    /// software.
     cpu: bool,
 }
 
-/// A row of the table of backends; the name is a feature's.
+/// A row of the table of backends. Its name is also the feature's.
 macro_rules! backend {
     ($name:literal, $open:expr) => {
         Backend {
@@ -66,7 +67,7 @@ static BACKENDS: [Backend; 8] = [
     Backend {
         cpu: true,
         ..backend!("ndarray", |_| {
-            // Deprecated upstream in favour of Flex, and still a feature here.
+            // Deprecated upstream in favour of Flex, but still a feature here.
             #[allow(deprecated)]
             let device = Device::ndarray();
             Ok(OpenDevice::cpu("ndarray", device))
@@ -74,12 +75,12 @@ static BACKENDS: [Backend; 8] = [
     },
 ];
 
-/// A device as written on a command line: `auto`, `flex`, `ndarray`, `wgpu`, `vulkan`, `metal`,
-/// `webgpu`, `cuda`, `cuda:1`, `rocm`, …
+/// A device as written on a command line: `auto`, `flex`, `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`,
+/// `cuda:1`, `rocm`, …
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceSpec {
-    /// The best device that is compiled in and comes up. A Vulkan driver that renders on the CPU counts as worse
-    /// than the CPU backends.
+    /// The best device that is compiled in and available. A Vulkan driver that renders on the CPU ranks below the CPU
+    /// backends.
     Auto,
     /// This backend and no other.
     Named {
@@ -90,14 +91,14 @@ pub enum DeviceSpec {
     },
 }
 
-/// A device that has come up.
+/// An open device.
 #[derive(Debug, Clone)]
 pub struct OpenDevice {
     /// The device; `.autodiff()` makes it a training device.
     pub device: Device,
-    /// Name to show to a person: the backend's and, where known, the hardware's.
+    /// Name to show to a person: the backend's and, if known, the hardware's.
     pub name: String,
-    /// Whether it computes on the CPU.
+    /// True if it computes on the CPU.
     pub on_cpu: bool,
 }
 
@@ -107,7 +108,7 @@ pub enum DeviceError {
     /// No backend has this name.
     #[error("unknown device `{found}`, expected auto, {expected}")]
     Unknown {
-        /// Text that was given.
+        /// The text given.
         found: String,
         /// Every known name.
         expected: String,
@@ -175,10 +176,10 @@ impl fmt::Display for DeviceSpec {
 }
 
 impl DeviceSpec {
-    /// Brings the device up. Opening the same device again gives the same one.
+    /// Opens the device. Opening it again gives the same one.
     ///
     /// # Errors
-    /// [`DeviceError`] if it is not compiled in or does not come up; nothing panics on a missing adapter.
+    /// [`DeviceError`] if it is not compiled in or not available; a missing adapter causes no panic.
     pub fn open(&self) -> Result<OpenDevice, DeviceError> {
         match *self {
             Self::Auto => {
@@ -207,7 +208,7 @@ impl OpenDevice {
     }
 }
 
-/// A wgpu runtime can be initialised once per process, so what came up is kept.
+/// A wgpu runtime can be initialised only once per process, so results are kept.
 fn open(backend: &'static Backend, index: usize) -> Result<OpenDevice, DeviceError> {
     type Opened = HashMap<(&'static str, usize), Result<OpenDevice, DeviceError>>;
     static OPENED: OnceLock<Mutex<Opened>> = OnceLock::new();
@@ -222,7 +223,7 @@ fn open(backend: &'static Backend, index: usize) -> Result<OpenDevice, DeviceErr
     result.clone()
 }
 
-/// Whether the device is one of the CPU backends, whose tensors lie in the process's own memory.
+/// True for a device of a CPU backend, whose tensors are in the process's own memory.
 pub(crate) fn is_cpu(device: &Device) -> bool {
     match device.as_dispatch() {
         #[cfg(feature = "flex")]
@@ -245,7 +246,7 @@ fn graphics(label: &str, api: WgpuBackend) -> Result<OpenDevice, String> {
     })
 }
 
-/// The CUDA and ROCm runtimes panic at first use where no driver is installed; the first use is made here.
+/// The CUDA and ROCm runtimes panic on first use if no driver is installed, so the first use is made here.
 #[cfg(any(feature = "cuda", feature = "rocm"))]
 fn probe(label: &str, index: usize, device: Device) -> Result<OpenDevice, String> {
     let hook = std::panic::take_hook();

@@ -10,8 +10,8 @@ use crate::state::State;
 /// The state of the folded network and its configuration.
 ///
 /// For `z = w * x + b` and `y = γ (z - μ) / √(σ² + ε) + β`, Algorithm 2's step 11 with the bias the paper drops, the
-/// folded filter is `w · γ / √(σ² + ε)` and the bias `(b - μ) γ / √(σ² + ε) + β`, computed in `f64`. A separable
-/// stem becomes the plain 7x7 convolution it equals, because nothing stands between its two halves.
+/// folded filter is `w · γ / √(σ² + ε)` and the bias `(b - μ) γ / √(σ² + ε) + β`, computed in `f64`. A separable stem
+/// becomes the equivalent plain 7x7 convolution, because nothing lies between its two halves.
 ///
 /// `state` must fit `config`.
 pub(crate) fn fold(config: &BnInceptionConfig, mut state: State) -> (BnInceptionConfig, State) {
@@ -32,7 +32,7 @@ pub(crate) fn fold(config: &BnInceptionConfig, mut state: State) -> (BnInception
     (folded, state)
 }
 
-/// Merges the batch normalisation behind the layer called `unit`, if it has one, into its filters and bias.
+/// Merges the batch normalisation after the layer called `unit`, if it has one, into its filters and bias.
 fn merge_norm(state: &mut State, unit: &str, epsilon: f64) {
     let mut take = |part: &str| state.remove(&format!("{unit}.{part}"));
     let Some(beta) = take("norm.beta").map(values) else {
@@ -64,7 +64,7 @@ fn merge_norm(state: &mut State, unit: &str, epsilon: f64) {
     state.insert(format!("{unit}.bias"), TensorData::new(shift, [channels]));
 }
 
-/// Merges a separable stem, whose 1x1 is folded, into the plain convolution it equals.
+/// Merges a separable stem, whose 1x1 is folded already, into the equivalent plain convolution.
 fn merge_stem(state: &mut State, depthwise: TensorData) {
     let name = "stem.conv1.weight";
     let Some(pointwise) = state.remove(name) else {
@@ -80,7 +80,7 @@ fn merge_stem(state: &mut State, depthwise: TensorData) {
     state.insert(name.to_owned(), merged);
 }
 
-/// A tensor of a [`State`], which holds `f32` alone.
+/// Values of a tensor in a [`State`], which holds `f32` only.
 pub(crate) fn values(data: TensorData) -> Vec<f32> {
     data.try_into_vec_as::<f32>().unwrap_or_default()
 }

@@ -16,7 +16,7 @@ use crate::ops;
 use crate::state::{self, State, StateError};
 
 /// BN-Inception for inference: every batch normalisation is merged into the convolution before it. Made by
-/// [`Model::fold`]; the same logits up to rounding, fewer values, no gradients.
+/// [`Model::fold`]; the same logits up to rounding, fewer parameters, no gradients.
 ///
 /// On CPU devices (Flex, ndarray) a forward pass is one call into the engine of `bn-inception-kernels`
 /// ([`engine`](Self::engine)), which plans once for each batch and image size; elsewhere it runs through Burn's own
@@ -45,7 +45,7 @@ enum Runner {
 }
 
 impl Model {
-    /// The network for inference, on the same device. Its statistics are the running ones as they are now.
+    /// This network for inference, on the same device, with its current running statistics.
     pub fn fold(&self) -> FoldedModel {
         let device = self.classifier.bias.val().device().inner();
         let folded = FoldedModel::new(self.config(), self.state(), &device, &EngineOptions::default());
@@ -53,7 +53,7 @@ impl Model {
     }
 }
 
-/// Error of making a [`FoldedModel`].
+/// Failure to make a [`FoldedModel`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FoldError {
     /// The tensors are not those of the configuration.
@@ -65,12 +65,12 @@ pub enum FoldError {
 }
 
 impl FoldedModel {
-    /// The inference network of `config` with the tensors of `state`, folded here if they are not folded yet
+    /// The inference network of `config` with the tensors of `state`, which are folded here unless they are already
     /// ([`Normalization::Folded`]). `options` are for the CPU engine: threads, instruction set, algorithm.
     ///
     /// # Errors
-    /// [`FoldError::State`] if the tensors are not those of the configuration, [`FoldError::Engine`] for an
-    /// instruction set that the processor does not have.
+    /// [`FoldError::State`] if the tensors are not those of the configuration, [`FoldError::Engine`] if the processor
+    /// lacks the requested instruction set.
     pub fn new(
         config: &BnInceptionConfig,
         state: State,
@@ -115,7 +115,7 @@ impl FoldedModel {
         }
     }
 
-    /// The CPU engine, where the forward pass is one call into it: for its threads, memory and time by layer.
+    /// The CPU engine, if the forward pass runs in it; it reports threads, memory and time by layer.
     pub fn engine(&self) -> Option<&Engine> {
         match &self.runner {
             Runner::Engine(engine) => Some(engine),
@@ -123,8 +123,8 @@ impl FoldedModel {
         }
     }
 
-    /// Logits of a batch of normalised images. Where the network runs through Burn, the images must be on its device;
-    /// the logits are on the images' device, without gradients.
+    /// Logits of a batch of normalised images. If the network runs through Burn's operations, the images must be on its
+    /// device. The logits are on the images' device, without gradients.
     ///
     /// # Shapes
     /// `[N, 3, H, W]` → `[N, classes]`; H and W at least [`BnInceptionConfig::smallest_input`].

@@ -52,7 +52,7 @@ impl InceptionBlock {
         }
     }
 
-    /// Concatenated output of the branches, normalising with the batch's statistics on an autodiff device and with the
+    /// Concatenated output of the branches. Normalises with the batch's statistics on an autodiff device and with the
     /// running ones elsewhere.
     ///
     /// # Shapes
@@ -65,7 +65,7 @@ impl InceptionBlock {
         self.apply(x, statistics)
     }
 
-    /// [`Self::forward`] with the statistics given.
+    /// [`Self::forward`] with the given statistics.
     pub(crate) fn apply(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
         let chain = |units: &[&Option<ConvUnit>], x: Tensor<4>| {
             let present = units.iter().filter_map(|unit| unit.as_ref());
@@ -95,8 +95,8 @@ impl InceptionBlock {
         Tensor::cat(branches, 1)
     }
 
-    /// Input of the non-linearity of the block's first convolution, with the layer's name. The first is the
-    /// first of `conv_1x1`, `reduce_3x3` and `conv_3x3` that the block has; it reads the block's input.
+    /// Input of the non-linearity of the block's first convolution, with the layer's name. The first one is the first
+    /// of `conv_1x1`, `reduce_3x3` and `conv_3x3` that the block has; it reads the block's input.
     pub(crate) fn pre_activation(&self, x: Tensor<4>, statistics: Statistics) -> (String, Tensor<4>) {
         let (name, unit) = match (&self.conv_1x1, &self.reduce_3x3) {
             (Some(unit), _) => ("conv_1x1", unit),
@@ -107,7 +107,7 @@ impl InceptionBlock {
         (name, unit.pre_activation(x, statistics))
     }
 
-    /// The paper's name of the block.
+    /// The block's name in the paper.
     pub fn name(&self) -> &'static str {
         self.plan.name
     }

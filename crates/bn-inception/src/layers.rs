@@ -10,7 +10,7 @@ pub struct Layer {
     pub name: String,
     /// Name of the block the layer belongs to: `stem`, `3a` … `5b` or `classifier`.
     pub block: &'static str,
-    /// Positions in [`BnInceptionConfig::layers`](crate::BnInceptionConfig::layers) of the layers whose outputs are read; none for the layer that reads the images.
+    /// Positions in the list of the layers whose outputs are read; empty for the layer that reads the images.
     pub inputs: Vec<usize>,
     /// Number of output channels.
     pub channels: usize,
@@ -21,20 +21,20 @@ pub struct Layer {
 /// Computation of a [`Layer`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Operation {
-    /// Convolution, normalisation and non-linearity, as far as the network has them.
+    /// Convolution, with the normalisation and the non-linearity that follow it.
     Convolution(Convolution),
-    /// 3x3 max pool; the border never wins.
+    /// 3x3 max pool; padding is never the maximum.
     MaxPool {
-        /// Distance between windows in pixels.
+        /// Stride in pixels.
         stride: usize,
         /// Position of the windows.
         pooling: MaxPooling,
-        /// Whether the pool's output is concatenated with those of convolutions, whose size it has to have.
+        /// True if the output is concatenated with that of convolutions, whose size it must have.
         beside_convolutions: bool,
     },
-    /// 3x3/1 average pool with one pixel of zeros around.
+    /// 3x3/1 average pool, padded with one pixel of zeros.
     AveragePool {
-        /// Whether the zeros count in the divisor.
+        /// True if the zeros count in the divisor.
         includes_padding: bool,
     },
     /// Local response normalisation with GoogLeNet's values.
@@ -50,7 +50,7 @@ pub enum Operation {
     },
 }
 
-/// Extents and companions of a convolution.
+/// Dimensions of a convolution, and the operations that follow it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Convolution {
     /// Number of input channels.
@@ -59,17 +59,17 @@ pub struct Convolution {
     pub out_channels: usize,
     /// Height and width of a filter in pixels.
     pub kernel: usize,
-    /// Distance between windows in pixels.
+    /// Stride in pixels.
     pub stride: usize,
     /// Number of groups; the number of input channels in a depthwise convolution.
     pub groups: usize,
     /// Padding rule.
     pub padding: StridedPadding,
-    /// Whether a bias is added.
+    /// True if a bias is added.
     pub bias: bool,
-    /// Whether batch normalisation follows.
+    /// True if batch normalisation follows.
     pub norm: bool,
-    /// Non-linearity at the end, if any.
+    /// Final non-linearity, if any.
     pub activation: Option<Activation>,
 }
 
@@ -124,7 +124,7 @@ impl Layer {
         }
     }
 
-    /// Multiply-adds for one square image, whose map at the layer's input has `size` pixels a side.
+    /// Multiply-adds for one square image; the layer's input is `size` pixels wide and high.
     pub(crate) fn multiply_adds(&self, size: usize) -> u64 {
         let per_pixel: usize = match &self.operation {
             Operation::Convolution(convolution) => convolution.weight_shape().iter().product(),
@@ -134,7 +134,7 @@ impl Layer {
         (per_pixel * self.out_size(size).pow(2)) as u64
     }
 
-    /// Names and shapes of the layer's parameters and running statistics in a network of `normalization`.
+    /// Names and shapes of the layer's parameters and running statistics in a network with this `normalization`.
     pub(crate) fn tensors(&self, normalization: Normalization) -> Vec<(String, Vec<usize>)> {
         let (weight, bias, norm) = match &self.operation {
             Operation::Convolution(c) => (c.weight_shape().to_vec(), c.bias, c.norm),
@@ -178,7 +178,7 @@ pub(crate) fn learned(tensors: impl IntoIterator<Item = (String, Vec<usize>)>) -
     learned.map(|(_, shape)| shape.iter().product::<usize>()).sum()
 }
 
-/// Role of a tensor in a network, told by the last part of its name.
+/// Role of a tensor in a network, given by the last part of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TensorRole {
     /// A filter or the classifier's matrix.
@@ -187,7 +187,7 @@ pub enum TensorRole {
     Bias,
     /// γ or β of a batch normalisation.
     Norm,
-    /// A running mean or variance: kept, not learned.
+    /// A running mean or variance: updated, not learned.
     Statistic,
 }
 

@@ -1,13 +1,90 @@
 //! BN-Inception (Ioffe & Szegedy 2015, *Batch Normalization: Accelerating Deep Network Training by Reducing Internal
 //! Covariate Shift*) for the [Burn](burn) deep-learning framework.
 //!
-//! - [`ImageClassifier`]: from an image to named classes, in three lines; [`Ensemble`]: several models, several crops.
-//! - [`Preset`] and [`BnInceptionConfig`]: the published networks, and every choice in which they differ.
-//! - [`Model`]: the network, a Burn module for training and inference on any device; [`FoldedModel`]: the same
-//!   without batch normalisation, for inference as fast as the device can.
-//! - [`weights`]: files that carry their configuration, preprocessing and labels; files of other projects, from PyTorch
-//!   to Caffe; files for other programs.
-//! - [`DeviceSpec`]: devices by name; [`data`]: from an image file to the network's input.
+//! # Classify images
+//!
+//! An [`ImageClassifier`] accepts a path, the bytes of a file, or pixels. The weights `imagenette`, of ten classes, are
+//! built in.
+//!
+//! ```
+//! use bn_inception::{ImageClassifier, burn::tensor::Device, image::RgbImage};
+//!
+//! let classifier = ImageClassifier::open("imagenette", &Device::flex())?;
+//! let image = RgbImage::new(320, 240); // or "church.jpg"
+//! let predictions = classifier.predict(&image, 3)?;
+//! assert_eq!(predictions.len(), 3);
+//! for prediction in &predictions {
+//!     println!("{:5.1} %  {}", 100.0 * prediction.probability, prediction.label);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! An [`Ensemble`] averages the probabilities of several models and several crops of each image.
+//!
+//! # The network
+//!
+//! A [`Preset`] is a published network. Its [`BnInceptionConfig`] has a field for every choice in which they differ,
+//! and lists all layers; shapes and counts need no device.
+//!
+//! ```
+//! use bn_inception::Preset;
+//!
+//! let config = Preset::Caffe.config();
+//! assert_eq!(config.layers()[0].name, "stem.conv1");
+//! let summary = config.summary(224);
+//! assert_eq!(summary.parameters(), 11_295_240);
+//! println!("{summary}"); // output shape, parameters and multiply-adds of each block
+//! ```
+//!
+//! # Training and inference
+//!
+//! [`Model`] is a Burn module: it trains on an autodiff device and infers on a plain one. [`Model::fold`] merges batch
+//! normalisation into the convolutions; on a CPU the resulting [`FoldedModel`] runs in an engine of its own.
+//!
+//! ```
+//! use bn_inception::{Preset, burn::tensor::{Device, Tensor}};
+//!
+//! let device = Device::flex().autodiff();
+//! let model = Preset::Small.config().with_width(0.25).init(&device)?;
+//! let images = Tensor::<4>::ones([2, 3, 28, 28], &device);
+//! let gradients = model.forward(images.clone()).powi_scalar(2).sum().backward();
+//!
+//! let logits = model.fold().forward(images);
+//! assert_eq!(logits.dims(), [2, 10]);
+//! # Ok::<(), bn_inception::ConfigError>(())
+//! ```
+//!
+//! For fine-tuning, [`Model::with_classes`] replaces the classifier, [`Model::freeze_through`] freezes the first part,
+//! and [`Model::features`] returns all end points. The crate `bn-inception-train` has recipes, a training loop and
+//! checkpoints.
+//!
+//! # Weights
+//!
+//! [`Weights::open`](weights::Weights::open) accepts a name from the [registry](weights::registry) or a path. Files of
+//! this project carry their configuration, preprocessing and labels; an [`Import`](weights::Import) states them for
+//! files from PyTorch, ONNX, MXNet or Caffe.
+//!
+//! ```
+//! use bn_inception::{burn::tensor::Device, weights::Weights};
+//!
+//! let (model, metadata) = Weights::open("imagenette", None)?.model(&Device::flex());
+//! assert_eq!((model.config().classes, metadata.preprocess.size), (10, 128));
+//! assert_eq!(metadata.labels[4], "church");
+//! # Ok::<(), bn_inception::weights::WeightsError>(())
+//! ```
+//!
+//! # Devices and data
+//!
+//! A [`DeviceSpec`] is a device by name, as on a command line; each backend is a cargo feature. [`data`] has everything
+//! from image files to tensors: decoding, [`Preprocess`], [`Crops`], datasets and the loader.
+//!
+//! ```
+//! use bn_inception::DeviceSpec;
+//!
+//! let opened = "flex".parse::<DeviceSpec>()?.open()?; // or "auto", "cuda:1", …
+//! println!("computing on {}", opened.name);
+//! # Ok::<(), bn_inception::DeviceError>(())
+//! ```
 
 pub use bn_inception_data as data;
 pub use bn_inception_data::{Crops, Preprocess, decode_file};

@@ -15,8 +15,8 @@ use crate::summary::ModelSummary;
 
 /// BN-Inception. Made by [`BnInceptionConfig::init`] or [`Weights::open`](crate::weights::Weights::open).
 ///
-/// Like every Burn module it trains on an autodiff device (`device.autodiff()`), where batch normalisation uses
-/// the batch's statistics, and infers on a plain one, where it uses the running statistics.
+/// Like every Burn module it trains on an autodiff device (`device.autodiff()`), where batch normalisation uses the
+/// batch's statistics, and infers on a plain one, where it uses the running statistics.
 ///
 /// ```
 /// use bn_inception::{Preset, burn::tensor::{Device, Tensor}};
@@ -30,20 +30,20 @@ use crate::summary::ModelSummary;
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct Model {
-    /// The layers in front of block 3a.
+    /// The layers before block 3a.
     pub stem: Stem,
     /// The ten inception blocks, 3a to 5b.
     pub blocks: Vec<InceptionBlock>,
-    /// The layers behind block 5b.
+    /// The layers after block 5b.
     pub classifier: ClassifierHead,
     #[module(skip)]
     config: BnInceptionConfig,
-    /// Number of end points, counted from `stem`, that are frozen.
+    /// Number of frozen end points, counted from `stem`.
     #[module(skip)]
     frozen: usize,
 }
 
-/// Unknown name of an end point to freeze a network up to.
+/// Unknown name of an end point.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown end point `{name}`, expected one of: {}", known.join(", "))]
 pub struct UnknownEndPoint {
@@ -54,8 +54,7 @@ pub struct UnknownEndPoint {
 }
 
 impl BnInceptionConfig {
-    /// A network with freshly drawn weights, on `device` (autodiff or not). The same as
-    /// [`Self::init_seeded`] with seed 0.
+    /// A network with newly drawn weights on `device` (autodiff or not): [`Self::init_seeded`] with seed 0.
     ///
     /// # Errors
     /// [`ConfigError`] if the configuration describes no network.
@@ -63,10 +62,10 @@ impl BnInceptionConfig {
         self.init_seeded(device, 0)
     }
 
-    /// A network whose weights depend on `seed` alone: the same on every device and backend.
+    /// A network whose weights depend on `seed` alone, not on device or backend.
     ///
-    /// Filters are drawn from a normal distribution with variance 2/fan-in (He et al. 2015) before a ReLU and
-    /// 1/fan-in otherwise; biases and β start at 0, γ at 1. The paper does not say how it initialises.
+    /// Filters are drawn from a normal distribution with variance 2/fan-in (He et al. 2015) before a ReLU and 1/fan-in
+    /// otherwise; biases and β start at 0, γ at 1. The paper does not specify its initialisation.
     ///
     /// # Errors
     /// [`ConfigError`] if the configuration describes no network.
@@ -104,7 +103,7 @@ impl BnInceptionConfig {
         }
     }
 
-    /// The end points that every network has and can be frozen up to, in forward order: `stem`, `3a` … `5b`.
+    /// End points that every network has and can be frozen up to, in forward order: `stem`, `3a` … `5b`.
     pub fn end_points(&self) -> Vec<&'static str> {
         std::iter::once("stem").chain(BLOCK_NAMES).collect()
     }
@@ -112,7 +111,7 @@ impl BnInceptionConfig {
     /// Number of [`Self::end_points`] up to and including `name`.
     ///
     /// # Errors
-    /// [`UnknownEndPoint`] lists the names.
+    /// [`UnknownEndPoint`] with the known names, if `name` is not one of them.
     pub fn count_through(&self, name: &str) -> Result<usize, UnknownEndPoint> {
         let known = self.end_points();
         match known.iter().position(|end_point| *end_point == name) {
@@ -130,7 +129,7 @@ impl BnInceptionConfig {
 pub struct Features(Vec<(&'static str, Tensor<4>)>);
 
 impl Features {
-    /// The end point called `name`: `pool1` (where the stem has one), `stem`, `3a`, `3b`, `3c`, `4a` … `5b`.
+    /// The end point called `name`: `pool1` (if the stem has one), `stem`, `3a`, `3b`, `3c`, `4a` … `5b`.
     pub fn get(&self, name: &str) -> Option<&Tensor<4>> {
         let found = self.0.iter().find(|(end_point, _)| *end_point == name);
         found.map(|(_, tensor)| tensor)
@@ -143,22 +142,21 @@ impl Features {
 }
 
 impl Model {
-    /// The configuration this network was made from.
+    /// The network's configuration.
     pub fn config(&self) -> &BnInceptionConfig {
         &self.config
     }
 
-    /// This network with a new classifier for other classes, all else kept. The same as
-    /// [`Self::with_classes_seeded`] with seed 0.
+    /// This network with a new classifier for other classes: [`Self::with_classes_seeded`] with seed 0.
     ///
     /// # Errors
-    /// [`ConfigError`] if there cannot be so many classes.
+    /// [`ConfigError`] if the number of classes is out of range.
     pub fn with_classes(self, classes: usize) -> Result<Self, ConfigError> {
         self.with_classes_seeded(classes, 0)
     }
 
-    /// This network with a new classifier for other classes, all else kept: the start of fine-tuning. The
-    /// classifier's weights depend on `seed` alone and are drawn as [`BnInceptionConfig::init_seeded`] draws them.
+    /// This network with a new classifier for other classes and everything else unchanged: the start of fine-tuning.
+    /// The classifier's weights depend on `seed` alone and are drawn as by [`BnInceptionConfig::init_seeded`].
     ///
     /// ```
     /// use bn_inception::{Preset, burn::tensor::Device};
@@ -170,7 +168,7 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`ConfigError`] if there cannot be so many classes.
+    /// [`ConfigError`] if the number of classes is out of range.
     pub fn with_classes_seeded(self, classes: usize, seed: u64) -> Result<Self, ConfigError> {
         let config = self.config.with_classes(classes);
         config.validate()?;
@@ -186,14 +184,14 @@ impl Model {
         Ok(state::draw(model, activation, seed, of_classifier))
     }
 
-    /// This network with everything up to and including the end point `stem`, `3a` … or `5b` frozen, and what was
-    /// frozen before still so.
+    /// This network with everything up to and including the end point `stem`, `3a` … or `5b` frozen, besides any part
+    /// frozen before.
     ///
-    /// In training the frozen part computes as in inference: batch normalisation uses and keeps its running
-    /// statistics, and no gradient is computed for it.
+    /// In training the frozen part runs as in inference: batch normalisation uses and keeps its running statistics, and
+    /// no gradients are computed for it.
     ///
     /// # Errors
-    /// [`UnknownEndPoint`] lists the names.
+    /// [`UnknownEndPoint`] with the known names, if `end_point` is not one of them.
     pub fn freeze_through(mut self, end_point: &str) -> Result<Self, UnknownEndPoint> {
         self.frozen = self.frozen.max(self.config.count_through(end_point)?);
         self.stem = self.stem.freeze();
@@ -208,7 +206,7 @@ impl Model {
         Ok(self)
     }
 
-    /// Whether the tensor called `name` (see [`BnInceptionConfig::tensors`]) belongs to the frozen part.
+    /// True if the tensor called `name` (see [`BnInceptionConfig::tensors`]) belongs to the frozen part.
     pub fn is_frozen(&self, name: &str) -> bool {
         let block = name.split('.').next().unwrap_or_default();
         let end_points = self.config.end_points();
@@ -241,9 +239,9 @@ impl Model {
         Features(end_points)
     }
 
-    /// Inputs of the non-linearities of some layers: the first convolution and the first of each block, with
-    /// the layers' names (`stem.conv1`, `3a.conv_1x1`, `3c.reduce_3x3` …) in forward order. Batch normalisation
-    /// uses the running statistics on any device, and leaves them as they are.
+    /// Inputs of the non-linearities of some layers: the first convolution and the first of each block, with the
+    /// layers' names (`stem.conv1`, `3a.conv_1x1`, `3c.reduce_3x3` …) in forward order. Batch normalisation uses the
+    /// running statistics on any device, and leaves them unchanged.
     ///
     /// # Shapes
     /// `[N, 3, H, W]` → each `[N, C, H', W']`.
@@ -270,7 +268,7 @@ impl Model {
         statistics: Statistics,
         mut visit: impl FnMut(&'static str, &Tensor<4>),
     ) -> Tensor<4> {
-        // The frozen part needs no graph: it runs as in inference, and the rest of the network starts a new one.
+        // The frozen part needs no graph: it runs as in inference, and the graph starts after it.
         let frozen = match statistics {
             Statistics::Batch => self.frozen,
             Statistics::Running | Statistics::Population { .. } => 0,
@@ -298,11 +296,11 @@ impl Model {
         x
     }
 
-    /// The paper's Algorithm 2: a copy of this network whose batch-normalisation statistics are the population's,
-    /// the plain means over `batches` of batch mean and unbiased batch variance. The batches, `[N, 3, H, W]` on
-    /// any device, should be training images of the size trained with; the copy is an inference model.
+    /// The paper's Algorithm 2: a copy of this network with the population's statistics for batch normalisation, which
+    /// are the plain means over `batches` of batch mean and unbiased batch variance. The batches, `[N, 3, H, W]` on any
+    /// device, should be training images of the size trained with; the copy is an inference model.
     ///
-    /// With no batch at all the statistics stay as they are.
+    /// Without batches the statistics stay as they are.
     pub fn recalibrate(&self, batches: impl IntoIterator<Item = Tensor<4>>) -> Self {
         let model = self.valid();
         for (k, batch) in batches.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The CPU engine's description of a folded network, and the state it was made from.
+//! Conversion between a folded network's state and its description for the CPU engine.
 
 use bn_inception_kernels::infer;
 use burn::tensor::TensorData;
@@ -32,7 +32,7 @@ pub(crate) fn to_network(config: &BnInceptionConfig, mut state: State) -> infer:
             },
             Operation::AveragePool { includes_padding } => infer::Operation::AveragePool { includes_padding },
             Operation::Concatenation => infer::Operation::Concat,
-            // The engine's classifier begins with the mean over all pixels.
+            // The engine's classifier starts with the mean over all pixels.
             Operation::GlobalAveragePool => continue,
             Operation::Linear { .. } => {
                 inputs = inputs.iter().flat_map(|pool| layers[*pool].inputs.clone()).collect();
@@ -78,7 +78,7 @@ pub(crate) fn to_state(network: &infer::Network) -> State {
     state
 }
 
-/// Every padding rule of this project depends on a size's parity alone.
+/// Every padding rule here depends on a size's parity alone.
 fn placement(layer: &Layer) -> infer::Placement {
     infer::Placement {
         even: layer.padding(8),

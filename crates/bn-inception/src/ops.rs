@@ -1,8 +1,8 @@
-//! Tensor operations with an implementation of our own.
+//! Tensor operations with our own implementations.
 //!
-//! On Flex (`f32`) they run in `bn-inception-kernels`, forward and backward, each as one node of the autodiff
-//! graph: Flex 0.22 inherits a weight gradient that treats the whole feature map as a kernel, composes batch
-//! normalisation from a dozen passes, and pools scalar by scalar. Everywhere else they are Burn's own operations.
+//! On Flex (`f32`) they run in `bn-inception-kernels`, forward and backward, each as one node of the autodiff graph:
+//! Flex 0.22 inherits a weight gradient that treats the whole feature map as a kernel, composes batch normalisation of
+//! a dozen passes, and pools scalar by scalar. Elsewhere they are Burn's own operations.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ pub(crate) fn conv2d(x: Tensor<4>, weight: Tensor<4>, geometry: ConvGeometry) ->
     module::conv2d(x, weight, None, options)
 }
 
-/// Normalisation with the batch's own statistics, then a ReLU if `relu`. Returns `(y, mean, biased variance)`; the
-/// statistics carry no gradient.
+/// Normalisation with the batch's own statistics, followed by a ReLU if `relu` is set. Returns `(y, mean, biased
+/// variance)`; the statistics carry no gradient.
 pub(crate) fn batch_norm_train(
     x: Tensor<4>,
     gamma: Tensor<1>,
@@ -44,7 +44,7 @@ pub(crate) fn batch_norm_train(
     (y, plain(normed.mean), plain(normed.variance))
 }
 
-/// `x · scale[c] + shift[c]`, then a ReLU if `relu`.
+/// `x · scale[c] + shift[c]`, followed by a ReLU if `relu` is set.
 pub(crate) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, relu: bool) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if !x.is_autodiff() && !scale.is_autodiff() && flex::serves(&x) && flex::serves(&scale) {
@@ -55,7 +55,7 @@ pub(crate) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, relu
     if relu { activation::relu(y) } else { y }
 }
 
-/// 3x3 maximum; the border never wins.
+/// 3x3 max pool; padding is never the maximum.
 pub(crate) fn max_pool2d(x: Tensor<4>, geometry: PoolGeometry) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if flex::serves(&x) {
@@ -67,7 +67,7 @@ pub(crate) fn max_pool2d(x: Tensor<4>, geometry: PoolGeometry) -> Tensor<4> {
     module::max_pool2d(x, options)
 }
 
-/// 3x3 average over a border of zeros that counts, or does not, in the divisor.
+/// 3x3 average pool; the zero padding counts in the divisor if `includes_padding` is set.
 pub(crate) fn avg_pool2d(x: Tensor<4>, geometry: PoolGeometry, includes_padding: bool) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if flex::serves(&x) {
@@ -80,8 +80,8 @@ pub(crate) fn avg_pool2d(x: Tensor<4>, geometry: PoolGeometry, includes_padding:
     module::avg_pool2d(x, options)
 }
 
-/// A whole network in the CPU engine: `[N, 3, H, W]` → `[N, classes]`, on the images' device. Images on Flex are read
-/// where they lie.
+/// Forward pass of a whole network in the CPU engine: `[N, 3, H, W]` → `[N, classes]`, on the images' device. Images on
+/// Flex are read in place.
 ///
 /// # Panics
 /// If the images are too small, or too large for memory.

@@ -2,7 +2,7 @@
 
 use crate::config::{MaxPooling, StridedPadding};
 
-/// Padding in front of and behind one spatial dimension, in pixels.
+/// Padding before and after one spatial dimension, in pixels.
 pub(crate) type Padding = (usize, usize);
 
 /// Number of windows of `kernel` pixels, `stride` apart, in `size` padded pixels.
@@ -10,7 +10,7 @@ pub(crate) fn windows(size: usize, kernel: usize, stride: usize, padding: Paddin
     (size + padding.0 + padding.1).saturating_sub(kernel) / stride + 1
 }
 
-/// TensorFlow's `SAME`: `ceil(size / stride)` windows, the odd pixel behind.
+/// TensorFlow's `SAME`: `ceil(size / stride)` windows, an odd pixel of padding at the end.
 fn same(size: usize, kernel: usize, stride: usize) -> Padding {
     let covered = (size.div_ceil(stride) - 1) * stride + kernel;
     let total = covered.saturating_sub(size);
@@ -29,8 +29,8 @@ impl StridedPadding {
 }
 
 impl MaxPooling {
-    /// Padding of the 3x3 max pool of an inception block. At stride 1 (block 5b) every implementation pads one pixel;
-    /// so does this one at stride 2 on odd sizes, where Caffe's rule does not fit the convolutions beside it.
+    /// Padding of the 3x3 max pool of an inception block. At stride 1 (block 5b) every implementation pads by one
+    /// pixel; so does this one at stride 2 on odd sizes, where Caffe's rule does not match the convolutions beside it.
     pub(crate) fn of_block(self, size: usize, stride: usize) -> Padding {
         if stride == 1 || size % 2 == 1 {
             return (1, 1);

@@ -17,21 +17,21 @@ pub enum PoolBranch {
     Absent,
 }
 
-/// One row of a channel plan. A width of 0 means that the convolution does not exist; a `reduce`
-/// of 0 means that the 3x3 convolution reads the block's input directly.
+/// One row of a channel plan. A width of 0 means that the convolution does not exist; a `reduce` of 0 means that the
+/// 3x3 convolution reads the block's input directly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockPlan {
     /// The paper's name of the block: `3a` … `5b`.
     pub name: &'static str,
-    /// 1 or 2; a block of stride 2 halves height and width.
+    /// Stride, 1 or 2; a block of stride 2 halves height and width.
     pub stride: usize,
     /// Channels of the 1x1 branch.
     pub conv_1x1: usize,
-    /// Channels of the 1x1 reduction in front of the 3x3 convolution.
+    /// Channels of the 1x1 reduction before the 3x3 convolution.
     pub reduce_3x3: usize,
     /// Channels of the 3x3 convolution.
     pub conv_3x3: usize,
-    /// Channels of the 1x1 reduction in front of the double 3x3 branch.
+    /// Channels of the 1x1 reduction before the double 3x3 branch.
     pub reduce_double: usize,
     /// Channels of both 3x3 convolutions of the double branch.
     pub conv_double: usize,
@@ -39,21 +39,22 @@ pub struct BlockPlan {
     pub pool: PoolBranch,
 }
 
-/// The layers in front of the first inception block.
+/// The layers before the first inception block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StemPlan {
-    /// 7x7/2 convolution, max pool, 1x1 reduction, 3x3 convolution, max pool (Figure 5): `[conv1, reduce, conv2]` channels.
+    /// 7x7/2 convolution, max pool, 1x1 reduction, 3x3 convolution, max pool (Figure 5), with `[conv1, reduce, conv2]`
+    /// channels.
     ImageNet([usize; 3]),
-    /// One 3x3/1 convolution, no pooling, for images of about 28 pixels.
+    /// One 3x3/1 convolution without pooling, for images of about 28 pixels.
     Small(usize),
 }
 
 /// A channel plan, named after its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChannelPlan {
-    /// Branch widths of the paper's Figure 5 taken literally: blocks 4c and 4d put out 608 channels.
+    /// Branch widths of the paper's Figure 5 taken literally: blocks 4c and 4d have 608 output channels.
     Literal608,
-    /// Projections of 4c and 4d are 96 wide, so that every printed output depth (576) is met.
+    /// Pool projections of 4c and 4d 96 wide, which gives every printed output depth (576).
     Consistent576,
     /// MXNet's Inception-BN for 28-pixel inputs: 1x1 and 3x3 branches only.
     Small,
@@ -99,7 +100,7 @@ const LITERAL_608: [BlockPlan; 10] = [
     row("5b", 1, 352, [192, 320], [192, 224], Max(128)),
 ];
 
-/// The same but for the projections of 4c and 4d.
+/// The same except for the projections of 4c and 4d.
 const CONSISTENT_576: [BlockPlan; 10] = {
     let mut blocks = LITERAL_608;
     blocks[5].pool = Average(96);
@@ -131,7 +132,7 @@ impl ChannelPlan {
         }
     }
 
-    /// The layers in front of block 3a.
+    /// The layers before block 3a.
     pub fn stem(self) -> StemPlan {
         match self {
             ChannelPlan::Literal608 | ChannelPlan::Consistent576 => StemPlan::ImageNet([64, 64, 192]),
@@ -141,7 +142,7 @@ impl ChannelPlan {
 }
 
 impl BlockPlan {
-    /// The same block with every width passed through `scale`; absent convolutions stay absent.
+    /// The same block with `scale` applied to every width; absent convolutions stay absent.
     pub fn scaled(self, scale: impl Fn(usize) -> usize) -> Self {
         let width = |channels: usize| if channels == 0 { 0 } else { scale(channels) };
         Self {

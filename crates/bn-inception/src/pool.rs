@@ -1,17 +1,18 @@
-//! The network's poolings.
+//! The network's pools.
 
 use burn::tensor::Tensor;
 
 use crate::ops::{self, PoolGeometry};
 
-/// 3x3 max pool, padded by what `padding` says of height and width; the border never wins. `[N, C, H, W]` → `[N, C, H', W']`.
+/// 3x3 max pool; padding is never the maximum. `padding` maps a height or width to its padding. `[N, C, H, W]` → `[N,
+/// C, H', W']`.
 pub(crate) fn max(x: Tensor<4>, stride: usize, padding: impl Fn(usize) -> (usize, usize)) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
     let padding = [padding(height), padding(width)];
     ops::max_pool2d(x, PoolGeometry { stride, padding })
 }
 
-/// 3x3/1 average pool with one pixel of zeros around. `[N, C, H, W]` → the same.
+/// 3x3/1 average pool, padded with one pixel of zeros. `[N, C, H, W]` → the same.
 pub(crate) fn average(x: Tensor<4>, includes_padding: bool) -> Tensor<4> {
     let geometry = PoolGeometry {
         stride: 1,

@@ -9,8 +9,8 @@ use crate::plan::ChannelPlan;
 /// A published network. [`Preset::config`] gives its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
-    /// The paper: Figure 5 taken literally with the separable stem of its appendix. Where the paper is silent
-    /// (padding, ε, momentum) the values of the Caffe line are used.
+    /// The paper: Figure 5 taken literally with the separable stem of its appendix. Where the paper is silent (padding,
+    /// ε, momentum) the values of the Caffe line are used.
     Paper,
     /// The Caffe/Torch line (TSN, Cadene, imgclsmob): plain stem, biased convolutions, 608 plan.
     Caffe,
@@ -24,7 +24,7 @@ pub enum Preset {
     Small,
 }
 
-/// A preset's name is none of [`Preset::ALL`].
+/// A name that no preset has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown preset `{name}`, expected one of: {}", Preset::ALL.map(Preset::name).join(", "))]
 pub struct UnknownPreset {
@@ -32,7 +32,7 @@ pub struct UnknownPreset {
     pub name: String,
 }
 
-/// Figure 5 in its Caffe implementation; the other rows say where they differ.
+/// Figure 5 in its Caffe implementation; the other rows state their differences.
 const CAFFE: BnInceptionConfig = BnInceptionConfig {
     plan: ChannelPlan::Literal608,
     stem: StemKind::Plain,
@@ -136,7 +136,7 @@ impl Preset {
         self.row().1
     }
 
-    /// The preset that `config` was made from, whatever its width, classes, input size, dropout, activation and
+    /// The preset that `config` was made from, regardless of width, classes, input size, dropout, activation and
     /// normalisation.
     pub fn of(config: &BnInceptionConfig) -> Option<Self> {
         Preset::ALL.into_iter().find(|preset| {

@@ -28,12 +28,12 @@ pub type State = BTreeMap<String, TensorData>;
 pub struct TensorPath(Vec<String>);
 
 impl TensorPath {
-    /// Goes down into the module called `name`.
+    /// Enters the module called `name`.
     pub fn enter(&mut self, name: &str) {
         self.0.push(name.to_owned());
     }
 
-    /// Comes back up.
+    /// Leaves the current module.
     pub fn exit(&mut self) {
         self.0.pop();
     }
@@ -55,12 +55,12 @@ impl TensorPath {
 /// Mismatch of a [`State`] and a model. Names are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
-    /// The model has tensors that the state lacks, or the other way round.
+    /// The model has tensors that the state lacks, or vice versa.
     #[error("tensors do not match the model: {}", sentence([list("missing", .missing), list("unexpected", .unexpected)]))]
     Names {
-        /// In the model but not in the state.
+        /// Names in the model but not in the state.
         missing: Vec<String>,
-        /// In the state but not in the model.
+        /// Names in the state but not in the model.
         unexpected: Vec<String>,
     },
     /// A tensor of another shape than the model's.
@@ -83,7 +83,7 @@ pub enum StateError {
     },
 }
 
-/// At most this many names are spelled out in a message.
+/// Maximum number of names in a message.
 const LISTED_NAMES: usize = 4;
 
 /// `label` and the first of `names`; nothing if there is none.
@@ -99,7 +99,7 @@ pub(crate) fn list(label: &str, names: &[String]) -> String {
     }
 }
 
-/// Those of `parts` that say something, in one sentence.
+/// The non-empty ones of `parts` as one sentence.
 pub(crate) fn sentence<const N: usize>(parts: [String; N]) -> String {
     let said = parts.into_iter().filter(|part| !part.is_empty());
     said.collect::<Vec<_>>().join("; ")
@@ -133,8 +133,8 @@ pub(crate) fn collect(model: &impl Module) -> State {
     collect.state
 }
 
-/// Replacement of a model's tensors by the data that a function returns for their names and shapes. Trained tensors stay
-/// trained, frozen ones frozen.
+/// Replaces a model's tensors by the data that a function returns for their names and shapes. Trainable tensors stay
+/// trainable, frozen ones frozen.
 struct Replace<F> {
     path: TensorPath,
     data: F,
@@ -200,7 +200,7 @@ pub(crate) fn check(shapes: &BTreeMap<String, Vec<usize>>, state: &State) -> Res
     Ok(())
 }
 
-/// Draws those weights of a model whose names are `wanted`, as [`drawn`] does.
+/// Draws the weights of a model whose names are `wanted`, as by [`drawn`].
 pub(crate) fn draw<M: Module>(model: M, activation: Activation, seed: u64, wanted: impl Fn(&str) -> bool) -> M {
     let data = |name: &str, shape: Shape| {
         let is_drawn = TensorRole::of(name) == TensorRole::Weight && wanted(name);
@@ -212,8 +212,8 @@ pub(crate) fn draw<M: Module>(model: M, activation: Activation, seed: u64, wante
     })
 }
 
-/// A freshly drawn weight: He et al. (2015) in front of a ReLU, variance 1/fan-in otherwise. Each tensor has a random
-/// stream of its own, so that adding a layer changes no other layer's start.
+/// A newly drawn weight: He et al. (2015) before a ReLU, variance 1/fan-in otherwise. Each tensor has a random stream
+/// of its own, so that adding a layer changes no other layer's initial weights.
 pub(crate) fn drawn(name: &str, dims: &[usize], activation: Activation, seed: u64) -> TensorData {
     let fan_in: usize = dims.iter().skip(1).product();
     let gain = match activation {

@@ -1,4 +1,4 @@
-//! The layers in front of the first inception block (Figure 5, first four rows).
+//! The layers before the first inception block (Figure 5, first four rows).
 
 use burn::module::Module;
 use burn::nn::{LocalResponseNorm, LocalResponseNormConfig};
@@ -42,7 +42,7 @@ impl Stem {
         }
     }
 
-    /// Output of the stem, normalising with the batch's statistics on an autodiff device and with the running ones
+    /// Output of the stem. Normalises with the batch's statistics on an autodiff device and with the running ones
     /// elsewhere.
     ///
     /// # Shapes
@@ -55,7 +55,7 @@ impl Stem {
         self.apply(images, statistics).1
     }
 
-    /// Returns the output of the first pool (where there is one) and of the stem.
+    /// Outputs of the first pool (if there is one) and of the stem.
     pub(crate) fn apply(&self, x: Tensor<4>, statistics: Statistics) -> (Option<Tensor<4>>, Tensor<4>) {
         let x = self.depthwise(x, statistics);
         let x = self.conv1.apply(x, statistics);

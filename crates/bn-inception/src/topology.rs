@@ -1,8 +1,8 @@
 //! The network as data: every layer in forward order, with its name, its inputs and its extents.
 //!
-//! [`BnInceptionConfig::layers`] alone decides which layers a network has. Shapes, parameter counts, the summary,
+//! [`BnInceptionConfig::layers`] is the single definition of a network's layers. Shapes, parameter counts, the summary,
 //! folding, import checks, ONNX export and the CPU engine's description walk this list; the forward pass of
-//! [`Model`](crate::Model) is written by hand beside the paper's Figure 5 and tested against it.
+//! [`Model`](crate::Model) is written by hand, after the paper's Figure 5, and tested against it.
 
 use std::collections::BTreeMap;
 

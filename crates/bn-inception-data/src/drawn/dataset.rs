@@ -1,4 +1,4 @@
-//! A drawn dataset on disk: drawn once, complete or not there.
+//! A drawn dataset on disk: drawn once, complete or absent.
 
 use std::fs;
 use std::io;
@@ -42,8 +42,7 @@ struct Manifest {
 /// never holds part of a dataset, even if the process is killed. Missing parent folders are created; an empty `dir` is
 /// replaced. Drawing uses the current rayon thread pool.
 ///
-/// # Errors
-/// [`DrawnError`] if the configuration is out of range, `dir` holds anything but this dataset, complete, or a file
+/// [`DrawnError`] if the configuration is out of range, `dir` holds anything but this complete dataset, or a file
 /// cannot be written.
 pub fn draw_dataset(dir: &Path, config: &DrawnConfig) -> Result<DrawnDataset, DrawnError> {
     config.check()?;
@@ -69,7 +68,7 @@ pub fn draw_dataset(dir: &Path, config: &DrawnConfig) -> Result<DrawnDataset, Dr
         .prefix(".drawing-")
         .tempdir_in(parent)
         .map_err(DrawnError::io(parent))?;
-    // The temporary folder is private to the user; what is made inside it has ordinary permissions.
+    // The temporary folder is private to the user; folders made inside it have ordinary permissions.
     let draft = workshop.path().join("dataset");
     draw_all(&draft, config)?;
     let manifest = draft.join(MANIFEST);
@@ -79,7 +78,7 @@ pub fn draw_dataset(dir: &Path, config: &DrawnConfig) -> Result<DrawnDataset, Dr
     let _ = fs::remove_dir(dir);
     match fs::rename(&draft, dir) {
         Ok(()) => Ok(dataset(false)),
-        // Someone else may have finished the same drawing in the meantime.
+        // Another process may have finished the same drawing in the meantime.
         Err(_) if is_present(dir, &wanted)? => Ok(dataset(true)),
         Err(source) => Err(DrawnError::Io {
             path: dir.to_owned(),
@@ -94,7 +93,7 @@ impl Manifest {
     }
 }
 
-/// `true` if `dir` is this very dataset, complete; `false` if it is free for it.
+/// `true` if `dir` is this dataset, complete; `false` if it is missing or empty.
 fn is_present(dir: &Path, wanted: &Manifest) -> Result<bool, DrawnError> {
     let occupied = || DrawnError::Occupied { dir: dir.to_owned() };
     match fs::read_dir(dir) {

@@ -1,4 +1,4 @@
-//! The error of drawing.
+//! Errors of drawing.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The embedded dataset: labelled pictures drawn from a seed, for training without any data at hand.
+//! The embedded dataset: labelled pictures drawn from a seed, for training without any other data.
 //!
 //! Five silhouettes meet five textures in ten classes. Each silhouette and each texture occurs in exactly two of them,
 //! so a network has to see both. Colour, pose, backdrop, clutter, light and camera are random and say nothing about the

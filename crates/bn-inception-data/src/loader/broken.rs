@@ -1,10 +1,10 @@
-//! The account of images that could not be decoded.
+//! Record of the images that could not be decoded.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Largest part of a dataset that may be broken before a run stops, in percent.
+/// Largest share of a dataset that may be broken before a run stops, in percent.
 pub const MAX_BROKEN_PERCENT: usize = 1;
 
 /// One image that could not be decoded.
@@ -42,7 +42,7 @@ impl BrokenImages {
         })
     }
 
-    /// Adds dataset image `index`; `false` if it was known.
+    /// Adds dataset image `index`; `false` if it was recorded already.
     pub(super) fn add(&self, index: usize, image: BrokenImage) -> bool {
         self.with(|images| images.insert(index, image).is_none())
     }

@@ -13,7 +13,7 @@ use crate::augment::Augment;
 use crate::preprocess::Preprocess;
 use crate::random::{Purpose, generator};
 
-/// The parts that all copies and slices of a loader share.
+/// State shared by all copies and slices of a loader.
 pub(super) struct Shared {
     pub(super) source: Source,
     pub(super) preprocess: Preprocess,

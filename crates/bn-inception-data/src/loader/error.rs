@@ -1,4 +1,4 @@
-//! The error of loading.
+//! Errors of loading.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use super::broken::MAX_BROKEN_PERCENT;
 use super::prefetch::WorkerPanic;
 use crate::error::PreprocessError;
 
-/// A loader that cannot be made, or cannot continue.
+/// A loader that cannot be created, or cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum LoaderError {
     /// The batch size is 0.

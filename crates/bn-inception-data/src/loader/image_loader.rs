@@ -22,8 +22,8 @@ use crate::random::{Purpose, generator};
 
 /// Loads a folder's images, batch by batch.
 ///
-/// A training loader shuffles every epoch, augments, and leaves out the images that do not fill the last batch (others
-/// in each epoch). An evaluation loader takes all images in order, and its last batch may be smaller.
+/// A training loader shuffles every epoch, augments, and leaves out the images that do not fill the last batch
+/// (different ones each epoch). An evaluation loader yields all images in order, and its last batch may be smaller.
 ///
 /// Batches depend on the dataset, the seed, the epoch and the batch number alone: any number of workers gives the same
 /// bits, and [`Self::iter_from`] continues in the middle of an epoch as if it had never stopped. An image that cannot
@@ -58,7 +58,7 @@ impl ImageLoader {
         }
         let mut loader = Self::new(folder, preprocess, Some(augment), options, device)?;
         // The dataset is sorted by class, so that a slice of it (for one of several devices) would hold a few classes
-        // only. Slices are therefore cut from a fixed mixture.
+        // only. Slices are therefore cut from a fixed random order.
         let mut random = generator(Purpose::Split, options.seed, 0, 0);
         loader.indices.shuffle(&mut random);
         Ok(loader)
@@ -132,12 +132,12 @@ impl ImageLoader {
         ImageBatches::new(epoch, batch, self.batches(), device)
     }
 
-    /// The images so far that could not be decoded.
+    /// The images that could not be decoded so far.
     pub fn broken(&self) -> &BrokenImages {
         &self.shared.source.broken
     }
 
-    /// Counts images as broken that were found to be so before a run was resumed: the decoder's error by index in the
+    /// Restores the images that were found to be broken before a run was resumed: the decoder's error by index in the
     /// dataset, from [`BrokenImages::reasons`].
     ///
     /// # Panics
@@ -150,7 +150,7 @@ impl ImageLoader {
         }
     }
 
-    /// Name and evaluation crop of image `index` of the dataset. `None` if it cannot be decoded, which is not counted.
+    /// Name and evaluation crop of image `index` of the dataset. `None` if it cannot be decoded, which is not recorded.
     ///
     /// # Panics
     /// If `index` is not below the number of images.
@@ -161,7 +161,7 @@ impl ImageLoader {
         Some((source.folder.name(index), image))
     }
 
-    /// Seconds that consumers waited for batches so far.
+    /// Seconds that consumers have waited for batches so far.
     pub fn wait_seconds(&self) -> f64 {
         Duration::from_nanos(self.shared.waited.load(Ordering::Relaxed)).as_secs_f64()
     }

@@ -66,7 +66,7 @@ struct State<W: Work> {
     stop: bool,
 }
 
-/// A batch in the making.
+/// A batch in progress.
 struct Open<W: Work> {
     items: Vec<Option<Outcome<W::Item>>>,
     missing: usize,

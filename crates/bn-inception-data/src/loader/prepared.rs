@@ -77,7 +77,7 @@ impl<T: Send + 'static> PreparedImages<T> {
         })
     }
 
-    /// The images so far that could not be decoded.
+    /// The images that could not be decoded so far.
     pub fn broken(&self) -> &BrokenImages {
         &self.source.broken
     }

@@ -11,7 +11,7 @@ use super::options::LoaderOptions;
 use crate::dataset::ImageFolder;
 use crate::decode::{DecodeError, decode_file};
 
-/// A folder of images and the account of those that are broken.
+/// A folder of images and the record of its broken ones.
 pub(super) struct Source {
     pub(super) folder: Arc<ImageFolder>,
     pub(super) options: LoaderOptions,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bn_inception_data::{ImageFolder, Split};
 
-/// Makes a tree of empty files below a fresh folder.
+/// Creates a tree of empty files in a new folder.
 fn tree(files: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in files {

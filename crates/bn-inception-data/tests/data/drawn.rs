@@ -1,4 +1,4 @@
-//! The embedded dataset as its readers meet it: files on disk.
+//! The embedded dataset as its readers see it: files on disk.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Promises of the loader: the same batches for any number of workers, from any position, for any history; and no image
-//! lost silently.
+//! Guarantees of the loader: the same batches for any number of workers, from any position, after any history; and no
+//! image lost silently.
 
 use std::fs;
 use std::path::Path;
@@ -178,7 +178,7 @@ fn broken_images_are_replaced_and_reported() {
         let (again, list) = run(workers);
         assert!(again == batches && list == broken, "{workers} workers");
     }
-    // The next readable image of the class stands in: 3 for 1 and 2, and the first for the last.
+    // The next readable image of the class replaces it: 3 for 1 and 2, and the first for the last.
     let of = |epoch: &[Bits], index: usize| {
         let values = 3 * (SIZE * SIZE) as usize;
         epoch[index / 8].0[index % 8 * values..][..values].to_vec()
@@ -186,7 +186,7 @@ fn broken_images_are_replaced_and_reported() {
     for (index, stand_in) in [(1, 3), (2, 3), (299, 150), (4, 4)] {
         assert!(of(&batches, index) == of(&intact, stand_in), "image {index}");
     }
-    // Training goes on as well, and counts each image once over the epochs.
+    // Training continues as well, and counts each image once over the epochs.
     let train = loader(dir.path(), true, OPTIONS);
     for number in 0..3 {
         assert_eq!(epoch(&train, number, 0).len(), 37);

@@ -1,6 +1,6 @@
-//! The crate's promises, as one test program.
+//! The crate's guarantees, as one test program.
 
-// A failed step of the preparation is a failed test.
+// A failed setup step is a failed test.
 #![allow(clippy::unwrap_used)]
 
 mod dataset;

@@ -91,8 +91,8 @@ fn extreme_shapes_stay_small() {
     ));
 }
 
-/// A crop whose first pixel falls exactly on a source pixel once made the resizer read outside the
-/// image. In a picture of one colour every pixel from elsewhere shows.
+/// A crop whose first pixel falls exactly on a source pixel once made the resizer read outside the image. In a picture
+/// of one colour every pixel from elsewhere shows.
 #[test]
 fn no_crop_reads_outside_the_image() {
     let image = RgbImage::from_pixel(41, 37, Rgb([200, 90, 17]));
@@ -362,7 +362,7 @@ fn damaged_bytes_never_panic() {
         std::fs::read(fixture("cmyk.jpg")).unwrap(),
         std::fs::read(fixture("exif-6.jpg")).unwrap(),
     ];
-    // A fixed linear congruential sequence: where and what to damage.
+    // A fixed linear congruential sequence: the positions and kinds of damage.
     let mut state = 1_u64;
     let mut next = |bound: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -1,6 +1,6 @@
 //! Damaged files for the readers: real ones, changed at random, and the properties that reading them must keep.
 
-#![allow(clippy::unwrap_used, dead_code)] // a failed step of the preparation is a failed test
+#![allow(clippy::unwrap_used, dead_code)] // a failed setup step is a failed test
 
 use std::io::{Cursor, Read as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};

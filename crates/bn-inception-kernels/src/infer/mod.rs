@@ -48,7 +48,7 @@
 //! - **Convolutions.** For `z = conv(x) + b` and `y = γ (z − μ) / √(σ² + ε) + β`, [`Conv::weight`] is
 //!   `w · γ / √(σ² + ε)` per output channel and [`Conv::bias`] is `(b − μ) γ / √(σ² + ε) + β`, best computed in `f64`.
 //!   A missing `b` or `β` counts as 0, a missing `γ` as 1. The order is `[out, in, k, k]`, as in PyTorch and Burn.
-//!   Every convolution is followed by a ReLU; networks with sigmoid or local response normalisation cannot be described.
+//!   Every convolution is followed by a ReLU; sigmoids and local response normalisation cannot be described.
 //!   A separable convolution (depthwise, directly followed by a 1×1) becomes a plain one by [`merge_separable`]; the
 //!   normalisation after the 1×1 has to be folded into the weight and bias of the 1×1 first.
 //! - **Paddings** are [`Placement`]s, `(before, after)` for even and for odd sizes, the same rule for height and width:

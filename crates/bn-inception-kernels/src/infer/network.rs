@@ -60,7 +60,7 @@ pub enum NetworkError {
     },
 }
 
-/// A folded network: its layers in forward order. The [module documentation](super) describes the conversion of a model.
+/// A folded network: its layers in forward order. The [module documentation](super) describes how to convert a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// The layers; the first is a convolution of the images, the last the classifier.
@@ -177,8 +177,8 @@ impl Network {
     }
 }
 
-/// Padding `(before, after)` of the windows of a layer, along a dimension with an even and with an odd number of pixels.
-/// All published rules depend on parity only, and are the same for height and width.
+/// Padding `(before, after)` of a layer's windows, along a dimension with an even and with an odd number of pixels. All
+/// published rules depend on parity only, and are the same for height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
     /// Padding of an even number of pixels.

@@ -2,8 +2,8 @@
 
 use super::network::NetworkError;
 
-/// Filters `[out_channels, in_channels, kernel, kernel]` of the convolution equivalent to a depthwise convolution with a
-/// depth multiplier directly followed by a 1×1: the separable stem. Products are summed in `f64`.
+/// Filters `[out_channels, in_channels, kernel, kernel]` of the convolution equivalent to a depthwise convolution with
+/// a depth multiplier directly followed by a 1×1: the separable stem. Products are summed in `f64`.
 ///
 /// `depthwise` is `[in_channels · multiplier, 1, kernel, kernel]`, `pointwise` is
 /// `[out_channels, in_channels · multiplier]`. The bias of the 1×1 stays as it is.

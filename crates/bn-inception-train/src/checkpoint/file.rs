@@ -2,14 +2,15 @@
 //!
 //! # Format
 //! A safetensors file. Its tensors are flat `F32` arrays called `model.NAME`, `velocity.NAME` and `average.NAME`, with
-//! the names of [`tensors`](bn_inception::BnInceptionConfig::tensors). Its one metadata entry, `bn_inception_checkpoint`, is a JSON object: the
-//! version of the format, settings, data and progress of the run, and the SHA-256 of those together with all arrays.
+//! the names of [`tensors`](bn_inception::BnInceptionConfig::tensors). Its one metadata entry,
+//! `bn_inception_checkpoint`, is a JSON object: the version of the format, settings, data and progress of the run, and
+//! the SHA-256 of those together with all arrays.
 //!
 //! # Safety against crashes
 //! A checkpoint is written beside its final name, flushed to the disk and then renamed, so that a file under a
-//! checkpoint's name is whole whenever the process or the machine dies. One that is damaged all the same (a full disk
-//! when it was copied, say) is an error that names it and the newest older one; resuming never skips it silently, since
-//! that would throw work away unasked.
+//! checkpoint's name is complete whenever the process or the machine dies. A damaged one (copied to a full disk, say)
+//! is an error that names it and the newest older one; resuming never skips it silently, since that would discard work
+//! unasked.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +39,7 @@ const SCHEMA: u32 = 1;
 /// The state of a run between two optimizer steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// Everything that determines the run's numbers.
+    /// Everything that determines the run's results.
     pub settings: Settings,
     /// The dataset it is trained on.
     pub data: DataFacts,
@@ -69,7 +70,7 @@ struct Header {
     schema: u32,
     /// Hexadecimal SHA-256 over `run` and the arrays.
     sha256: String,
-    /// [`Facts`] as JSON. A text within the text, because a digest is one of bytes.
+    /// [`Facts`] as JSON. A string within the JSON, because a digest is over bytes.
     run: String,
 }
 
@@ -83,21 +84,21 @@ struct Facts {
 /// A checkpoint that could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The file system refused.
+    /// A file or folder cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
         /// File or folder concerned.
         path: PathBuf,
-        /// The system's reason.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// Some other file, or a checkpoint of an older version.
+    /// A file that is not a checkpoint, or is one of an older version.
     #[error("{} is not a checkpoint of this version of the program", path.display())]
     NotACheckpoint {
         /// The file.
         path: PathBuf,
     },
-    /// The file has another length than its header says.
+    /// The file is shorter or longer than its header states.
     #[error("checkpoint {} is cut short: {found} bytes are not all of it", path.display())]
     CutShort {
         /// The file.
@@ -105,7 +106,7 @@ pub enum CheckpointError {
         /// Its length in bytes.
         found: usize,
     },
-    /// The file has the right length and the wrong content.
+    /// The file has the right length but the wrong content.
     #[error("checkpoint {} is damaged: {what}", path.display())]
     Damaged {
         /// The file.
@@ -116,10 +117,10 @@ pub enum CheckpointError {
 }
 
 impl Checkpoint {
-    /// Writes the checkpoint to `path`, replacing what is there only once the new file is whole and on the disk.
+    /// Writes the checkpoint to `path` atomically: an existing file is replaced only once the new one is on the disk.
     ///
     /// # Errors
-    /// [`CheckpointError::Io`] with the path; a file that was there before is untouched then.
+    /// [`CheckpointError::Io`] with the path; an existing file is then unchanged.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         let write = || -> io::Result<()> {
             let bytes = self.encode()?;
@@ -136,7 +137,7 @@ impl Checkpoint {
     /// Reads the checkpoint at `path`.
     ///
     /// # Errors
-    /// Every kind of [`CheckpointError`]; each names the file.
+    /// [`CheckpointError`], which names the file.
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
         let bytes = fs::read(path).map_err(|source| CheckpointError::Io {
             path: path.to_owned(),
@@ -193,7 +194,8 @@ impl Checkpoint {
                 path: path.to_owned(),
                 found: bytes.len(),
             },
-            // The length of the header: what other files begin with is no length.
+            // A checkpoint starts with the length of its header; other files start with bytes that are not a valid
+            // length.
             SafeTensorError::HeaderTooLarge => no_checkpoint(),
             other => damaged(other.to_string()),
         })?;
@@ -238,7 +240,7 @@ impl Checkpoint {
     }
 }
 
-/// SHA-256 in hexadecimal; it guards against accidents, not against forgery.
+/// SHA-256 in hexadecimal, as a guard against accidents, not against forgery.
 fn digest<'a>(run: &str, arrays: impl Iterator<Item = (&'a String, &'a [u8])>) -> String {
     let mut digest = Sha256::new();
     digest.update(run);
@@ -311,7 +313,7 @@ mod tests {
         let path = Path::new("a.ckpt");
         let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
         let other = safetensors::serialize([("w", view)], None).unwrap();
-        // The last one is how files of versions before 0.2 begin.
+        // The last one is the beginning of files of versions before 0.2.
         for bytes in [&b"{\"a\": [1]}"[..], &other, b"BNICKPT1\x10\0\0\0\0\0\0\0{}"] {
             let error = Checkpoint::decode(bytes, path).unwrap_err();
             assert!(matches!(error, CheckpointError::NotACheckpoint { .. }), "{error}");

@@ -1,18 +1,18 @@
-//! Checks that a checkpoint belongs to a network and to its data.
+//! Checks that a checkpoint matches a network and its data.
 
 use super::file::{Arrays, Checkpoint, DataFacts};
 use crate::optim::NamedTensors;
 
 impl Checkpoint {
-    /// Checks that the checkpoint has all values of a network, that each has its length, and that it has averages if
-    /// and only if `averages`. The error names the first misfit.
+    /// Checks that the checkpoint has all values of a network, that each has the right length, and that it has averages
+    /// if and only if `averages` is set. The error names the first mismatch.
     pub(crate) fn check_network(&self, values: &NamedTensors, averages: bool) -> Result<(), String> {
         check_arrays(&self.model, values, "weight", true)?;
         check_arrays(&self.velocity, values, "velocity", false)?;
         check_arrays(&self.average, values, "average", averages)
     }
 
-    /// Checks that a resumed run is given the data it had. The error names the difference.
+    /// Checks that a resumed run has the same data as before. The error names the difference.
     pub(crate) fn check_data(&self, now: &DataFacts) -> Result<(), String> {
         let before = &self.data;
         if before.classes != now.classes {

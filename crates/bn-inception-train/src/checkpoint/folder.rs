@@ -1,4 +1,4 @@
-//! The folder that a run's checkpoints are in.
+//! The folder of a run's checkpoints.
 
 use std::fs;
 use std::io;
@@ -8,23 +8,23 @@ use super::file::CheckpointError;
 
 const PREFIX: &str = "step-";
 const SUFFIX: &str = ".ckpt";
-/// Beginning of the names of files that are not whole yet: atomic-write-file puts a dot in front of the final name.
+/// Prefix of the names of unfinished files: atomic-write-file puts a dot before the final name.
 const UNFINISHED: &str = ".step-";
 
-/// The folder with a run's checkpoints, `step-00000100.ckpt` and so on.
+/// The folder of a run's checkpoints, `step-00000100.ckpt` and so on.
 #[derive(Debug, Clone)]
 pub struct CheckpointFolder {
     path: PathBuf,
 }
 
 impl CheckpointFolder {
-    /// The folder at `path`, which need not exist.
+    /// The folder at `path`, which need not exist yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    /// Makes the folder and removes the half-written files of a killed run from it.
+    /// Creates the folder and removes the half-written files of a killed run from it.
     ///
     /// # Errors
     /// [`CheckpointError::Io`] with the path.
@@ -45,7 +45,7 @@ impl CheckpointFolder {
         self.path.join(format!("{PREFIX}{step:08}{SUFFIX}"))
     }
 
-    /// The steps there are checkpoints of, ascending. A folder that is not there has none.
+    /// Steps with a checkpoint, ascending; none if the folder does not exist.
     ///
     /// # Errors
     /// [`CheckpointError::Io`] with the path.
@@ -70,7 +70,7 @@ impl CheckpointFolder {
         Ok(steps)
     }
 
-    /// Removes all checkpoints but the last `keep` and the one of step `best`.
+    /// Removes all checkpoints except the last `keep` and that of step `best`.
     ///
     /// # Errors
     /// [`CheckpointError::Io`] with the path.

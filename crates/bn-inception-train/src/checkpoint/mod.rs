@@ -1,4 +1,4 @@
-//! Checkpoints: everything a run needs to go on as if it had never stopped, one file each.
+//! Checkpoints: everything needed to continue a run as if it had never stopped, one file each.
 
 mod file;
 mod fit;

@@ -1,4 +1,4 @@
-//! Choosing what shows progress.
+//! Choice of the display of progress.
 
 use std::io::{self, IsTerminal};
 
@@ -6,15 +6,15 @@ use super::console::Console;
 use super::screen::{Plan, Screen};
 use super::terminal::Terminal;
 
-/// The place where progress is shown.
+/// Destination of progress.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Display {
-    /// burn-train's interface if standard output is a terminal, lines on standard output if not.
+    /// burn-train's interface if standard output is a terminal, lines on standard output otherwise.
     #[default]
     Auto,
-    /// Lines on standard error: standard output is for a machine.
+    /// Lines on standard error, which leaves standard output to machine-readable results.
     Stderr,
-    /// Nowhere; the run log has it all.
+    /// None; the run log has everything.
     Quiet,
 }
 

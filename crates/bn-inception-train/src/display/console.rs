@@ -1,14 +1,15 @@
 //! Progress for pipes, files and batch systems: plain lines, every few seconds.
 //!
-//! burn-train's own renderer for them prints one line a step and no metric at all.
+//! burn-train's own renderer for them prints one line per step and no metrics.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use super::screen::{Plan, Screen};
-use crate::step::Scores;
 use bn_inception_dashboard::run_log::Validation;
 use bn_inception_dashboard::run_log::{Event, StepFacts};
+
+use super::screen::{Plan, Screen};
+use crate::step::Scores;
 
 /// Time between two lines.
 const INTERVAL: Duration = Duration::from_secs(3);
@@ -21,9 +22,9 @@ pub(super) struct Console<W> {
     last_line: Option<Instant>,
     /// Steps since the process started.
     steps: u64,
-    /// Steps since the last line: a line speaks of them.
+    /// Steps since the last line, for the next one to summarise.
     window: Window,
-    /// Images of the validation under way that are done.
+    /// Images done in the current validation.
     validated: usize,
 }
 
@@ -70,11 +71,11 @@ impl<W: Write> Console<W> {
 
     fn line(&mut self, text: &str) {
         self.last_line = Some(Instant::now());
-        // A reader that went away (`| head`) is no reason to stop training.
+        // A closed pipe (`| head`) is no reason to stop training.
         let _ = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
     }
 
-    /// Speaks of the steps since the last line, if there are any.
+    /// Prints a line about the steps since the last one, if there are any.
     fn training_line(&mut self) {
         let window = std::mem::take(&mut self.window);
         if let Some(last) = window.last {
@@ -85,7 +86,7 @@ impl<W: Write> Console<W> {
     }
 }
 
-/// `steps` are those that took `elapsed`, and `last` the last one.
+/// Line about `steps` steps that took `elapsed`, of which `last` was the last.
 fn training_line(plan: &Plan, window: &Window, last: &StepFacts, steps: u64, elapsed: Duration) -> String {
     let count = window.steps.max(1) as f64;
     let per_second = |amount: f64| {

@@ -1,17 +1,17 @@
 //! Ctrl-C under burn-train's terminal interface.
 //!
 //! The interface puts the terminal into raw mode, in which Ctrl-C is a key like any other and sends no signal; it does
-//! so on a thread of its own, at a moment of its own. Here that one effect of raw mode is taken back.
+//! so on its own thread, at an unknown time. That one effect of raw mode is undone here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Time between two looks at the terminal's mode.
+/// Interval between two checks of the terminal's mode.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Keeps Ctrl-C working as long as it lives.
+/// Keeps Ctrl-C working until it is dropped.
 pub(super) struct KeepCtrlC {
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -37,7 +37,7 @@ impl Drop for KeepCtrlC {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It cannot panic.
+            // The thread cannot panic.
             let _ = thread.join();
         }
     }
@@ -52,7 +52,7 @@ fn enable() {
         && !mode.local_modes.contains(LocalModes::ISIG)
     {
         mode.local_modes.insert(LocalModes::ISIG);
-        // Refused if the terminal has just gone away, which ends the run by another signal.
+        // Fails if the terminal has just been closed, which ends the run by another signal.
         let _ = tcsetattr(&terminal, OptionalActions::Now, &mode);
     }
 }

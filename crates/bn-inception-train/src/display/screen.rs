@@ -1,9 +1,10 @@
-//! The interface to everything that shows a run.
+//! The interface of everything that displays a run.
 
-use crate::step::Scores;
 use bn_inception_dashboard::run_log::Event;
 
-/// The extent of a run, and the place in it where this process begins.
+use crate::step::Scores;
+
+/// The extent of a run, and the position at which this process starts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
     pub total_steps: u64,
@@ -12,21 +13,21 @@ pub(crate) struct Plan {
     pub train_images: usize,
     pub val_images: usize,
     pub classes: usize,
-    /// Epochs that are over.
+    /// Completed epochs.
     pub epoch: usize,
-    /// Images of the epoch under way that are trained on.
+    /// Images already trained on in the current epoch.
     pub images: usize,
 }
 
-/// Something that shows a run.
+/// A display of a run.
 pub(crate) trait Screen {
     /// Shows an event of the run log.
     fn event(&mut self, event: &Event);
 
-    /// Shows one batch of the validation under way, which is too little for the log.
+    /// Shows one batch of the current validation, which is too small an event for the log.
     fn validation_batch(&mut self, scores: &Scores);
 
-    /// True once the user has asked here for the end of the run.
+    /// True once the user has asked the display to stop the run.
     fn wants_stop(&self) -> bool {
         false
     }

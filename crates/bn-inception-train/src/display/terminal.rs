@@ -1,7 +1,8 @@
-//! burn-train's terminal interface, fed with our numbers.
+//! burn-train's terminal interface, fed with our metrics.
 
 use std::mem;
 
+use bn_inception_dashboard::run_log::Event;
 use burn::train::Interrupter;
 use burn::train::logger::TrainingProgressLogger as _;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
@@ -15,16 +16,15 @@ use burn::train::renderer::{MetricState, MetricsRenderer as _, MetricsRendererTr
 use super::ctrl_c::KeepCtrlC;
 use super::screen::{Plan, Screen};
 use crate::step::Scores;
-use bn_inception_dashboard::run_log::Event;
 
-/// The interface. Dropping it gives the terminal back.
+/// The interface. Dropping it restores the terminal.
 pub(super) struct Terminal {
     renderer: TuiMetricsRendererWrapper,
     interrupter: Interrupter,
     plan: Plan,
-    /// The half of an epoch that is under way, and its images that are done.
+    /// The current half of an epoch, and the number of its images done.
     split: Option<(Split, usize)>,
-    /// Loss, top-1 and top-5; in training the learning rate, too.
+    /// Loss, top-1 and top-5; in training also the learning rate.
     curves: [Curve; 4],
     _ctrl_c: KeepCtrlC,
 }
@@ -59,7 +59,7 @@ impl Terminal {
         }
     }
 
-    /// Shows a batch, with the `values` of the first curves.
+    /// Shows a batch, with `values` for the first curves.
     fn batch(&mut self, split: Split, images: usize, values: &[f64]) {
         let before = match self.split {
             Some((current, before)) if current == split => before,
@@ -74,13 +74,13 @@ impl Terminal {
         self.renderer.log_event_training("Iteration".to_owned());
     }
 
-    /// Begins a split. Returns its images that are done already.
+    /// Begins a split. Returns the number of its images that are already done.
     fn begin(&mut self, split: Split) -> usize {
         self.end_split();
         match split {
             Split::Train => {
                 self.renderer.start_split("train", self.plan.train_images);
-                // Of a resumed epoch, once.
+                // Only for a resumed epoch.
                 mem::take(&mut self.plan.images)
             }
             Split::Valid => {
@@ -145,7 +145,7 @@ struct Curve {
 }
 
 impl Curve {
-    /// A curve that is called and formatted like `metric`.
+    /// A curve named and formatted like `metric`.
     fn of(metric: &impl Metric) -> Self {
         Self {
             definition: MetricDefinition::new(MetricId::new(metric.name()), metric),
@@ -161,7 +161,7 @@ impl Curve {
         self.numeric(entry, self.state.current_value())
     }
 
-    /// The mean over the split; none if it had no such number.
+    /// The mean over the split, if it had such a number.
     fn end(&mut self) -> Option<MetricState> {
         if mem::replace(&mut self.is_empty, true) {
             return None;

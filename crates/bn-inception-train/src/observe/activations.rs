@@ -1,15 +1,14 @@
 //! Percentiles of pre-activations, the paper's view of internal covariate shift (Figure 1 b, c).
 
 use bn_inception::Model;
+use bn_inception_dashboard::run_log::ActivationPercentiles;
 use burn::tensor::{Tensor, TensorReadError};
 
-use bn_inception_dashboard::run_log::ActivationPercentiles;
-
-/// About this many of a layer's values are sorted; more would take longer and show the same.
+/// Approximate number of values sorted per layer; more would take longer and show the same.
 const VALUES: usize = 1 << 16;
 
-/// The 15th, 50th and 85th percentile of each layer that [`Model::pre_activations`] names, over all
-/// channels and places of `images`. Layers with a value that is not finite are left out.
+/// The 15th, 50th and 85th percentile of each layer that [`Model::pre_activations`] names, over all channels and
+/// positions of `images`. Layers with a value that is not finite are left out.
 pub(super) fn percentiles(
     model: &Model,
     images: Option<&Tensor<4>>,
@@ -28,7 +27,7 @@ pub(super) fn percentiles(
 }
 
 fn of_values(values: &[f32]) -> Option<[f32; 3]> {
-    // An odd stride does not stay in the same columns of a map whose width is even.
+    // An odd stride does not stay in the same columns of a map of even width.
     let stride = values.len().div_ceil(VALUES) | 1;
     let mut chosen: Vec<f32> = values.iter().step_by(stride).copied().collect();
     if chosen.is_empty() || chosen.iter().any(|value| !value.is_finite()) {
@@ -57,7 +56,7 @@ mod tests {
         assert_eq!(of_values(&[7.0]), Some([7.0; 3]));
         assert_eq!(of_values(&[7.0, f32::NAN]), None);
         assert_eq!(of_values(&[]), None);
-        // Thinned out, but still from one end to the other.
+        // A sample, but still from one end to the other.
         let many: Vec<f32> = (0..1_000_000).map(|value| value as f32 / 1e6).collect();
         let [low, _, high] = of_values(&many).unwrap();
         assert!((low - 0.15).abs() < 1e-3 && (high - 0.85).abs() < 1e-3);

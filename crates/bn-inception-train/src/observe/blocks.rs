@@ -1,21 +1,21 @@
-//! Gradients, changes and values of each block's parameters.
+//! Gradients, updates and values of each block's parameters.
 
 use std::collections::BTreeMap;
 
 use bn_inception::Model;
 use bn_inception::TensorRole;
+use bn_inception_dashboard::run_log::{BlockTelemetry, Histogram};
 use burn::tensor::{Tensor, TensorReadError};
 
 use super::histogram;
 use crate::optim::NamedTensors;
-use bn_inception_dashboard::run_log::{BlockTelemetry, Histogram};
 
 /// Sums of squares by tensor name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Norms(BTreeMap<String, f64>);
 
 impl Norms {
-    /// Of `tensors`, read back from the device in one piece.
+    /// Sums for `tensors`, read back from the device in one transfer.
     pub(crate) fn of(tensors: &NamedTensors) -> Result<Self, TensorReadError> {
         if tensors.is_empty() {
             return Ok(Self::default());

@@ -1,13 +1,12 @@
-//! Images made small enough for a line of the log.
+//! Images reduced to fit into a line of the log.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bn_inception_dashboard::run_log::Picture;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::imageops::{self, FilterType};
 use image::{ExtendedColorType, ImageEncoder as _, ImageResult, RgbImage};
-
-use bn_inception_dashboard::run_log::Picture;
 
 /// Height and width of a thumbnail in pixels, at most.
 pub(crate) const THUMBNAIL: u32 = 112;

@@ -1,17 +1,17 @@
 //! The first layer's filters as a picture.
 
 use bn_inception::Model;
+use bn_inception_dashboard::run_log::FilterGrid;
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
 use super::encode;
-use bn_inception_dashboard::run_log::FilterGrid;
 
 /// Pixels of the picture for one weight.
 const ZOOM: u32 = 4;
 
-/// Every filter of the first layer that sees colours, or, in front of a separable layer, of the one
-/// that sees each colour by itself.
+/// Every filter of the first layer that sees colours or, before a separable layer, of the one that sees each colour by
+/// itself.
 pub(super) fn grid(model: &Model, step: u64) -> Option<FilterGrid> {
     let stem = &model.stem;
     let (layer, unit) = match &stem.depthwise {

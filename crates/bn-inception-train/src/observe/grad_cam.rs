@@ -1,11 +1,12 @@
 //! Grad-CAM (Selvaraju et al. 2017) at the last inception block.
 //!
-//! Grad-CAM weights each feature map by the mean gradient of the predicted class's logit over the
-//! map's places. Behind block 5b this network has a global average and a linear layer only, where
-//! that gradient is the same at every place, `weight[class, channel] / (H·W)`: no backward pass is
-//! needed, and Grad-CAM is CAM (section 3.1 of the paper). A test holds it against autodiff.
+//! Grad-CAM weights each feature map by the mean gradient of the predicted class's logit over the map's positions.
+//! After block 5b this network has a global average and a linear layer only, where that gradient is the same at every
+//! position, `weight[class, channel] / (H·W)`: no backward pass is needed, and Grad-CAM is CAM (section 3.1 of the
+//! paper). A test compares it with autodiff.
 
 use bn_inception::Model;
+use bn_inception_dashboard::run_log::{GradCam, Overlay};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, TensorReadError};
 use image::{Rgb, RgbImage};
@@ -13,16 +14,15 @@ use image::{Rgb, RgbImage};
 use super::encode;
 use super::probe::{Probe, ProbeImage};
 use crate::rank::predicted;
-use bn_inception_dashboard::run_log::{GradCam, Overlay};
 
-/// The end point that is looked at.
+/// The end point examined.
 const LAYER: &str = "5b";
 
-/// Number of the probe's images that are shown.
+/// Number of images of the probe shown.
 const IMAGES: usize = 4;
 
-/// Dark blue over violet and orange to yellow, evenly in brightness: readable in grey and by the
-/// colour-blind. Sampled from the perceptually uniform map `plasma`.
+/// Dark blue over violet and orange to yellow, evenly in brightness: readable in grey and by the colour-blind. Sampled
+/// from the perceptually uniform map `plasma`.
 const COLOURS: [[f32; 3]; 5] = [
     [13.0, 8.0, 135.0],
     [126.0, 3.0, 168.0],
@@ -31,7 +31,7 @@ const COLOURS: [[f32; 3]; 5] = [
     [240.0, 249.0, 33.0],
 ];
 
-/// The probe's first images with what speaks for the class that `model` predicts; `None` without images.
+/// The probe's first images with the evidence for the class that `model` predicts; `None` without images.
 pub(super) fn overlays(model: &Model, probe: &Probe, step: u64) -> Result<Option<GradCam>, TensorReadError> {
     let count = IMAGES.min(probe.list().len());
     let Some(images) = probe.images().filter(|_| count > 0) else {

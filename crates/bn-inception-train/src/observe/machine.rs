@@ -1,34 +1,33 @@
-//! Samples of the machine, on a thread of their own.
+//! Samples of the machine's load, on a thread of their own.
 
 use std::process;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bn_inception_dashboard::run_log::{Event, GpuSample, Journal, SystemSample};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
-use bn_inception_dashboard::run_log::{Event, GpuSample, Journal, SystemSample};
-
-/// From one sample to the next.
+/// Interval between two samples.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Logs a sample every few seconds for as long as it lives.
+/// Logs a sample every few seconds until it is dropped.
 pub(crate) struct Monitor {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Monitor {
-    /// Begins to sample into `journal`. A system that refuses the thread goes unwatched.
+    /// Starts sampling into `journal`. If the system refuses the thread, nothing is sampled.
     pub(crate) fn start(journal: Journal) -> Self {
         let (stop, stopped) = mpsc::channel();
         let watch = move || {
             let mut machine = Machine::new();
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 if let Some(sample) = machine.sample() {
-                    // A log that cannot be written stops the run at its next line.
+                    // A log that cannot be written stops the run at its next event.
                     let _ = journal.record(Event::System(sample));
                 }
             }
@@ -53,7 +52,7 @@ impl Drop for Monitor {
 struct Machine {
     system: System,
     process: Pid,
-    /// NVIDIA's library, where the machine has it.
+    /// NVIDIA's library, if the machine has it.
     nvml: Option<Nvml>,
 }
 
@@ -64,7 +63,7 @@ impl Machine {
             process: Pid::from_u32(process::id()),
             nvml: Nvml::init().ok(),
         };
-        // Use is measured from one look to the next.
+        // Usage is measured from one refresh to the next.
         machine.refresh();
         machine
     }
@@ -79,7 +78,7 @@ impl Machine {
         );
     }
 
-    /// `None` where the system does not tell.
+    /// A sample; `None` if the system reports none.
     fn sample(&mut self) -> Option<SystemSample> {
         self.refresh();
         let process = self.system.process(self.process)?;

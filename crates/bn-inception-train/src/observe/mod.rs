@@ -1,7 +1,7 @@
-//! Looking into the network while it trains, for the run log.
+//! Telemetry: the inside of the network while it trains, for the run log.
 //!
-//! Nothing here changes the run: networks are looked at through independent copies on the plain device (no batch
-//! statistics, no dropout, no random numbers), and the steps after which to look depend on their number alone.
+//! Nothing here changes the run: it works on independent copies of the network on the plain device (no batch
+//! statistics, no dropout, no random numbers), and the choice of steps depends on their number alone.
 
 mod activations;
 mod blocks;

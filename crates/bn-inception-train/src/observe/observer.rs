@@ -1,6 +1,8 @@
-//! The looks into one run's network, and when to take them.
+//! Telemetry of one run's network, and its schedule.
 
 use bn_inception::{Model, Preprocess};
+use bn_inception_dashboard::run_log::{FilterGrid, GradCam, Telemetry};
+use bn_inception_data::ImageFolder;
 use burn::tensor::{Device, TensorReadError};
 
 use super::activations;
@@ -9,20 +11,18 @@ use super::filters;
 use super::grad_cam;
 use super::probe::Probe;
 use crate::optim::NamedTensors;
-use bn_inception_dashboard::run_log::{FilterGrid, GradCam, Telemetry};
-use bn_inception_data::ImageFolder;
 
-/// Optimizer steps from one look inside to the next, unless the user says otherwise.
+/// Default number of optimizer steps between two telemetry records.
 pub const TELEMETRY_EVERY: u64 = 25;
 
-/// Looks into one run's network.
+/// Makes the telemetry of one run's network.
 pub(crate) struct Observer {
     every: u64,
     probe: Probe,
 }
 
 impl Observer {
-    /// Looks after every `every`-th step (never, if that is 0), with images of `folder` on `device`.
+    /// Telemetry after every `every`-th step (never, if that is 0), with images of `folder` on `device`.
     pub(crate) fn new(every: u64, folder: &ImageFolder, preprocess: &Preprocess, device: &Device) -> Self {
         let probe = if every == 0 {
             Probe::none()
@@ -32,12 +32,12 @@ impl Observer {
         Self { every, probe }
     }
 
-    /// True if there is a look after step `step`, counted from 1. The first step is looked at, too.
+    /// True if step `step`, counted from 1, is followed by telemetry. The first step is, too.
     pub(crate) fn is_due(&self, step: u64) -> bool {
         self.every > 0 && (step == 1 || step.is_multiple_of(self.every))
     }
 
-    /// The inside of `model`, a copy on the plain device, after step `step`, which had gradients with these `norms` and
+    /// Telemetry of `model`, a copy on the plain device, after step `step`, which had gradients with these `norms` and
     /// changed the values from `before` to `after`.
     pub(crate) fn telemetry(
         &self,
@@ -54,7 +54,7 @@ impl Observer {
         })
     }
 
-    /// The first layer of `model`.
+    /// The filters of the first layer of `model`.
     pub(crate) fn filters(&self, model: &Model, step: u64) -> Option<FilterGrid> {
         if self.every == 0 {
             return None;

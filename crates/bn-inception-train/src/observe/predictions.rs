@@ -1,14 +1,15 @@
-//! Predictions of a network for the validation images.
+//! Predictions of a network on the validation images.
 
 use std::cmp::Reverse;
 
-use super::encode;
-use crate::rank::predicted;
 use bn_inception_dashboard::run_log::Validation;
 use bn_inception_dashboard::run_log::{
     ClassCount, ConfusedPair, Confusion, MATRIX_CLASSES, Sample, TOP_CONFUSIONS, ValidationReport,
 };
 use bn_inception_data::ImageLoader;
+
+use super::encode;
+use crate::rank::predicted;
 
 /// Number of images shown.
 const SAMPLES: usize = 12;
@@ -24,7 +25,7 @@ pub(crate) struct Predictions {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Prediction {
     class: usize,
-    /// None if the network is broken: it is wrong then, whatever the class.
+    /// `None` for logits with NaN, which are wrong whatever the class.
     predicted: Option<usize>,
     probability: f32,
 }
@@ -49,7 +50,7 @@ impl Predictions {
         });
     }
 
-    /// The whole report; `loader` is the one that the images came from.
+    /// The whole report. `loader` is the one that the images came from.
     pub(crate) fn report(&self, result: Validation, loader: &ImageLoader) -> ValidationReport {
         let sample = |index: usize| {
             let prediction = self.list[index];
@@ -189,7 +190,7 @@ mod tests {
     #[test]
     fn samples_are_mixed_and_spread() {
         let is_right = |found: &Predictions, index: &usize| found.list[*index].is_right();
-        // Images, every how-manieth is right, samples, right ones among them.
+        // Images, period of the right ones, samples, right ones among them.
         for (count, nth, samples, right) in [(300, 2, 12, 6), (300, 100, 12, 3), (9, 1, 9, 9), (300, 1, 12, 12)] {
             let found = predictions(count, nth);
             let chosen = found.chosen();

@@ -1,11 +1,10 @@
-//! The validation images that the network is looked at with.
+//! The validation images that telemetry uses.
 
+use bn_inception_data::ImageFolder;
 use bn_inception_data::Preprocess;
 use bn_inception_data::decode_file;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
-
-use bn_inception_data::ImageFolder;
 
 /// Number of images the activations are measured on.
 const IMAGES: usize = 8;
@@ -27,7 +26,7 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// No images: for a run that is not looked into.
+    /// No images, for a run without telemetry.
     pub(crate) fn none() -> Self {
         Self {
             list: Vec::new(),
@@ -35,8 +34,8 @@ impl Probe {
         }
     }
 
-    /// Eight images spread evenly over `folder`, on `device`; fewer if the folder is smaller or some
-    /// cannot be decoded. That is not noted here: the loader notes it when it comes to them.
+    /// Eight images spread evenly over `folder`, on `device`; fewer if the folder is smaller or some cannot be decoded.
+    /// That is not recorded here: the loader records it when it reaches them.
     pub(crate) fn new(folder: &ImageFolder, preprocess: &Preprocess, device: &Device) -> Self {
         let count = IMAGES.min(folder.len());
         let side = preprocess.size as usize;

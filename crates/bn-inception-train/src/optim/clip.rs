@@ -2,7 +2,7 @@
 
 use super::parameters::NamedTensors;
 
-/// Scales all gradients alike, from the global norm `norm` down to `max_norm`.
+/// Scales all gradients by the same factor, from the global norm `norm` down to `max_norm`.
 ///
 /// The factor is `max_norm / (norm + 1e-6)`, capped at 1, as in PyTorch's `clip_grad_norm_`. A norm that is not finite
 /// leaves the gradients as they are.

@@ -15,22 +15,22 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// An average that begins at `values` and keeps `decay` of itself at each update.
+    /// An average that starts at `values` and keeps `decay` of itself at each update.
     #[must_use]
     pub fn new(decay: f64, values: NamedTensors) -> Self {
         Self { decay, average: values }
     }
 
-    /// The average as it stands.
+    /// The current average.
     #[must_use]
     pub fn average(&self) -> &NamedTensors {
         &self.average
     }
 
-    /// Takes in the value called `name` after optimizer step `step` (counted from 0).
+    /// Updates the average with the value called `name` after optimizer step `step` (counted from 0).
     ///
-    /// Early steps use the smaller decay `(1 + step) / (10 + step)`: without it the random initial weights would weigh
-    /// on the average of a short run until its end.
+    /// Early steps use the smaller decay `(1 + step) / (10 + step)`: without it the random initial weights would
+    /// dominate the average of a short run.
     pub fn update(&mut self, step: u64, name: &str, value: Tensor<1>) {
         let decay = self.decay.min((1 + step) as f64 / (10 + step) as f64);
         if let Some((name, average)) = self.average.remove_entry(name) {

@@ -1,6 +1,6 @@
-//! The change of a network's weights: gradients by name, clipping, SGD with momentum, averaged weights.
+//! Updates of a network's weights: gradients by name, clipping, SGD with momentum, averaged weights.
 //!
-//! A training loop of one's own needs four calls a step:
+//! A custom training loop needs four calls a step:
 //!
 //! ```
 //! use bn_inception::{Preset, burn::tensor::{Device, Int, Tensor}};

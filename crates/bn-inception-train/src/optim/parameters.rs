@@ -1,8 +1,8 @@
-//! A network's numbers as flat tensors by name.
+//! A network's values as flat tensors by name.
 //!
-//! Names are those of [`tensors`](bn_inception::BnInceptionConfig::tensors) (`3a.conv_1x1.weight`), the same in every process. Burn's own `ParamId`s
-//! are drawn at random when a module is built, so state kept under them could not be carried over to a resumed run. The
-//! tensors stay on their device: nothing here copies to the host.
+//! Names are those of [`tensors`](bn_inception::BnInceptionConfig::tensors) (`3a.conv_1x1.weight`), the same in every
+//! process. Burn's own `ParamId`s are drawn at random when a module is built, so state kept under them could not be
+//! carried over to a resumed run. The tensors stay on their device: nothing here copies to the host.
 
 use std::collections::BTreeMap;
 
@@ -37,8 +37,8 @@ fn collect(model: &Model, gradients: Option<Gradients>) -> NamedTensors {
     visitor.found
 }
 
-/// `model` with every value replaced that `change` returns another one for; it is called with each value's name and the
-/// value itself. Running statistics are shared between clones of a model, so clones see the new ones too.
+/// `model` with every value replaced for which `change` returns another one; it is called with each value's name and
+/// the value itself. Running statistics are shared between clones of a model, so clones see the new ones too.
 ///
 /// A returned value must have as many elements as the one it replaces.
 #[must_use]
@@ -47,7 +47,7 @@ pub fn update(model: Model, change: impl FnMut(&str, Tensor<1>) -> Option<Tensor
     model.map(&mut Update { path, change })
 }
 
-/// `model` with every value replaced that `new` has under its name; the others stay. See [`update`].
+/// `model` with every value replaced that `new` has by the same name; the others stay. See [`update`].
 #[must_use]
 pub fn replace(model: Model, new: &NamedTensors) -> Model {
     update(model, |name, _| new.get(name).cloned())
@@ -101,8 +101,8 @@ impl<F: FnMut(&str, Tensor<1>) -> Option<Tensor<1>>> ModuleMapper for Update<F> 
         };
         let (id, old, mapper) = param.consume();
         let tensor = new.reshape(old.shape());
-        // The new value enters the model as a fresh leaf: nothing of the step that made it is
-        // kept, so the graph cannot grow from one step to the next.
+        // The new value enters the model as a fresh leaf: nothing of the step that made it is kept, so the graph cannot
+        // grow from one step to the next.
         let tensor = if old.is_autodiff() {
             tensor.autodiff().set_require_grad(old.is_require_grad())
         } else {

@@ -1,9 +1,9 @@
 //! Stochastic gradient descent with momentum.
 //!
 //! Not Burn's, for three reasons. Burn's optimizer state is loaded onto the *default* device, which in a build with
-//! several backends may be one that is not there (a run trained on the CPU could not be resumed on a machine without
-//! the GPU); it is keyed by `ParamId`, which changes with every process; and its momentum dampens by default. This one
-//! keeps its velocity under the parameters' names, wherever the gradients are.
+//! several backends may not exist (a run trained on the CPU could not be resumed on a machine without the GPU); it is
+//! keyed by `ParamId`, which changes with every process; and its momentum is dampened by default. This one keeps its
+//! velocity under the parameters' names, on the gradients' device.
 
 use bn_inception::{Model, TensorRole};
 use burn::tensor::Tensor;
@@ -24,7 +24,7 @@ pub struct SgdConfig {
     pub decay_scope: DecayScope,
 }
 
-/// Which parameters L2 regularisation applies to.
+/// Parameters that L2 regularisation applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecayScope {
@@ -42,13 +42,13 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// An optimizer at rest.
+    /// An optimizer without velocity yet.
     #[must_use]
     pub fn new(config: SgdConfig) -> Self {
         Self::with_velocity(config, NamedTensors::new())
     }
 
-    /// An optimizer that goes on with the `velocity` that [`velocity`](Self::velocity) gave.
+    /// An optimizer that continues with the `velocity` returned by [`velocity`](Self::velocity).
     #[must_use]
     pub fn with_velocity(config: SgdConfig, velocity: NamedTensors) -> Self {
         Self { config, velocity }

@@ -1,4 +1,4 @@
-//! Choices of a user, and the settings they make.
+//! A user's choices, and the settings that follow from them.
 
 use std::path::PathBuf;
 
@@ -12,8 +12,8 @@ use super::fine_tune::FineTune;
 use super::recipe::Recipe;
 use super::run_settings::Settings;
 
-/// Choices that a user may leave open, as given: `None` means "the default", or, for a run that is resumed, "as
-/// before". Field names are those of the command line's flags.
+/// Choices that a user may leave open: `None` means "the default" or, for a resumed run, "as before". Field names are
+/// those of the command line's flags.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Choices {
@@ -48,7 +48,7 @@ pub struct Choices {
     pub head_lr: Option<f64>,
 }
 
-/// Settings of a run for which nothing else is chosen.
+/// Default settings of a kind of run.
 struct Defaults {
     recipe: &'static str,
     width: f64,
@@ -72,21 +72,21 @@ const EMBEDDED: Defaults = Defaults {
     epochs: 10,
 };
 
-/// For fine-tuning. Width and image size come with the weights.
+/// For fine-tuning. Width and image size are those of the weights.
 const FINE_TUNING: Defaults = Defaults {
     recipe: "fine-tune",
     epochs: 10,
     ..PHOTOGRAPHS
 };
 
-/// Learning rate of the classifier over that of the rest, unless the user says otherwise.
+/// Default learning rate of the classifier over that of the rest.
 const HEAD_FACTOR: f64 = 10.0;
 
 impl Choices {
-    /// Settings for a new run on `data`. `base` is what the file of [`Self::weights`] says about itself.
+    /// Settings for a new run on `data`. `base` is the metadata of the file [`Self::weights`].
     ///
     /// # Errors
-    /// [`SettingsError`] names the flag and what it accepts.
+    /// [`SettingsError`], which names the flag and the accepted values.
     pub fn settings(&self, data: Option<PathBuf>, base: Option<&Metadata>) -> Result<Settings, SettingsError> {
         let defaults = match (base, &data) {
             (Some(_), _) => FINE_TUNING,
@@ -128,8 +128,8 @@ impl Choices {
         Ok(settings)
     }
 
-    /// The part of the settings that only fine-tuning has; `base` is what the weights to start from say about
-    /// themselves, if there are any.
+    /// The part of the settings that only fine-tuning has. `base` is the metadata of the weights to start from, if
+    /// there are any.
     fn fine_tune(&self, base: Option<&Metadata>, recipe: &Recipe) -> Result<Option<FineTune>, SettingsError> {
         let Some(base) = base else {
             let given = [
@@ -165,10 +165,10 @@ impl Choices {
         }))
     }
 
-    /// Checks that nothing chosen contradicts `settings`, those of a run to be resumed.
+    /// Checks that no choice contradicts `settings`, those of a run to be resumed.
     ///
     /// # Errors
-    /// [`SettingsError::Differs`] lists every differing flag.
+    /// [`SettingsError::Differs`] with every differing flag.
     pub fn check_against(&self, settings: &Settings) -> Result<(), SettingsError> {
         let (Ok(Value::Object(chosen)), Ok(before)) = (serde_json::to_value(self), serde_json::to_value(settings))
         else {

@@ -1,10 +1,10 @@
-//! Choices that are refused.
+//! Errors of choices.
 
 use bn_inception::{ConfigError, UnknownEndPoint, UnknownPreset};
 
 use super::recipe::UnknownRecipe;
 
-/// Choices that make no settings.
+/// Invalid choices.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SettingsError {
     /// An unknown recipe.

@@ -1,20 +1,19 @@
 //! Fine-tuning: a run that starts from trained weights and learns other classes.
 //!
-//! The network, its preprocessing and all of its weights but the classifier's come from those weights. The part up to
-//! an end point of the user's choice may be frozen; the rest and the new classifier learn at two rates.
+//! The network, its preprocessing and all of its weights except the classifier's come from those weights. The part up
+//! to a chosen end point may be frozen; the rest and the new classifier have separate learning rates.
 
 use std::path::{Path, PathBuf};
 
 use bn_inception::{BnInceptionConfig, Preprocess};
+use bn_inception_data::DrawnConfig;
 use serde::{Deserialize, Serialize};
 
-use bn_inception_data::DrawnConfig;
-
-/// The part of a run's settings that comes with the weights it starts from, and their treatment.
+/// The part of a run's settings that describes the weights it starts from, and their treatment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FineTune {
-    /// Name or path of the weights. A resumed run does not need them any more.
+    /// Name or path of the weights. A resumed run no longer needs them.
     pub weights: String,
     /// The end point up to which the network is frozen; `None` trains all of it.
     pub freeze: Option<String>,
@@ -40,7 +39,7 @@ impl FineTune {
         }
     }
 
-    /// The settings as they may leave this machine: with the weights' name and not their place.
+    /// The settings without the path of the weights on this machine: with their name only.
     pub(crate) fn without_place(self) -> Self {
         let name = Path::new(&self.weights).file_name().map(PathBuf::from);
         let weights = name.map_or_else(String::new, |name| name.display().to_string());

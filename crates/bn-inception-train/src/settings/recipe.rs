@@ -1,5 +1,5 @@
-//! Training recipes as rows of one table: the five networks of the paper's Figure 3, a modern one, and that one's
-//! variants for the embedded images and for fine-tuning.
+//! Training recipes as rows of one table: the five networks of the paper's Figure 3, a modern recipe, and its variants
+//! for the embedded images and for fine-tuning.
 //!
 //! Everything that section 4.2.1 and Figure 3 state is used as stated: initial learning rates, batch of 32, SGD with
 //! momentum, L2 divided by 5, exponential decay 6 times as fast, no dropout, no local response normalisation and weaker
@@ -9,24 +9,23 @@
 //! - **L2 of 2e-4** before the division by 5 (*ours*; Caffe's GoogLeNet), on every parameter (*ours*);
 //! - **decay by 4 % every 8 epochs** of 1,281,167 images before the acceleration (*ours*; GoogLeNet's), applied
 //!   continuously (*ours*);
-//! - **number of steps of a whole run**, which fixes how far the learning rate falls: the steps to 72.2 % for Inception and
-//!   BN-Baseline, the 6 million of BN-x30's maximum for the other three (*ours* where the paper gives no such figure). A
-//!   run of any length decays as far;
+//! - **number of steps of a whole run**, which determines how far the learning rate falls: the steps to 72.2 % for
+//!   Inception and BN-Baseline, the 6 million of BN-x30's maximum for the other three (*ours* where the paper gives no
+//!   such figure). A run of any length decays as far;
 //! - **crops of 8 % of the image and up** (GoogLeNet's; this paper does not repeat it);
 //! - **distortion of half strength** where the paper only says "reduced" (*ours*);
-//! - BN-Baseline is "same as Inception with batch normalisation before each nonlinearity": it keeps Inception's dropout, L2,
-//!   decay and distortion. Local response normalisation is dropped (*ours*: batch normalisation takes its place in the
-//!   stem).
+//! - BN-Baseline is "same as Inception with batch normalisation before each nonlinearity": it keeps Inception's
+//!   dropout, L2, decay and distortion. Local response normalisation is dropped (*ours*: batch normalisation takes its
+//!   place in the stem).
 
 use bn_inception::{Activation, BnInceptionConfig, Normalization};
-
+use bn_inception_data::{Augment, GOOGLENET_MIN_AREA};
 use serde::Serialize;
 
 use super::schedule::Schedule;
 use crate::optim::{DecayScope, SgdConfig};
-use bn_inception_data::{Augment, GOOGLENET_MIN_AREA};
 
-/// One way of training: everything that is neither the network nor the data nor the length of the run.
+/// A training procedure: everything except the network, the data and the length of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Recipe {
     /// Name on the command line.
@@ -157,7 +156,7 @@ const DRAWN: Recipe = Recipe {
     batch_size: 32,
     ema: Some(0.99),
     // The classes differ in silhouette and texture at once, and most crops of a small image show too little of one:
-    // with `modern`'s the same run ends eight points lower.
+    // with the crops of `modern` the same run ends eight points lower.
     min_crop_area: 0.6,
     distortion: 0.2,
     ..MODERN
@@ -190,7 +189,7 @@ pub const RECIPES: [Recipe; 8] = [
     FINE_TUNE,
 ];
 
-/// A name that is in no row of [`RECIPES`].
+/// A name that no recipe has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown recipe `{name}`, expected one of: {}", names())]
 pub struct UnknownRecipe {
@@ -206,7 +205,7 @@ impl Recipe {
     /// The recipe called `name`.
     ///
     /// # Errors
-    /// [`UnknownRecipe`] lists the valid names.
+    /// [`UnknownRecipe`] with the valid names.
     pub fn named(name: &str) -> Result<Self, UnknownRecipe> {
         RECIPES
             .into_iter()
@@ -226,7 +225,7 @@ impl Recipe {
         Augment::new(size, self.min_crop_area, self.distortion)
     }
 
-    /// `network` with the normalisation, activation and dropout that the recipe is about.
+    /// `network` with the recipe's normalisation, activation and dropout.
     #[must_use]
     pub fn apply(&self, network: BnInceptionConfig) -> BnInceptionConfig {
         let normalization = if self.batch_norm {

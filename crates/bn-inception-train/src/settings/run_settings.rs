@@ -1,20 +1,20 @@
-//! Everything that determines the numbers of a run, and nothing else.
+//! Everything that determines the results of a run, and nothing else.
 
 use std::fmt::Display;
 use std::path::PathBuf;
 
 use bn_inception::{BnInceptionConfig, Preprocess, Preset};
+use bn_inception_data::DrawnConfig;
 use serde::{Deserialize, Serialize};
 
 use super::error::SettingsError;
 use super::fine_tune::FineTune;
 use super::recipe::Recipe;
-use bn_inception_data::DrawnConfig;
 
-/// Everything that determines the numbers of a run.
+/// Everything that determines the results of a run.
 ///
-/// Every checkpoint has its settings inside: a run resumed with others would silently be a third run that nobody asked
-/// for. Device, workers and folders are not among them; a run may move.
+/// Every checkpoint contains its settings: resuming with others would silently make a third run that nobody asked for.
+/// Device, workers and folders are not among them; a run may move.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Settings {
@@ -22,7 +22,7 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// Name of a [`Recipe`].
     pub recipe: String,
-    /// Name of a [`Preset`]; `other` if the weights to be fine-tuned are of none.
+    /// Name of a [`Preset`]; `other` if the weights to be fine-tuned have none.
     pub preset: String,
     /// Multiplier of the network's channel counts.
     pub width: f64,
@@ -40,7 +40,7 @@ pub struct Settings {
     pub clip_norm: Option<f64>,
     /// Seed of everything random.
     pub seed: u64,
-    /// Origin and treatment of the weights, if they are not drawn.
+    /// Origin and treatment of the weights, if they are not newly drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fine_tune: Option<FineTune>,
 }
@@ -86,7 +86,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The recipe, with the choices that fine-tuning makes in its place.
+    /// The recipe, with fine-tuning's choices applied.
     ///
     /// # Errors
     /// [`SettingsError::Recipe`] if the settings come from a program with other recipes.
@@ -105,7 +105,7 @@ impl Settings {
     /// The network for this many classes.
     ///
     /// # Errors
-    /// [`SettingsError`] names the field that is out of range.
+    /// [`SettingsError`], which names the field that is out of range.
     pub fn network(&self, classes: usize) -> Result<BnInceptionConfig, SettingsError> {
         let network = match &self.fine_tune {
             Some(fine_tune) => fine_tune.network.clone().with_classes(classes),

@@ -1,6 +1,6 @@
-//! Learning-rate schedules as functions of how much of the run is done.
+//! Learning-rate schedules as functions of a run's progress.
 //!
-//! A schedule knows no step counts of its own: it maps step `s` of `total` to a factor on the recipe's base learning
+//! A schedule has no step counts of its own: it maps step `s` of `total` to a factor on the recipe's base learning
 //! rate. A schedule published for millions of steps can therefore be used, unchanged in shape, for a run of ten epochs.
 
 use std::f64::consts::PI;
@@ -11,16 +11,16 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
-    /// `rate^(decays · progress)`: exponential decay that has decayed `decays` times when the run ends.
+    /// `rate^(decays · progress)`: exponential decay, with `decays` decays by the end of the run.
     Exponential {
         /// Factor of one decay, below 1.
         rate: f64,
-        /// Number of decays in a whole run, fractions allowed.
+        /// Number of decays in a whole run, possibly fractional.
         decays: f64,
     },
     /// A linear rise from (almost) zero, then half a cosine down to zero.
     Cosine {
-        /// Share of the run, in `[0, 1)`, that the rise takes.
+        /// Share of the run, in `[0, 1)`, taken by the rise.
         warm_up: f64,
     },
 }
@@ -38,7 +38,7 @@ impl Schedule {
             Self::Cosine { warm_up } => {
                 let rise = (warm_up * total as f64).ceil() as u64;
                 if step < rise {
-                    // Step 0 already learns: a factor of zero would waste the batch.
+                    // Step 0 already trains: a factor of zero would waste the batch.
                     (step + 1) as f64 / rise as f64
                 } else {
                     let progress = (step - rise) as f64 / (total - rise) as f64;

@@ -1,4 +1,4 @@
-//! Settings that are chosen, and choices that are refused.
+//! Settings from choices, and invalid choices.
 
 use std::path::PathBuf;
 

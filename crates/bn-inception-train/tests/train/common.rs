@@ -1,4 +1,4 @@
-//! A small dataset, and running to the end.
+//! A small dataset, and runs to the end.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use bn_inception_train::checkpoint::{Checkpoint, CheckpointFolder};
 use bn_inception_train::data::{DrawnConfig, draw_dataset};
 use bn_inception_train::{Choices, Outcome, StopSignal, TrainConfig, TrainError, Trainer};
 
-/// Draws `[train, val]` images of each class, `size` pixels large. Returns the dataset's folder.
+/// Draws `[train, val]` images of each class, of `size` pixels. Returns the dataset's folder.
 pub fn dataset(folder: &Path, classes: usize, [train, val]: [usize; 2], size: u32) -> PathBuf {
     let data = folder.join("data");
     let config = DrawnConfig {
@@ -52,12 +52,12 @@ pub fn newest_checkpoint(out: &Path) -> Checkpoint {
     Checkpoint::load(&folder.file(newest)).unwrap()
 }
 
-/// Says on standard error that a test is skipped for want of `requirement`, or fails it if `BN_INCEPTION_REQUIRE`, a
-/// comma-separated list, names the requirement.
+/// Says on standard error that a test is skipped because `requirement` is missing, or fails it if
+/// `BN_INCEPTION_REQUIRE`, a comma-separated list, names the requirement.
 pub fn missing(requirement: &str, why: &str) {
     let required = std::env::var("BN_INCEPTION_REQUIRE").unwrap_or_default();
     let required = required.split(',').any(|name| name.trim() == requirement);
     assert!(!required, "BN_INCEPTION_REQUIRE demands {requirement}: {why}");
-    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    // Not `eprintln!`, which the test harness captures when a test passes.
     let _ = writeln!(std::io::stderr(), "skipped: no {requirement}: {why}");
 }

@@ -1,4 +1,4 @@
-//! Fine-tuning moves what it should, nothing else, and can be interrupted.
+//! Fine-tuning changes what it should, nothing else, and can be interrupted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal,
 
 const SIZE: u32 = 28;
 
-/// Weights of seven classes that nobody trained, and four drawn classes.
+/// Untrained weights of seven classes, and four drawn classes.
 fn prepare(folder: &Path, dropout: f64) -> (PathBuf, PathBuf) {
     let data = dataset(folder, 4, [8, 3], SIZE);
     let config = Preset::Small.config().with_width(0.05).with_classes(7);
@@ -20,7 +20,7 @@ fn prepare(folder: &Path, dropout: f64) -> (PathBuf, PathBuf) {
     let model = config.init_seeded(&Device::flex(), 3).unwrap();
     let metadata = Metadata {
         config,
-        // Other values than those of a run from scratch: they have to be carried over.
+        // Values that a run from scratch does not have: they have to be carried over.
         preprocess: Preprocess {
             size: SIZE,
             ..Preprocess::tf_slim()
@@ -85,14 +85,14 @@ fn the_frozen_part_keeps_its_bits_and_the_rest_learns() {
     assert_eq!(settings["weights"], "base.safetensors", "a name, not a place");
     assert_eq!(settings["freeze"], "3c");
 
-    // What is trained and what is shipped, its average: neither moves where it is frozen.
+    // The trained network and the shipped one, its average: neither changes where it is frozen.
     let trained = newest_checkpoint(&out).model;
     let (mut frozen, mut moved) = (0, 0);
     for name in before.keys().filter(|name| !name.starts_with("classifier.")) {
         let same = values(&after, name) == values(&before, name);
         let flat: Vec<u32> = trained[name].iter().map(|value| value.to_bits()).collect();
         assert_eq!(flat == values(&before, name), same, "{name}");
-        // The bias in front of a batch normalisation has no effect, and no gradient.
+        // The bias before a batch normalisation has no effect, and no gradient.
         let idle = name.ends_with(".bias");
         assert_eq!(same, is_frozen(name) || idle, "{name}");
         frozen += usize::from(is_frozen(name) && TensorRole::of(name) == TensorRole::Statistic);
@@ -147,7 +147,7 @@ fn a_stopped_run_resumes_to_the_same_bits_without_the_weights_it_began_with() {
     let whole = folder.path().join("whole");
     finish(config(&base, &data, &whole));
 
-    // A signal given beforehand stops each session after one step.
+    // A signal given beforehand stops each run after one step.
     let stopped = folder.path().join("stopped");
     let stop = StopSignal::new();
     stop.stop("test");
@@ -202,7 +202,7 @@ fn what_cannot_be_fine_tuned_is_one_clear_line() {
         &["nowhere.safetensors", "no such file"],
     );
 
-    // Weights for inference have no batch normalisation left to train with.
+    // Weights for inference have no batch normalisation to train with.
     let network = Preset::Small.config().with_normalization(Normalization::Folded);
     let network = network.with_width(0.05).with_classes(7);
     let folded = folder.path().join("folded.safetensors");

@@ -1,6 +1,6 @@
-//! Whole runs on small data: fine-tuning, resuming, looking inside, and wrong inputs.
+//! Whole runs on small data: fine-tuning, resuming, telemetry, and wrong inputs.
 
-#![allow(clippy::unwrap_used)] // a failed step of the preparation is a failed test
+#![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
 mod common;
 mod fine_tune;

@@ -48,7 +48,7 @@ fn config(case: &str, data: &Path, out: &Path) -> TrainConfig {
     }
 }
 
-/// With another number of workers, which decides nothing.
+/// With another number of workers, which makes no difference.
 fn resumed(config: TrainConfig) -> TrainConfig {
     TrainConfig {
         workers: 3,
@@ -114,7 +114,7 @@ fn killed_runs_resume_to_the_same_bits() {
         let steps = ending(&whole).progress.step as usize;
 
         let killed = folder.path().join(format!("{case}-killed"));
-        // Kills fall where they fall, each some steps further on; no outcome depends on where.
+        // Each kill comes some steps after the previous one; no result depends on when.
         let mut kills = 0;
         for after in [1, steps / 3, steps / 2] {
             let mut child = spawn(case, &data, &killed, kills > 0);
@@ -146,7 +146,7 @@ fn a_stopped_run_resumes_to_the_same_bits() {
     let whole = folder.path().join("whole");
     finish(config("bn-x5", &data, &whole));
 
-    // A signal given beforehand stops each session after one step.
+    // A signal given beforehand stops each run after one step.
     let stopped = folder.path().join("stopped");
     let stop = StopSignal::new();
     stop.stop("a test");
@@ -154,7 +154,7 @@ fn a_stopped_run_resumes_to_the_same_bits() {
         let config = config("bn-x5", &data, &stopped);
         let config = if step == 1 { config } else { resumed(config) };
         match train(config, &stop).unwrap() {
-            // The seventh step ends an epoch: a session may stop before it is validated.
+            // The seventh step ends an epoch: a run may stop before the validation.
             Outcome::Stopped { step: found, .. } => assert!(found <= step && found > 0),
             Outcome::Finished(_) => panic!("it was stopped"),
         }

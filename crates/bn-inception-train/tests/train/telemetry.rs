@@ -1,4 +1,4 @@
-//! Looking into a run changes nothing in it, and what is seen is in the log and in TensorBoard's files.
+//! Telemetry changes nothing in a run, and its records are in the log and in TensorBoard's files.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use bn_inception_train::run_log::{Confusion, Event, Histogram, LogReader, Record
 use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
 use serde_json::Value;
 
-/// Six steps in two epochs, with a look after the first and then after every `every`-th.
+/// Six steps in two epochs, with telemetry after the first and then after every `every`-th.
 fn config(recipe: &str, every: u64, data: &Path, out: &Path) -> TrainConfig {
     TrainConfig {
         data: Some(data.to_owned()),
@@ -55,7 +55,7 @@ fn records(out: &Path) -> Vec<Record> {
 fn looking_changes_no_bit() {
     let folder = tempfile::tempdir().unwrap();
     let data = dataset(folder.path(), 3, [8, 6], 40);
-    // Dropout draws random numbers in the first, the second averages its weights.
+    // The first recipe's dropout draws random numbers; the second averages its weights.
     for recipe in ["inception", "modern"] {
         let out = |every: u64| folder.path().join(format!("{recipe}-{every}"));
         for every in [0, 1, 4] {
@@ -186,8 +186,7 @@ fn tensorboard_reads_the_same_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let data = dataset(folder.path(), 3, [8, 6], 40);
     let out = folder.path().join("out");
-    // Stopped after its third step and resumed from there, so that TensorBoard has to forget nothing and
-    // to read two files.
+    // Stopped before its end and resumed from there, so that TensorBoard has nothing to forget, but two files to read.
     let first = config("bn-baseline", 2, &data, &out);
     let stop = StopSignal::new();
     stop.stop("a test");

@@ -1,4 +1,4 @@
-//! Each wrong input is one clear line, and nothing is lost.
+//! Each wrong input gives one clear line, and nothing is lost.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -186,7 +186,7 @@ fn checkpoints_that_are_damaged_or_foreign() {
     other.save(&file).unwrap();
     fails(resume(), &["step-00000001.ckpt", "classifier.bias"]);
 
-    // What the message says works: without the bad one, the run goes on from the one before.
+    // The message's advice works: without the damaged file, the run continues from the one before.
     fs::remove_file(&file).unwrap();
     train(resume()).unwrap();
 }

@@ -1,4 +1,4 @@
-//! A call of the inference engine.
+//! Calls of the inference engine.
 
 use bn_inception_kernels::infer::Engine;
 

@@ -14,12 +14,12 @@ mod infer;
 mod norm;
 mod pool;
 
-/// Whether the kernels can take this tensor: `f32` on Flex.
+/// True if the kernels accept this tensor: `f32` on Flex.
 pub(super) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && matches!(tensor.device().inner().as_dispatch(), DispatchDevice::Flex(_))
 }
 
-/// A dense tensor and its shape, for reading.
+/// A contiguous tensor with its shape, read-only.
 struct Dense(FlexTensor);
 
 impl Dense {
@@ -43,5 +43,5 @@ fn tensor<const D: usize>(values: Vec<f32>, dims: [usize; D]) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
 }
 
-/// The extents come from the tensors themselves, so a refusal is a bug here and not a user's mistake.
+/// The extents come from the tensors themselves, so an error would be a bug here, not a user's mistake.
 const EXTENTS: &str = "buffers are allocated from the shape";

@@ -1,4 +1,4 @@
-//! One network that classifies images.
+//! One network as an image classifier.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
@@ -9,11 +9,11 @@ use crate::folded::{EngineOptions, FoldedModel};
 use crate::weights::{Metadata, Weights, WeightsError};
 use bn_inception_data::PreprocessError;
 
-/// Number of images that [`ImageClassifier::predict_batch`] puts through the network at once.
+/// Batch size of [`ImageClassifier::predict_batch`].
 const BATCH: usize = 16;
 
-/// A network with the preprocessing and the labels of its weights. For several models or several crops of each image
-/// there is [`Ensemble`](crate::Ensemble).
+/// A network with the preprocessing and the labels of its weights. [`Ensemble`](crate::Ensemble) combines several
+/// models, and several crops of each image.
 ///
 /// ```no_run
 /// use bn_inception::{ImageClassifier, ImageSource, burn::tensor::Device};
@@ -29,7 +29,7 @@ const BATCH: usize = 16;
 /// // … of a camera's picture …
 /// let (width, height, pixels) = (640, 480, vec![0; 3 * 640 * 480]);
 /// let best = classifier.predict(ImageSource::Rgb { width, height, pixels: &pixels }, 1)?;
-/// // … and of many files; those that are no images do not cost the answers for the others.
+/// // … and of many files. One that is no image does not affect the others.
 /// for answer in classifier.predict_batch(["a.jpg", "b.jpg", "c.txt"], 3) {
 ///     match answer {
 ///         Ok(best) => println!("{}", best[0].label),
@@ -46,15 +46,15 @@ pub struct ImageClassifier {
 }
 
 impl ImageClassifier {
-    /// Opens the weights called `weights`, downloaded if need be, or the file at that path, on `device`.
+    /// Opens the weights called `weights`, downloading them if necessary, or the file at that path, on `device`.
     ///
     /// # Errors
-    /// [`WeightsError`] naming the file and what is wrong with it.
+    /// [`WeightsError`], which names the file and the problem.
     pub fn open(weights: &str, device: &Device) -> Result<Self, WeightsError> {
         Self::from_weights(Weights::open(weights, None)?, device)
     }
 
-    /// A classifier with `weights` on `device`. The weights may be of another project:
+    /// A classifier with `weights` on `device`. The weights may come from another project:
     ///
     /// ```no_run
     /// use bn_inception::weights::{Import, Weights};
@@ -67,13 +67,13 @@ impl ImageClassifier {
     /// ```
     ///
     /// # Errors
-    /// [`WeightsError`] if the engine refuses the network.
+    /// [`WeightsError`] if the engine rejects the network.
     pub fn from_weights(weights: Weights, device: &Device) -> Result<Self, WeightsError> {
         let (model, metadata) = weights.folded(device, &EngineOptions::default())?;
         Ok(Self::new(model, metadata, device))
     }
 
-    /// A classifier of a network on `device` and the metadata of its weights.
+    /// A classifier from a network on `device` and the metadata of its weights.
     pub fn new(model: FoldedModel, metadata: Metadata, device: &Device) -> Self {
         let device = device.clone().inner();
         Self {
@@ -101,15 +101,15 @@ impl ImageClassifier {
     /// The `top` most probable classes of one image, most probable first.
     ///
     /// # Errors
-    /// [`PredictError`] if it cannot be read or is no image.
+    /// [`PredictError`] if the image cannot be read or decoded.
     pub fn predict<'a>(&self, image: impl Into<ImageSource<'a>>, top: usize) -> Result<Vec<Prediction>, PredictError> {
         let image = image.into().decode()?;
         let logits = self.logits(std::slice::from_ref(image.as_ref()))?;
         Ok(self.rank(&logits[0], top))
     }
 
-    /// [`Self::predict`] for many images, 16 at a time through the network: an answer for each, in their order. An image
-    /// that cannot be read does not cost the answers for the others.
+    /// [`Self::predict`] for many images, in batches of 16. Returns one result per image, in order; an image that
+    /// cannot be read does not affect the others.
     pub fn predict_batch<'a, S: Into<ImageSource<'a>>>(
         &self,
         images: impl IntoIterator<Item = S>,
@@ -149,7 +149,7 @@ impl ImageClassifier {
         Ok(self.metadata.preprocess.eval_image(&image)?)
     }
 
-    /// Logits of images that are `size` × `size` pixels of the preprocessing already.
+    /// Logits of images that already have the preprocessing's `size` × `size` pixels.
     pub(crate) fn prepared_logits(&self, images: &[&RgbImage]) -> Result<Vec<Vec<f32>>, PreprocessError> {
         if images.is_empty() {
             return Ok(Vec::new());

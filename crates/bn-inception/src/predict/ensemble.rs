@@ -13,13 +13,13 @@ use crate::weights::WeightsError;
 use bn_inception_data::Crops;
 use bn_inception_data::PreprocessError;
 
-/// Number of views that [`Ensemble::predict`] puts through a network at once.
+/// Batch size of [`Ensemble::predict`], in views.
 const BATCH: usize = 16;
 
-/// One or more models that know the same classes, looking at one or more crops of an image. Its probabilities are the
-/// arithmetic mean over crops and models, as the paper's are (Figure 4 and the text below it).
+/// One or more models of the same classes, applied to one or more crops of an image. Its probabilities are the
+/// arithmetic mean over crops and models, as in the paper (Figure 4 and the text below it).
 ///
-/// Each model prepares images in its own way.
+/// Each model applies its own preprocessing.
 ///
 /// ```no_run
 /// use bn_inception::{Crops, Ensemble, burn::tensor::Device};
@@ -39,59 +39,59 @@ pub struct Ensemble {
 #[derive(Debug, Clone)]
 struct Member {
     classifier: ImageClassifier,
-    /// The first member's class for each of this one's.
+    /// The first member's class for each of this member's.
     classes: Vec<usize>,
 }
 
-/// Models that make no [`Ensemble`].
+/// Models that cannot form an [`Ensemble`].
 #[derive(Debug, thiserror::Error)]
 pub enum EnsembleError {
-    /// There is none.
+    /// There are no models.
     #[error("an ensemble needs at least one model")]
     Empty,
     /// One of them cannot be opened.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// Two do not know the same classes.
+    /// Two models have different classes.
     #[error(
         "model {member} of the ensemble has other classes than the first: {}",
         sentence([list("it lacks", &quoted(lacking)), list("only it has", &quoted(additional))])
     )]
     Classes {
-        /// The model's place, counted from 1.
+        /// Position of the model, counted from 1.
         member: usize,
-        /// Labels that the first model has and this one has not.
+        /// Labels of the first model that this one lacks.
         lacking: Vec<String>,
-        /// Labels that this model has and the first has not.
+        /// Labels of this model that the first one lacks.
         additional: Vec<String>,
     },
-    /// Two have their classes in different orders, and a label that occurs twice cannot be told apart.
+    /// Two models have their classes in different orders, and a label that occurs twice is ambiguous.
     #[error(
         "model {member} of the ensemble has its classes in another order than the first, and `{label}` is the name of several"
     )]
     Ambiguous {
-        /// The model's place, counted from 1.
+        /// Position of the model, counted from 1.
         member: usize,
         /// The label.
         label: String,
     },
 }
 
-/// Labels may hold commas and blanks.
+/// Quotes labels, which may contain commas and blanks.
 fn quoted(labels: &[String]) -> Vec<String> {
     labels.iter().map(|label| format!("`{label}`")).collect()
 }
 
-/// The views of one image: for each member of an [`Ensemble`] the squares that enter its network, and the number of
-/// times that each counts.
+/// The views of one image: for each member of an [`Ensemble`] the inputs of its network, with the number of times that
+/// each counts.
 #[derive(Debug, Clone)]
 pub struct Views(Vec<Vec<(RgbImage, u32)>>);
 
 impl Ensemble {
-    /// An ensemble of `members`, the first of which decides the order of the classes.
+    /// An ensemble of `members`; the first determines the order of the classes.
     ///
     /// # Errors
-    /// [`EnsembleError`] if there is none, or two do not know the same classes.
+    /// [`EnsembleError`] if there are no members, or two have different classes.
     pub fn new(members: Vec<ImageClassifier>, crops: Crops) -> Result<Self, EnsembleError> {
         let Some(first) = members.first() else {
             return Err(EnsembleError::Empty);
@@ -109,10 +109,10 @@ impl Ensemble {
         })
     }
 
-    /// Opens each of `weights` as [`ImageClassifier::open`] does.
+    /// Opens each of `weights` as by [`ImageClassifier::open`].
     ///
     /// # Errors
-    /// [`EnsembleError`] if one cannot be opened, there is none, or two do not know the same classes.
+    /// [`EnsembleError`] if one cannot be opened, there are none, or two have different classes.
     pub fn open<S: AsRef<str>>(weights: &[S], device: &Device, crops: Crops) -> Result<Self, EnsembleError> {
         let members = weights.iter().map(|name| ImageClassifier::open(name.as_ref(), device));
         Self::new(members.collect::<Result<_, _>>()?, crops)
@@ -128,7 +128,7 @@ impl Ensemble {
         self.members.iter().map(|member| &member.classifier)
     }
 
-    /// The crops of an image that are looked at.
+    /// The crops taken of each image.
     pub fn crops(&self) -> Crops {
         self.crops
     }
@@ -136,14 +136,14 @@ impl Ensemble {
     /// The `top` most probable classes of one image, most probable first.
     ///
     /// # Errors
-    /// [`PredictError`] if it cannot be read or is no image.
+    /// [`PredictError`] if the image cannot be read or decoded.
     pub fn predict<'a>(&self, image: impl Into<ImageSource<'a>>, top: usize) -> Result<Vec<Prediction>, PredictError> {
         let views = self.views(image.into().decode()?.as_ref())?;
         let probabilities = self.probabilities(&[views], BATCH)?;
         Ok(rank(&probabilities[0], self.labels(), top))
     }
 
-    /// The networks' views of `image`. Making them takes the time that the networks do not, and can be done in another
+    /// The networks' views of `image`. Preparing them is all the work besides the networks', and can be done in another
     /// thread.
     ///
     /// # Errors
@@ -154,10 +154,10 @@ impl Ensemble {
         Ok(Views(views.collect::<Result<_, _>>()?))
     }
 
-    /// Class probabilities of each image, from its [`Self::views`], of which `batch` at a time go through a network.
+    /// Class probabilities of each image, from its [`Self::views`], in batches of `batch` views.
     ///
     /// # Errors
-    /// [`PreprocessError`] if the views are another ensemble's.
+    /// [`PreprocessError`] if the views come from another ensemble.
     pub fn probabilities(&self, images: &[Views], batch: usize) -> Result<Vec<Vec<f64>>, PreprocessError> {
         let mut sums = vec![vec![0.0; self.labels().len()]; images.len()];
         for (index, member) in self.members.iter().enumerate() {
@@ -185,7 +185,7 @@ impl Ensemble {
 }
 
 impl From<ImageClassifier> for Ensemble {
-    /// One model that looks at single crops.
+    /// One model with single crops.
     fn from(classifier: ImageClassifier) -> Self {
         let classes = (0..classifier.metadata().labels.len()).collect();
         Self {
@@ -195,9 +195,9 @@ impl From<ImageClassifier> for Ensemble {
     }
 }
 
-/// The place in `labels` of each of `own`, those of the ensemble's `member`-th model.
+/// Position in `labels` of each of `own`, the labels of the ensemble's `member`-th model.
 fn places(labels: &[String], own: &[String], member: usize) -> Result<Vec<usize>, EnsembleError> {
-    // Names that occur twice (ImageNet has two cranes) are no hindrance where nothing has to be moved.
+    // Names that occur twice (ImageNet has two cranes) do not matter if the order is the same.
     if labels == own {
         return Ok((0..own.len()).collect());
     }

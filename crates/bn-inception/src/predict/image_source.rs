@@ -1,4 +1,4 @@
-//! Images to be classified, from wherever they are.
+//! Images to classify, from any source.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use bn_inception_data::{self as data, DecodeError, PreprocessError};
 
-/// An image to be classified: a file, its bytes or pixels. Paths (`&str`, `&Path`), the bytes of a JPEG or PNG file
+/// An image to classify: a file, its bytes or pixels. Paths (`&str`, `&Path`), the bytes of a JPEG or PNG file
 /// (`&[u8]`, `&Vec<u8>`) and an [`RgbImage`] convert into it.
 #[derive(Debug, Clone, Copy)]
 pub enum ImageSource<'a> {
@@ -42,7 +42,7 @@ pub enum PredictError {
     /// The bytes cannot be decoded.
     #[error("{0}")]
     Bytes(#[from] DecodeError),
-    /// The number of pixels is not that of width and height.
+    /// The number of pixels does not match width and height.
     #[error("{width}x{height} RGB pixels are {expected} bytes, found {found}")]
     Pixels {
         /// Width in pixels.
@@ -60,10 +60,10 @@ pub enum PredictError {
 }
 
 impl<'a> ImageSource<'a> {
-    /// The decoded image; a copy where it was not decoded before.
+    /// The decoded image, borrowed if it is one already.
     ///
     /// # Errors
-    /// [`PredictError`] if there is no such file, its content is no image, or the pixels are too few or too many.
+    /// [`PredictError`] if the file does not exist, its content is not an image, or the number of pixels is wrong.
     pub fn decode(self) -> Result<Cow<'a, RgbImage>, PredictError> {
         match self {
             ImageSource::Image(image) => Ok(Cow::Borrowed(image)),

@@ -13,7 +13,7 @@ pub struct Prediction {
     pub probability: f32,
 }
 
-/// Probabilities for logits. In 64 bits classes far behind stay apart, where 32 would make them all 0.
+/// Softmax, in 64 bits: in 32 the probabilities of classes far behind would all be 0.
 pub(crate) fn softmax(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers = logits

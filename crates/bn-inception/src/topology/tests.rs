@@ -9,7 +9,7 @@ use crate::ops::{self, ConvGeometry, PoolGeometry};
 use crate::state;
 use crate::stem::local_response;
 
-/// The forward pass of `model` in inference, walked along its list of layers.
+/// Inference with `model`, computed along its list of layers.
 fn walk(model: &Model, images: Tensor<4>) -> Tensor<2> {
     let config = model.config();
     let state = model.state();
@@ -85,7 +85,7 @@ fn walk(model: &Model, images: Tensor<4>) -> Tensor<2> {
     outputs.pop().unwrap().flatten(1, 3)
 }
 
-/// Configurations that between them have every layer and every rule.
+/// Configurations that together have every layer and every rule.
 fn configurations() -> Vec<BnInceptionConfig> {
     let mut all: Vec<_> = Preset::ALL.into_iter().map(Preset::config).collect();
     let paper = Preset::Paper.config();
@@ -103,7 +103,7 @@ fn the_forward_pass_is_the_list_of_layers() {
     for config in configurations() {
         let trained = config.init(&device.clone().autodiff()).unwrap();
         let size = config.smallest_input();
-        // Running statistics of a real batch, so that every normalisation does something.
+        // Running statistics of a real batch, so that every normalisation has an effect.
         let batch = Tensor::<4>::random(
             [2, 3, size, size],
             burn::tensor::Distribution::Normal(0.0, 1.0),

@@ -11,7 +11,7 @@ use super::metadata::MetadataError;
 use crate::folded::EngineError;
 use crate::state::StateError;
 
-/// Failure to open, put together or write weights. The message names the file.
+/// Failure to open, assemble or write weights. The message names the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}{problem}", path.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display())))]
 pub struct WeightsError {
@@ -27,7 +27,7 @@ impl WeightsError {
         }
     }
 
-    /// The file, or the name of the weights; `None` for weights that came from no file.
+    /// The file, or the name of the weights; `None` for weights that do not come from a file.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
@@ -43,22 +43,22 @@ impl WeightsError {
     }
 }
 
-/// Problems of weight files.
+/// A problem with a weight file.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsProblem {
     /// The file cannot be read or written.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// The file is of no known format, cut short or damaged.
+    /// The file is of no known format, truncated or damaged.
     #[error("{0}")]
     Read(#[from] ReadError),
     /// The tensors cannot be written.
     #[error("{0}")]
     Export(#[from] ExportError),
-    /// The file behind the name cannot be had.
+    /// The published file cannot be obtained.
     #[error("{0}")]
     Fetch(#[from] FetchError),
-    /// The file was not written by this project, and the caller did not say what is in it.
+    /// The file was not written by this project, and the caller did not describe its content.
     #[error(
         "{format} without configuration: say which network and pixels it is for (`--preset` and `--preprocess`), here or once for all in `convert`"
     )]
@@ -66,7 +66,7 @@ pub enum WeightsProblem {
         /// The file's format.
         format: Format,
     },
-    /// The file was written by this project, and the caller says what is in it nevertheless.
+    /// The file was written by this project, but the caller described its content too.
     #[error("says itself which network and pixels it is for: leave out `--preset` and `--preprocess`")]
     HasConfiguration,
     /// The tensors are not those of the network that the caller named.
@@ -78,13 +78,13 @@ pub enum WeightsProblem {
     /// The file does not exist, and no weights have this name.
     #[error("no such file, and no weights of that name ({known})")]
     NotFound {
-        /// The names there are.
+        /// The known names.
         known: String,
     },
     /// The tensors are not those of the configuration.
     #[error("{0}")]
     State(#[from] StateError),
-    /// The engine refuses the options.
+    /// The engine rejects the options.
     #[error("{0}")]
     Engine(#[from] EngineError),
 }

@@ -19,8 +19,8 @@ use crate::folded::{EngineOptions, FoldedModel};
 use crate::model::Model;
 use crate::state::{self, State};
 
-/// The tensors of a network and all that is known about them, before they are on a device. The tensors are exactly
-/// those of the configuration, and the metadata is sound: both are checked once, where the value is made.
+/// The tensors of a network with their metadata, before they are on a device. The tensors are exactly those of the
+/// configuration, and the metadata is valid: both are checked once, on construction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     state: State,
@@ -30,20 +30,20 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// The weights that the [registry] calls `name`, downloaded into the user's cache if need be, or else the file at
-    /// the path `name`. A file of another project needs an `import` that says what is in it; anything else must not
+    /// The weights that the [registry] calls `name`, downloaded into the user's cache if necessary, or else the file at
+    /// the path `name`. A file of another project needs an `import` that describes its content; other files must not
     /// have one.
     ///
     /// # Errors
-    /// [`WeightsError`] naming the file and what is wrong with it.
+    /// [`WeightsError`], which names the file and the problem.
     pub fn open(name: impl AsRef<Path>, import: Option<&Import>) -> Result<Self, WeightsError> {
         Self::open_from(&Store::new(), name, import)
     }
 
-    /// [`Self::open`] with a cache of the caller's choice, which may also be offline or report progress.
+    /// [`Self::open`] with another cache, which may also be offline or report progress.
     ///
     /// # Errors
-    /// [`WeightsError`] naming the file and what is wrong with it.
+    /// [`WeightsError`], which names the file and the problem.
     pub fn open_from(store: &Store, name: impl AsRef<Path>, import: Option<&Import>) -> Result<Self, WeightsError> {
         let path = name.as_ref();
         let read = || match path.to_str().and_then(registry::named) {
@@ -62,7 +62,7 @@ impl Weights {
         })
     }
 
-    /// The weights in the bytes of a file, which [`Self::open`] would accept.
+    /// The weights in the content of a file that [`Self::open`] would accept.
     ///
     /// # Errors
     /// [`WeightsError`], which names no file.
@@ -70,7 +70,7 @@ impl Weights {
         parse(bytes, import).map_err(|problem| WeightsError::new(None, problem))
     }
 
-    /// The weights of `model`, copied to the host, and what there is to say about them.
+    /// The weights of `model`, copied to the host, with their metadata.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -103,18 +103,18 @@ impl Weights {
         (state::fill(blank, self.state), self.metadata)
     }
 
-    /// The network folded for inference. No unfolded model is made on the way: it takes less time and memory than
+    /// The network folded for inference. No unfolded model is created on the way: it takes less time and memory than
     /// [`Model::fold`]. `options` are for the CPU engine.
     ///
     /// # Errors
-    /// [`WeightsProblem::Engine`] if the engine refuses the options.
+    /// [`WeightsProblem::Engine`] if the engine rejects the options.
     pub fn folded(self, device: &Device, options: &EngineOptions) -> Result<(FoldedModel, Metadata), WeightsError> {
         let model = FoldedModel::of_checked(&self.metadata.config, self.state, device, options);
         let model = model.map_err(|error| WeightsError::new(self.path.as_deref(), error))?;
         Ok((model, self.metadata))
     }
 
-    /// The same network with every batch normalisation merged into the convolution before it: for inference only.
+    /// The same network with every batch normalisation merged into the convolution before it, for inference only.
     pub fn fold(mut self) -> Self {
         (self.metadata.config, self.state) = fold(&self.metadata.config, self.state);
         self
@@ -136,14 +136,13 @@ impl Weights {
         export::burnpack(&self.state, &self.metadata, precision, names)
     }
 
-    /// An ONNX file: `images` `[batch, 3, S, S]` → `logits` `[batch, classes]`, where the batch may be of any size and S
-    /// is the configuration's input size.
+    /// An ONNX file: `images` `[batch, 3, S, S]` → `logits` `[batch, classes]`, for batches of any size; S is the
+    /// configuration's input size.
     ///
-    /// The input size is fixed because padding depends on it: a pool that may hang over the edge (Caffe) and
-    /// TensorFlow's `SAME` pad odd and even sizes differently, and the graph holds the resulting numbers. Initializers
-    /// carry this project's names, and the metadata is inside, so [`Weights::open`] reads the file back. ONNX's batch
-    /// normalisation always has a γ; in a network without one it is 1, and the configuration in the file says that
-    /// there is one.
+    /// The input size is fixed because padding depends on it: an overhanging pool (Caffe) and TensorFlow's `SAME` pad
+    /// odd and even sizes differently, and the graph holds the resulting numbers. Initializers have this project's
+    /// names, and the metadata is included, so [`Weights::open`] reads the file back. ONNX's batch normalisation always
+    /// has a γ; in a network without one it is 1, and the configuration in the file says that there is one.
     ///
     /// # Errors
     /// [`ExportError::Metadata`] if the metadata cannot be written.
@@ -154,8 +153,8 @@ impl Weights {
     /// Writes a safetensors file to `path`, atomically: a reader sees the old file or the new one, never a part.
     ///
     /// # Errors
-    /// [`WeightsProblem::Io`] if the file cannot be written, or something other than a file is at `path`: a device,
-    /// say, which it would replace.
+    /// [`WeightsProblem::Io`] if the file cannot be written, or `path` exists and is not a regular file: a device, say,
+    /// which would be replaced.
     pub fn save(&self, path: impl AsRef<Path>, precision: Precision) -> Result<(), WeightsError> {
         let path = path.as_ref();
         let write = || -> Result<(), WeightsProblem> {
@@ -182,7 +181,7 @@ fn checked(state: State, metadata: Metadata) -> Result<Weights, WeightsProblem> 
     })
 }
 
-/// The weights of `entry`. `import` must be absent: the registry knows.
+/// The weights of `entry`. `import` must be `None`, because the registry describes the file.
 fn published(entry: &registry::Entry, import: Option<&Import>, store: &Store) -> Result<Weights, WeightsProblem> {
     if import.is_some() {
         return Err(WeightsProblem::HasConfiguration);
@@ -196,7 +195,7 @@ fn published(entry: &registry::Entry, import: Option<&Import>, store: &Store) ->
     Ok(weights)
 }
 
-/// Takes the bytes to free them before the tensors are worked on: one copy of the weights less at the peak.
+/// Consumes the bytes, to free them before the tensors are converted: one copy of the weights less at the peak.
 fn parse(bytes: impl AsRef<[u8]>, import: Option<&Import>) -> Result<Weights, WeightsProblem> {
     let archive = formats::read(bytes.as_ref())?;
     drop(bytes);

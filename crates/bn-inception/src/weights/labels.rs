@@ -20,8 +20,8 @@ pub fn of_folder(folder: &str) -> &str {
     found.next().map_or(folder, |(_, name)| name)
 }
 
-/// Names for the logits of a file that has none: ImageNet's for 1000 classes and, behind a background class, for
-/// 1001; `class 0`, `class 1`, … for any other number.
+/// Names for the logits of a file without labels: ImageNet's for 1000 classes and, after a background class, for 1001;
+/// `class 0`, `class 1`, … for any other number.
 pub fn of_classes(classes: usize) -> Vec<String> {
     let names = imagenet().iter().map(|(_, name)| (*name).to_owned());
     match classes {

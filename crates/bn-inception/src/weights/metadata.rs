@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{BnInceptionConfig, ConfigError};
 use bn_inception_data::{Preprocess, PreprocessError};
 
-/// Key of the metadata entry. One entry and not several, because safetensors writes them in random order.
+/// Key of the metadata entry. One entry instead of several, because safetensors writes them in random order.
 pub(crate) const KEY: &str = "bn_inception";
 
 /// Version of [`Metadata`]'s layout.
@@ -35,7 +35,7 @@ struct Header {
 /// Metadata that describes no network.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
-    /// The entry cannot be understood.
+    /// The entry cannot be parsed.
     #[error("metadata entry `{KEY}`: {0}")]
     Json(#[from] serde_json::Error),
     /// It was written by a later version of this project.
@@ -47,7 +47,7 @@ pub enum MetadataError {
     /// The configuration describes no network.
     #[error("configuration: {0}")]
     Config(#[from] ConfigError),
-    /// The preprocessing cannot work.
+    /// The preprocessing is invalid.
     #[error("{0}")]
     Preprocess(#[from] PreprocessError),
     /// The preprocessing makes images too small for the network.
@@ -55,7 +55,7 @@ pub enum MetadataError {
     TooSmall {
         /// Side of the images in pixels.
         size: u32,
-        /// The smallest side that the network takes.
+        /// The smallest side that the network accepts.
         smallest: usize,
     },
     /// Labels and classes differ in number.
@@ -99,7 +99,7 @@ impl Metadata {
     }
 }
 
-/// Checks that `preprocess` makes images that the network of `config` takes.
+/// Checks that `preprocess` makes images that the network of `config` accepts.
 pub(crate) fn check_preprocess(preprocess: &Preprocess, config: &BnInceptionConfig) -> Result<(), MetadataError> {
     preprocess.check()?;
     let (size, smallest) = (preprocess.size, config.smallest_input());

@@ -1,9 +1,9 @@
 //! Weight files: safetensors with everything inside that is needed to use them, and files of other projects.
 //!
-//! [`Weights::open`] takes the name of published weights or the path of a file: one of this project, or, with an
-//! [`Import`] that says which network and pixels it is for, one of another project (PyTorch, ONNX, MXNet, Caffe,
-//! safetensors or burnpack, told by its content). Every tensor of the file is used and every parameter of the network
-//! is filled, or there is a [`WeightsError`].
+//! [`Weights::open`] accepts the name of published weights or the path of a file: one of this project or, with an
+//! [`Import`] that states its network and preprocessing, one of another (PyTorch, ONNX, MXNet, Caffe, safetensors or
+//! burnpack, recognised by content). Every tensor of the file is used and every parameter of the network is filled, or
+//! there is a [`WeightsError`].
 //!
 //! ```no_run
 //! use bn_inception::burn::tensor::Device;
@@ -19,8 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`Metadata`]: what a file of this project says besides its tensors.
-//! - [`registry`]: weights that can be asked for by name; [`Store`]: the cache folder of their files.
+//! - [`Metadata`]: the content of a file of this project besides its tensors.
+//! - [`registry`]: published weights by name; [`Store`]: the cache folder of their files.
 
 pub use bn_inception_fetch::{FetchError, FetchEvent, FetchProblem, Location, Store};
 pub use error::{WeightsError, WeightsProblem};

@@ -282,7 +282,7 @@ impl Naming {
         template.into_iter().collect()
     }
 
-    /// Whether the tensor that this source calls `key` counts batches and carries no weights.
+    /// True if the tensor that this source calls `key` counts batches and carries no weights.
     pub(crate) fn is_counter(&self, key: &str) -> bool {
         let suffix = self.counters.and_then(|template| template.strip_prefix("{}"));
         suffix.is_some_and(|suffix| key.ends_with(suffix))

@@ -1,4 +1,4 @@
-//! Weights that have a name: the table `registry.toml`, typed. Each entry has a model card in the folder `weights`.
+//! Weights by name: the table `registry.toml`, typed. Each entry has a model card in the folder `weights`.
 
 use std::sync::LazyLock;
 
@@ -12,13 +12,13 @@ use super::labels;
 use crate::preset::Preset;
 use bn_inception_data::Preprocess;
 
-/// Weights that can be asked for by name.
+/// Weights available by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Name to ask for them by.
+    /// Name on command lines and in [`named`].
     pub name: String,
-    /// One line about them.
+    /// Description in one line.
     pub about: String,
     /// Network they belong to.
     #[serde(with = "preset_name")]
@@ -26,14 +26,14 @@ pub struct Entry {
     /// Multiplier of the preset's channels.
     #[serde(default = "full_width")]
     pub width: f64,
-    /// Address of the file; absent where it is built in.
+    /// Address of the file; absent if it is built in.
     pub url: Option<String>,
     /// Name of the file, here and in the cache.
     pub file: String,
     /// Format of the file.
     #[serde(with = "FormatName")]
     pub format: Format,
-    /// Length of the file in bytes, where it is published.
+    /// Length of the file in bytes, if published.
     pub size: Option<u64>,
     /// Checksum of the file.
     pub checksum: Checksum,
@@ -47,7 +47,7 @@ pub struct Entry {
     pub accuracy: Accuracy,
     /// Terms of use.
     pub licence: String,
-    /// Anything else one has to know.
+    /// Further remarks.
     pub note: Option<String>,
 }
 
@@ -76,15 +76,15 @@ impl Labels {
     }
 }
 
-/// An accuracy somebody reported.
+/// A reported accuracy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accuracy {
-    /// Percentage of images whose class came first.
+    /// Percentage of images whose class is ranked first.
     pub top1: f64,
-    /// Percentage of images whose class was among the first five.
+    /// Percentage of images whose class is ranked among the first five.
     pub top5: f64,
-    /// Images it is of.
+    /// Images it was measured on.
     pub of: String,
     /// Source of the report.
     pub source: String,
@@ -122,7 +122,7 @@ mod preset_name {
     }
 }
 
-/// The file at the top of the table.
+/// The whole table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Registry {
@@ -145,7 +145,7 @@ pub fn named(name: &str) -> Option<&'static Entry> {
 }
 
 impl Entry {
-    /// The file to download; `None` where it is built in.
+    /// The file to download; `None` if it is built in.
     pub fn source(&self) -> Option<Source> {
         Some(Source {
             url: self.url.clone()?,
@@ -155,13 +155,13 @@ impl Entry {
         })
     }
 
-    /// The file itself, where it is built in.
+    /// The file itself, if it is built in.
     pub fn built_in(&self) -> Option<&'static [u8]> {
         let mut files = bn_inception_weights::BUILT_IN.iter();
         files.find(|(file, _)| *file == self.file).map(|(_, bytes)| *bytes)
     }
 
-    /// The entry's network and pixels, which the file does not name itself.
+    /// The entry's network and preprocessing, which the file does not state itself.
     pub(crate) fn import(&self) -> Import {
         let config = self.preset.config().with_width(self.width);
         Import {

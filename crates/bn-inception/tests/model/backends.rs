@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::common::missing;
 
-/// Images that every backend gets alike.
+/// The same images for every backend.
 fn images(batch: usize, size: usize) -> TensorData {
     let wave = |i: usize| (i as f32 * 0.37).sin() + (i as f32 * 0.011).cos();
     let values: Vec<f32> = (0..batch * 3 * size * size).map(wave).collect();
@@ -20,7 +20,7 @@ fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// Losses of a few SGD steps of the network for small images. Batch normalisation over few values amplifies rounding,
 /// so the maps stay 7 x 7 and the steps short. The width leaves 8 channels in every convolution: a GPU backend compiles
-/// and times several kernels for each new shape, which on a software renderer takes seconds each.
+/// and times several kernels for each new shape, which takes seconds each on a software renderer.
 #[allow(dead_code)] // a build with Flex alone has nothing to compare it with
 fn losses(device: &Device) -> Vec<f32> {
     let device = device.clone().autodiff();
@@ -40,7 +40,7 @@ fn losses(device: &Device) -> Vec<f32> {
     losses
 }
 
-/// Logits of the ImageNet network, narrow, which has every kind of branch and pool.
+/// Logits of the ImageNet network, narrow, with every kind of branch and pool.
 #[allow(dead_code)]
 fn logits(device: &Device) -> Vec<f32> {
     let config = Preset::Caffe.config().with_width(0.05).with_classes(5);

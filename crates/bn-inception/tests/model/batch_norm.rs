@@ -83,7 +83,7 @@ fn recalibration_is_algorithm_2() {
     assert_close("mean", &host(&norm.running_mean.value()), &single(means), BOUND);
     assert_close("variance", &host(&norm.running_var.value()), &single(variances), BOUND);
 
-    // The original keeps its own, and nothing but statistics changed.
+    // The original keeps its own statistics, and nothing else changed.
     let (old, new) = (model.state(), recalibrated.state());
     for (name, data) in &old {
         let statistic = TensorRole::of(name) == TensorRole::Statistic;
@@ -127,7 +127,7 @@ fn local_response_normalisation_is_pytorchs() {
     let values = |name: &str| serde_json::from_value::<Vec<f32>>(json[name].clone()).unwrap();
     let shape: Vec<usize> = serde_json::from_value(json["shape"].clone()).unwrap();
     let load = |name: &str| Tensor::<4>::from_data(TensorData::new(values(name), shape.clone()), &device);
-    // As the stem makes it.
+    // As the stem creates it.
     let lrn = LocalResponseNormConfig::new(json["size"].as_u64().unwrap() as usize)
         .with_alpha(json["alpha"].as_f64().unwrap())
         .with_beta(json["beta"].as_f64().unwrap())

@@ -102,6 +102,6 @@ pub fn missing(requirement: &str, why: &str) {
     let required = std::env::var("BN_INCEPTION_REQUIRE").unwrap_or_default();
     let required = required.split(',').any(|name| name.trim() == requirement);
     assert!(!required, "BN_INCEPTION_REQUIRE demands {requirement}: {why}");
-    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    // Not `eprintln!`, which the test harness captures when a test passes.
     let _ = writeln!(std::io::stderr(), "skipped: no {requirement}: {why}");
 }

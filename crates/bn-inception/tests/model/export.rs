@@ -54,7 +54,7 @@ fn write_floats(path: &Path, values: &[f32]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// The Python that has numpy, onnx and onnxruntime, or the reason that there is none.
+/// The Python that has numpy, onnx and onnxruntime, or the reason why there is none.
 fn python() -> Result<String, String> {
     let program = std::env::var("BN_INCEPTION_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let packages = ["-c", "import numpy, onnx, onnxruntime"];

@@ -21,7 +21,7 @@ fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
-/// Bits of the tensors for which `wanted` says so.
+/// Bits of the tensors that are `wanted`.
 fn bits(state: &State, wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<u32>)> {
     let wanted = state.iter().filter(|(name, _)| wanted(name));
     wanted
@@ -45,7 +45,7 @@ fn only_the_classifier_is_new() {
     assert_eq!(model.config(), &trained().config().clone().with_classes(9));
     assert_eq!(model.forward(images().autodiff()).dims(), [4, 9]);
 
-    // As a network of nine classes draws it, from the seed alone.
+    // As drawn for a network of nine classes, from the seed alone.
     let drawn = model.config().init_seeded(&Device::flex(), 1).unwrap();
     assert_eq!(bits(&after, of_classifier), bits(&drawn.state(), of_classifier));
     let other = trained().with_classes_seeded(9, 2).unwrap().state();
@@ -112,7 +112,7 @@ fn presets_are_recognised_whatever_is_trained_on_them() {
     for preset in Preset::ALL {
         let config = preset.config().with_classes(7).with_width(0.5).with_dropout(0.3);
         let found = Preset::of(&config).unwrap();
-        // Presets that differ in size alone are told apart by nothing that is left.
+        // Presets that differ in size alone cannot be distinguished by the remaining fields.
         assert_eq!(found.config().plan, preset.config().plan);
         assert_eq!(found.config().stem, preset.config().stem);
     }

@@ -76,7 +76,7 @@ fn burns_operations_and_the_engine_agree_on_the_folded_state() {
         let expected = host(through_burn.forward(x.clone()));
         let error = relative(&host(folded.forward(x.clone())), &expected);
         assert!(error < 1e-5, "{name}: {error:e}");
-        // What is folded already stays as it is.
+        // A folded network stays as it is.
         assert_eq!(through_burn.fold().state(), folded.state(), "{name}");
     }
 }

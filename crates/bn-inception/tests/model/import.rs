@@ -1,4 +1,4 @@
-//! Files of other projects: the logits are PyTorch's, and what cannot be right is refused.
+//! Files of other projects: the logits are PyTorch's, and impossible combinations are refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ fn our_own_names_without_configuration() {
     let error = Weights::open(&file, None).unwrap_err().to_string();
     assert!(error.contains("safetensors file without configuration"), "{error}");
 
-    // What Burn's recorders call the blocks.
+    // Names that Burn's recorders give the blocks.
     let blocks = narrow().plan.blocks();
     let burns = |name: &str| match name.split_once('.') {
         Some((block, rest)) => match blocks.iter().position(|row| row.name == block) {
@@ -292,7 +292,7 @@ fn the_file_says_how_many_classes() {
             .to_string()
             .contains("5 classes, expected 1000")
     );
-    // A background class in front of ImageNet's shifts every label by one.
+    // A background class before ImageNet's shifts every label by one.
     let (_folder, file) = changed(|tensors| {
         for (name, shape, bytes) in tensors.iter_mut() {
             if name.starts_with("last_linear") {

@@ -11,7 +11,7 @@ use super::common::{Fixture, assert_close, formula, host, relative};
 
 const BOUND: f64 = 1e-4;
 
-/// Our tensor name in the state_dict keys of the public PyTorch weights.
+/// The key of our tensor `name` in the state_dict of the public PyTorch weights.
 fn pytorch_key(name: &str) -> String {
     let (layer, tensor) = match name.split_once(".norm.") {
         Some((layer, "gamma")) => (layer, "_bn.weight"),

@@ -1,4 +1,4 @@
-//! Classifying images from wherever they are, many at once, by several crops and several models.
+//! Classifying images from any source, in batches, by several crops and several models.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -11,7 +11,7 @@ use bn_inception::{
 use burn::tensor::Device;
 use image::{ImageFormat, Rgb, RgbImage};
 
-/// A network that nobody trained, with weights drawn from `seed`.
+/// An untrained network, with weights drawn from `seed`.
 fn classifier(seed: u64, labels: &[&str], preprocess: Preprocess) -> ImageClassifier {
     let config = Preset::Small.config().with_width(0.1).with_classes(labels.len());
     let device = Device::flex();
@@ -102,7 +102,7 @@ fn what_is_no_image_is_a_typed_error() {
 #[test]
 fn a_batch_is_answered_as_its_images_one_by_one() {
     let classifier = classifier(2, &LABELS, Preprocess::tf_slim());
-    // More than one batch, the last not full, with two that are no images.
+    // More than one batch, the last one not full, with two files that are not images.
     let images: Vec<RgbImage> = (0..37).map(pattern).collect();
     let bad = Path::new("nowhere.png");
     let sources = images.iter().enumerate().map(|(index, image)| match index {
@@ -131,7 +131,7 @@ fn crops_are_averaged() {
         let ensemble = Ensemble::new(vec![classifier.clone()], crops).unwrap();
         let found = ensemble.predict(&image, 4).unwrap();
 
-        // Each view through the classifier by itself, to which a finished square is a photograph.
+        // Each view classified by itself, as an image that already has the right size.
         let mut mean = [0.0; 4];
         for (view, count) in crops.render(&image, &classifier.metadata().preprocess).unwrap() {
             for prediction in classifier.predict(&view, 4).unwrap() {

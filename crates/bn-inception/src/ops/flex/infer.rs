@@ -1,4 +1,4 @@
-//! The inference engine on Flex: images are read where they lie, not copied.
+//! The inference engine on Flex: images are read in place, without a copy.
 
 use std::sync::Arc;
 

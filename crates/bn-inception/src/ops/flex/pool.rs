@@ -39,7 +39,7 @@ fn pool_shape(dims: [usize; 4], geometry: PoolGeometry) -> (Pool2dShape, [usize;
     (shape, out)
 }
 
-/// Maxima and, for the backward pass, where in its plane each was found.
+/// Maxima and, for the backward pass, the index of each in its plane.
 fn max_with_indices(x: FlexTensor, geometry: PoolGeometry) -> (FlexTensor, Vec<u32>) {
     let x = Dense::new(x);
     let (shape, dims) = pool_shape(x.dims(), geometry);
@@ -67,7 +67,7 @@ impl PoolOp for Flex {
 struct MaxPoolBackward;
 
 impl Backward<Flex, 1> for MaxPoolBackward {
-    /// Dimensions of the input, geometry, places of the maxima.
+    /// Dimensions of the input, geometry, indices of the maxima.
     type State = ([usize; 4], PoolGeometry, Vec<u32>);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
@@ -85,7 +85,7 @@ impl Backward<Flex, 1> for MaxPoolBackward {
 struct AvgPoolBackward;
 
 impl Backward<Flex, 1> for AvgPoolBackward {
-    /// Dimensions of the input, geometry, whether the border counts.
+    /// Dimensions of the input, geometry, `includes_padding`.
     type State = ([usize; 4], PoolGeometry, bool);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {

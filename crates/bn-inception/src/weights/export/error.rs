@@ -8,18 +8,18 @@ pub enum ExportError {
     /// The metadata cannot be written.
     #[error("metadata: {0}")]
     Metadata(#[from] serde_json::Error),
-    /// A tensor has no name there.
+    /// A tensor has no name in the requested naming.
     #[error("`{tensor}` has no name in {names}")]
     Name {
-        /// Our name of the tensor.
+        /// This project's name of the tensor.
         tensor: String,
-        /// Naming that was asked for.
+        /// The requested naming.
         names: &'static str,
     },
-    /// The tensors do not make a safetensors file.
+    /// The tensors cannot form a safetensors file.
     #[error(transparent)]
     Safetensors(#[from] SafeTensorError),
-    /// The tensors do not make a burnpack file.
+    /// The tensors cannot form a burnpack file.
     #[error(transparent)]
     Burnpack(#[from] burn_pack::Error),
 }

@@ -19,7 +19,7 @@ pub(super) enum Attribute {
     Ints(Vec<i64>),
 }
 
-/// Nodes and initializers so far, and the tensors that will be the next ones.
+/// Nodes and initializers so far, and the tensors that are not initializers yet.
 pub(super) struct Graph {
     state: State,
     nodes: Vec<proto::Node>,
@@ -41,13 +41,14 @@ impl Graph {
         INPUT.to_owned()
     }
 
-    /// Makes the network's tensor called `name` part of the graph, and returns the name; `None` if there is no such tensor.
+    /// Adds the network's tensor called `name` as an initializer and returns the name; `None` if there is no such
+    /// tensor.
     pub(super) fn parameter(&mut self, name: &str) -> Option<String> {
         let data = self.state.remove(name)?;
         Some(self.initializer(name, &data))
     }
 
-    /// The same for the scale of a batch normalisation; it is 1 where the network has none.
+    /// The same for the scale of a batch normalisation, which is 1 if the network has none.
     pub(super) fn scale(&mut self, name: &str, channels: usize) -> String {
         let present = self.parameter(name);
         present.unwrap_or_else(|| {

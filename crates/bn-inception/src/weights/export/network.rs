@@ -52,7 +52,7 @@ pub(super) fn build(graph: &mut Graph, config: &BnInceptionConfig) {
     }
 }
 
-/// Adds a convolution with what follows it, and returns the last node's output.
+/// Adds a convolution and the operations that follow it, and returns the last node's output.
 fn unit(
     graph: &mut Graph,
     name: &str,
@@ -100,7 +100,7 @@ fn local_response_norm(graph: &mut Graph, name: &str, inputs: Vec<String>) -> St
     graph.node("LRN", name, inputs, attributes)
 }
 
-/// Makes the tensors `{prefix}.{part}` part of the graph, those that there are, and returns their names.
+/// Adds those of the tensors `{prefix}.{part}` that exist to the graph, and returns their names.
 fn parameters(graph: &mut Graph, prefix: &str, parts: &[&str]) -> Vec<String> {
     let parts = parts
         .iter()

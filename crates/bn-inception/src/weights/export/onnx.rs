@@ -1,7 +1,7 @@
 //! ONNX files.
 //!
-//! burn-onnx 0.22 has an exporter that records the operations of a forward pass. It is not used here: it would see a
-//! batch normalisation as the arithmetic it is made of, the folded network on a CPU not at all, and has no place for
+//! burn-onnx 0.22 has an exporter that records the operations of a forward pass. It is not used here: it would record a
+//! batch normalisation as the arithmetic it is made of and the folded network on a CPU not at all, and has no place for
 //! preprocessing, labels and licence.
 
 use prost::Message as _;
@@ -16,10 +16,10 @@ use crate::weights::metadata::{self, Metadata};
 /// Version of ONNX's operators that the graph uses.
 const OPSET: i64 = 17;
 
-/// Version of ONNX's file layout; the first that has the operators.
+/// Version of ONNX's file layout, the first that has these operators.
 const IR_VERSION: i64 = 8;
 
-/// An ONNX file of the network of `metadata` with the tensors of `state`, which fit.
+/// An ONNX file of the network of `metadata` with the tensors of `state`, which must match.
 pub(crate) fn onnx(state: State, mut metadata: Metadata) -> Result<Vec<u8>, ExportError> {
     // ONNX's batch normalisation always has a γ; where the network has none it is 1.
     if let Normalization::Batch { scale, .. } = &mut metadata.config.normalization {

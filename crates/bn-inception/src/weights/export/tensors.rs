@@ -12,7 +12,7 @@ use crate::state::State;
 use crate::weights::metadata::{self, Metadata};
 use crate::weights::names::Names;
 
-/// Element type of the filters in a file; everything else is `f32` in any case.
+/// Element type of the filters in a file; everything else is always `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// 32 bits.
@@ -21,7 +21,7 @@ pub enum Precision {
     Half,
 }
 
-/// A tensor as it lies in a file.
+/// A tensor as stored in a file.
 struct Stored {
     name: String,
     precision: Precision,
@@ -29,7 +29,7 @@ struct Stored {
     bytes: Vec<u8>,
 }
 
-/// A safetensors file with the tensors of `state`, the names of `names`, and all of `metadata` in one entry.
+/// A safetensors file with the tensors of `state`, named by `names`, and all of `metadata` in one entry.
 pub(crate) fn safetensors(
     state: &State,
     metadata: &Metadata,

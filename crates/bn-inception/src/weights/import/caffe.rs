@@ -9,7 +9,7 @@ const BLOBS: [(&str, &[&str]); 7] = [
     ("Convolution", &["weight", "bias"]),
     ("InnerProduct", &["weight", "bias"]),
     ("Scale", &["scale", "shift"]),
-    // Sums, and the number that both are to be divided by.
+    // Sums, and the factor by which both must be divided.
     ("BatchNorm", &["mean", "variance", FACTOR]),
     // `yjxiong/caffe`: bn_layer.cpp and its variants for cuDNN and several GPUs.
     ("BN", &["scale", "shift", "mean", "variance"]),

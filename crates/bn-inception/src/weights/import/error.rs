@@ -1,4 +1,4 @@
-//! Differences between a file and the network that was asked for.
+//! Mismatches between a file and the requested network.
 
 use bn_inception_formats::Format;
 
@@ -17,30 +17,30 @@ pub struct WrongShape {
     pub found: Vec<usize>,
 }
 
-/// Mismatch of a file and the network that was asked for.
+/// Mismatch between a file and the requested network.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ImportError {
-    /// Tensors are missing, too many or of the wrong shape.
+    /// Tensors are missing, unused or of the wrong shape.
     #[error("{format} read by {source_name} is not this network: {}", sentence([
         list("missing", .missing), list("unused", .unused), shapes_text(.shapes), fitting_text(.fitting)]))]
     Tensors {
         /// The file's format.
         format: Format,
-        /// Naming by which its tensors were told apart.
+        /// Naming by which its tensors were recognised.
         source_name: &'static str,
-        /// The network needs them, the file lacks them: the file's names.
+        /// Tensors of the network that the file lacks, by the file's names.
         missing: Vec<String>,
-        /// In the file, but not in the network.
+        /// Tensors of the file that the network does not have.
         unused: Vec<String>,
-        /// In both, with different shapes.
+        /// Tensors in both, with different shapes.
         shapes: Vec<WrongShape>,
-        /// Presets into which the whole file would fit.
+        /// Presets that the whole file would fit.
         fitting: Vec<Preset>,
     },
     /// An ONNX graph that is not this network's.
     #[error("ONNX graph: {reason}")]
     Graph {
-        /// Part of the graph that does not fit.
+        /// The mismatch.
         reason: String,
     },
     /// None of the names is known.
@@ -53,12 +53,12 @@ pub enum ImportError {
         /// Their names.
         names: Vec<String>,
     },
-    /// The last layer has another number of classes than it should.
+    /// The last layer has an unexpected number of classes.
     #[error("the file has {found} classes, expected {expected}; say so if {found} is meant (`--classes {found}`)")]
     Classes {
         /// Number in the file.
         found: usize,
-        /// Number asked for.
+        /// Number expected.
         expected: usize,
     },
     /// The configuration describes no network.
@@ -67,7 +67,7 @@ pub enum ImportError {
 }
 
 impl ImportError {
-    /// An ONNX graph that is not this network's, for this reason.
+    /// An ONNX graph that is not this network's, with the reason.
     pub(super) fn graph(reason: impl Into<String>) -> Self {
         Self::Graph { reason: reason.into() }
     }

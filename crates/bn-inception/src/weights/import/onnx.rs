@@ -1,9 +1,9 @@
-//! ONNX graphs: which tensor is which parameter, told by the graph alone.
+//! ONNX graphs: the parameter that each tensor is, determined by the graph alone.
 //!
-//! Names in ONNX files are the exporter's whim (`onnx::Conv_728`). The walk goes from the classifier back to the image and
-//! knows a layer by its place: a block ends in a `Concat`, whose inputs are the branches in the order 1x1, 3x3,
-//! double 3x3, pool. What the graph says about itself, ε, pools, folded or not, replaces what the caller's
-//! configuration says.
+//! Names in ONNX files are arbitrary (`onnx::Conv_728`). The walk goes from the classifier back to the image and
+//! recognises a layer by its position: a block ends in a `Concat`, whose inputs are the branches in the order 1x1, 3x3,
+//! double 3x3, pool. Properties that the graph states itself (ε, pools, folded or not) override the caller's
+//! configuration.
 
 mod parameters;
 mod walk;
@@ -17,7 +17,7 @@ use crate::weights::import::error::ImportError;
 use parameters::uses;
 use walk::{Graph, Network};
 
-/// The tensors of an ONNX file by our names, with the file's names, and what the graph says about the network.
+/// The tensors of an ONNX file by our names, with the file's names, and the configuration that the graph states.
 pub(super) struct Mapped {
     pub(super) tensors: BTreeMap<String, Array>,
     /// Our names → the file's.
@@ -49,7 +49,7 @@ pub(super) fn map(archive: Archive, config: &BnInceptionConfig) -> Result<Mapped
         origins.insert(parameter.name.clone(), parameter.origin);
         tensors.insert(parameter.name, array);
     }
-    // What is left belongs to nothing, and is refused by its name.
+    // Tensors left over belong to no layer, and are reported by name.
     file.retain(|name, _| !structural.contains(name));
     origins.extend(file.keys().map(|name| (name.clone(), name.clone())));
     tensors.extend(file);
@@ -60,7 +60,7 @@ pub(super) fn map(archive: Archive, config: &BnInceptionConfig) -> Result<Mapped
     })
 }
 
-/// The configuration with everything that the graph says itself.
+/// The configuration with every property that the graph states itself.
 fn described(config: &BnInceptionConfig, network: &Network<'_>) -> Result<BnInceptionConfig, ImportError> {
     let mut config = config.clone();
     let bare = network.units.iter().filter(|(_, unit)| unit.norm.is_none());
@@ -88,8 +88,8 @@ fn described(config: &BnInceptionConfig, network: &Network<'_>) -> Result<BnInce
     Ok(config)
 }
 
-/// Where the windows of a 3x3/2 max pool lie. Padding one pixel behind and rounding up put them in the same
-/// places on even sizes, and those on odd ones only add an all-padding window, which the formats forbid.
+/// Position of the windows of a 3x3/2 max pool. On even sizes, padding one pixel at the end and rounding up give the
+/// same windows; on odd sizes, they only add a window of pure padding, which the formats forbid.
 fn max_pooling(pool: &Node) -> Result<MaxPooling, ImportError> {
     let ceil = pool.integers.get("ceil_mode").is_some_and(|mode| mode == &[1]);
     let pads = pool.integers.get("pads").map_or(&[0; 4][..], Vec::as_slice);
@@ -107,7 +107,7 @@ fn max_pooling(pool: &Node) -> Result<MaxPooling, ImportError> {
 }
 
 impl Network<'_> {
-    /// ε where all layers have the same.
+    /// ε, if all layers have the same.
     fn epsilon(&self) -> Option<f64> {
         let norms = self.units.iter().filter_map(|(_, unit)| unit.norm);
         let mut found = norms.map(|norm| norm.floats.get("epsilon").copied().unwrap_or(1e-5));

@@ -1,4 +1,4 @@
-//! Tensors sorted by name: all of the file's, into all of the network.
+//! Tensors matched by name: all of the file's with all of the network's.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::weights::metadata::Metadata;
 use crate::weights::names::{GRAPH, NAMINGS, Naming};
 use bn_inception_data::Preprocess;
 
-/// Description of a file of another project, which does not say itself which network it is for.
+/// Description of a file of another project, which does not state its network itself.
 ///
 /// ```
 /// use bn_inception::weights::Import;
@@ -32,18 +32,18 @@ pub struct Import {
     pub config: BnInceptionConfig,
     /// Preparation of an image before it enters the network.
     pub preprocess: Preprocess,
-    /// Number of classes that the file must have. Without it the file decides, but for one case: 1001 where
-    /// the configuration has 1000, or the other way round, is refused, because it shifts every label by one.
+    /// Number of classes that the file must have. If `None`, the file decides, with one exception: 1001 where the
+    /// configuration has 1000, or vice versa, is an error, because it shifts every label by one.
     pub classes: Option<usize>,
-    /// Whether the last layer may be missing in the file, for fine-tuning. It is then drawn anew with
+    /// True if the last layer may be missing in the file, for fine-tuning. It is then newly drawn, with
     /// [`Self::classes`] or the configuration's number of classes.
     pub allow_missing_classifier: bool,
-    /// Whether every γ counts as 1 whatever the file holds: MXNet's `fix_gamma`.
+    /// True if every γ counts as 1 whatever the file holds: MXNet's `fix_gamma`.
     pub fix_gamma: bool,
 }
 
 impl Import {
-    /// A file of exactly this network, all of it.
+    /// A file with all tensors of exactly this network.
     pub fn new(config: BnInceptionConfig, preprocess: Preprocess) -> Self {
         Self {
             config,
@@ -55,8 +55,7 @@ impl Import {
     }
 }
 
-/// The state of the network that `import` describes from the tensors of `archive`, and all there is to say about it.
-/// The two fit.
+/// The state of the network that `import` describes, from the tensors of `archive`, with its metadata. The two match.
 ///
 /// # Errors
 /// [`ImportError`], with every name concerned.
@@ -101,7 +100,7 @@ pub(crate) fn data(array: Array) -> TensorData {
     TensorData::new(array.into_values(), shape)
 }
 
-/// Tensors whose naming is known.
+/// Tensors with a known naming.
 struct Named {
     format: Format,
     naming: &'static Naming,
@@ -114,7 +113,7 @@ struct Named {
 /// Prefixes that wrappers put in front of every name: `DataParallel`, Lightning, TSN.
 const WRAPPERS: [&str; 4] = ["module.", "model.", "base_model.", "net."];
 
-/// Tensors by which a naming is told, one for each kind of name.
+/// Tensors that identify a naming, one for each kind of name.
 const TELLING: [&str; 8] = [
     "stem.conv1.weight",
     "stem.conv2_reduce.weight",
@@ -188,7 +187,7 @@ impl Named {
         }
     }
 
-    /// Sorts the file's tensors by our names; all of them, into all of the network.
+    /// Matches the file's tensors with our names: all of them, with all of the network's.
     fn fill(mut self, config: &BnInceptionConfig, import: &Import) -> Result<State, ImportError> {
         let expected = config.tensors();
         let mut drawn = State::new();
@@ -260,7 +259,7 @@ impl Named {
         }
     }
 
-    /// Presets of the width of `config` into which all tensors would go.
+    /// Presets, with the width of `config`, that all tensors would fit.
     fn fitting(&self, config: &BnInceptionConfig, drawn: &State) -> Vec<Preset> {
         let fits = |preset: &Preset| {
             let config = preset.config().with_width(config.width).with_classes(config.classes);
@@ -270,7 +269,7 @@ impl Named {
     }
 }
 
-/// A freshly drawn classifier of the shapes in `expected`, with a bias of 0.
+/// A newly drawn classifier of the shapes in `expected`, with a bias of 0.
 fn new_classifier(expected: &BTreeMap<String, Vec<usize>>, activation: Activation) -> State {
     let [weight, bias] = ["classifier.weight", "classifier.bias"];
     let zeros = TensorData::zeros::<f32, _>(expected[bias].clone());

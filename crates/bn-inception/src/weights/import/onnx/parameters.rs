@@ -25,29 +25,29 @@ const STRUCTURAL: [&str; 14] = [
     "Clip",
 ];
 
-/// A parameter as the graph describes it: a tensor of the file and what is done to it.
+/// A parameter as the graph describes it: a tensor of the file and the operations on it.
 #[derive(Debug)]
 pub(super) struct Parameter {
     /// Our name.
     pub(super) name: String,
     /// The file's.
     pub(super) origin: String,
-    /// Caffe's `Scale` layer, folded in here: a tensor that it is multiplied with, and one that is added.
+    /// Caffe's `Scale` layer, folded in here: a tensor to multiply by, and one to add.
     scale: Option<String>,
     shift: Option<String>,
-    /// Whether rows and columns change places.
+    /// True if rows and columns are swapped.
     transposed: bool,
 }
 
 impl Parameter {
-    /// Every tensor that it is made of.
+    /// Every tensor that it is computed from.
     pub(super) fn tensors(&self) -> impl Iterator<Item = &String> {
         [Some(&self.origin), self.scale.as_ref(), self.shift.as_ref()]
             .into_iter()
             .flatten()
     }
 
-    /// Its values, by `tensor`, which hands out the file's tensors.
+    /// Its values; `tensor` hands out the file's tensors.
     pub(super) fn values(&self, mut tensor: impl FnMut(&str) -> Array) -> Result<Array, ImportError> {
         let mut array = tensor(&self.origin);
         for (operand, apply) in [
@@ -68,14 +68,11 @@ impl Parameter {
             }
             array = Array::new(vec![values.len()], values);
         }
-        Ok(match self.transposed {
-            true => transpose(array),
-            false => array,
-        })
+        Ok(if self.transposed { transpose(array) } else { array })
     }
 }
 
-/// How often each tensor is needed.
+/// Number of uses of each tensor.
 pub(super) fn uses(parameters: &[Parameter]) -> BTreeMap<String, usize> {
     let mut uses = BTreeMap::new();
     for tensor in parameters.iter().flat_map(Parameter::tensors) {
@@ -155,7 +152,7 @@ impl<'a> Graph<'a> {
         Ok(())
     }
 
-    /// The constant that an `Add` puts onto `tensor`.
+    /// The constant that an `Add` adds to `tensor`.
     fn added_to(&self, tensor: Option<&String>) -> Option<&'a String> {
         let tensor = tensor?;
         let mut nodes = self.archive.graph.iter();

@@ -8,7 +8,7 @@ use crate::config::{BnInceptionConfig, StemKind};
 use crate::layers::{Layer, Operation};
 use crate::weights::import::error::ImportError;
 
-/// Operators that hand on their first input, changed in a way that no weights describe.
+/// Operators that pass on their first input, changed in a way that no weights describe.
 const PASSING: [&str; 13] = [
     "Relu",
     "MaxPool",
@@ -25,7 +25,7 @@ const PASSING: [&str; 13] = [
     "Cast",
 ];
 
-/// A convolution and what follows it up to the non-linearity.
+/// A convolution and the operations after it, up to the non-linearity.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Unit<'a> {
     pub(super) conv: Option<&'a Node>,
@@ -35,7 +35,7 @@ pub(super) struct Unit<'a> {
     pub(super) shift: Option<&'a str>,
 }
 
-/// What lies between a tensor and the image: tensors with the convolutions and pools passed so far.
+/// The path from a tensor back to the image: the tensors, convolutions and pools passed.
 #[derive(Debug, Default)]
 struct Path<'a> {
     tensors: Vec<&'a str>,
@@ -59,7 +59,7 @@ impl<'a> Path<'a> {
     }
 }
 
-/// The nodes of a file, by what they put out.
+/// The nodes of a file, by their outputs.
 pub(super) struct Graph<'a> {
     pub(super) archive: &'a Archive,
     producers: BTreeMap<&'a str, &'a Node>,
@@ -83,7 +83,7 @@ impl<'a> Graph<'a> {
         Self { archive, producers }
     }
 
-    /// The tensor stored for `name`, behind changes of its shape.
+    /// The tensor stored as `name`, or behind reshapes of it.
     pub(super) fn constant(&self, mut name: &'a str) -> Option<&'a str> {
         loop {
             if let Some((name, _)) = self.archive.tensors.get_key_value(name) {
@@ -97,7 +97,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Goes from `tensor` back to a `Concat` or to the image.
+    /// Walks from `tensor` back to a `Concat` or to the image.
     fn back(&self, tensor: &'a str) -> Result<Path<'a>, ImportError> {
         let (mut path, mut at, mut unit) = (Path::default(), tensor, Unit::default());
         while let Some(node) = self.producers.get(at).copied() {
@@ -168,7 +168,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The parts of the network that `config` describes. Which kind of stem it has, the graph says itself.
+    /// The parts of the network that `config` describes. The kind of its stem follows from the graph.
     pub(super) fn network(&self, config: &BnInceptionConfig) -> Result<Network<'a>, ImportError> {
         let nodes = self.archive.graph.iter();
         let mut last = nodes.filter(|node| ["Gemm", "MatMul"].contains(&node.operator.as_str()));
@@ -274,7 +274,7 @@ impl<'a> Graph<'a> {
 struct Branch<'a> {
     /// Our names of its convolutions, in forward order.
     convolutions: Vec<&'a str>,
-    /// Whether it has a max pool of stride 2.
+    /// True if it has a max pool of stride 2.
     halves: bool,
 }
 
