@@ -1,4 +1,4 @@
-//! Measures how fast this machine runs the network.
+//! The program `bench`: measures how fast this machine runs the network.
 //!
 //! ```text
 //! cargo run --release --example bench -- --batch 8 --threads 2

@@ -1,4 +1,4 @@
-//! Names what is in photographs.
+//! The program `classify`: names what is in photographs.
 //!
 //! ```text
 //! cargo run --release --example classify -- church.jpg

@@ -1,4 +1,4 @@
-//! Writes weights in another format.
+//! The program `convert`: writes weights in another format.
 //!
 //! ```text
 //! cargo run --release --example convert -- --from cadene --to cadene.safetensors --half

@@ -1,4 +1,4 @@
-//! Teaches trained weights other classes.
+//! The program `fine-tune`: teaches trained weights other classes.
 //!
 //! ```text
 //! cargo run --release --example fine-tune

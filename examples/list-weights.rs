@@ -1,4 +1,4 @@
-//! Lists the weights available by name.
+//! The program `list-weights`: prints the weights that can be asked for by name.
 //!
 //! ```text
 //! cargo run --release --example list-weights

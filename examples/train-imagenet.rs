@@ -1,4 +1,4 @@
-//! Trains BN-Inception on photographs, or, without any, on images it draws itself.
+//! The program `train-imagenet`: trains BN-Inception on photographs, or, without any, on images it draws itself.
 //!
 //! ```text
 //! cargo run --release --example train-imagenet

@@ -1,4 +1,4 @@
-//! Measures the accuracy of weights over a folder of labelled images.
+//! The program `validate`: measures the accuracy of weights over a folder of labelled images.
 //!
 //! ```text
 //! cargo run --release --example validate -- --weights imagenette --data imagenette

@@ -1,4 +1,5 @@
-//! The paper's Figure 1: the same small network on MNIST, with and without batch normalisation.
+//! The program `mnist-figure1`: makes the paper's Figure 1, the same small network trained on MNIST with and without
+//! batch normalisation.
 //!
 //! ```text
 //! cargo run --release --example mnist-figure1 -- --data mnist --out runs/figure1

@@ -1,4 +1,5 @@
-//! The arrangement of the workspace: no circular imports between files, and crates that depend downwards only.
+//! The arrangement of the workspace: no circular imports between files, crates that depend downwards only, and
+//! documentation that matches the files.
 
 use std::path::Path;
 use std::process::Command;
@@ -251,6 +252,42 @@ fn links_in_the_documentation_lead_to_files() {
         }
     }
     assert!(dead.is_empty(), "links to files that do not exist: {dead:#?}");
+}
+
+#[test]
+fn the_cookbook_shows_its_recipes_as_they_are() {
+    let workspace = metadata();
+    let root = Path::new(workspace["workspace_root"].as_str().expect("a folder"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("a text");
+    let (page, manifest) = (read("docs/cookbook.md"), read("examples/Cargo.toml"));
+    let folder = std::fs::read_dir(root.join("examples/cookbook")).expect("a folder");
+    let mut wrong = Vec::new();
+    let mut recipes = 0;
+    for file in folder.map(|entry| entry.expect("a file").file_name().into_string().expect("a name")) {
+        recipes += 1;
+        let text = read(&format!("examples/cookbook/{file}"));
+        let code: Vec<_> = text
+            .lines()
+            .skip_while(|line| line.starts_with("//!") || line.is_empty())
+            .collect();
+        // The page links to the file and then shows it.
+        let shown = page.split_once(&format!("(../examples/cookbook/{file})"));
+        let shown = shown.and_then(|(_, rest)| rest.split_once("```rust\n")?.1.split_once("\n```"));
+        if shown.is_none_or(|(block, _)| block != code.join("\n")) {
+            wrong.push(format!(
+                "docs/cookbook.md shows another text than examples/cookbook/{file}"
+            ));
+        }
+        if !manifest.contains(&format!("path = \"cookbook/{file}\"")) {
+            wrong.push(format!("examples/Cargo.toml does not compile cookbook/{file}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(
+        page.matches("```rust\n").count(),
+        recipes,
+        "blocks of docs/cookbook.md, one a recipe"
+    );
 }
 
 fn metadata() -> serde_json::Value {

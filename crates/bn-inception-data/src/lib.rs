@@ -36,8 +36,9 @@
 //! # One image
 //!
 //! [`decode_file`] turns a JPEG or PNG into upright RGB, [`Preprocess::eval_image`] cuts out the crop for evaluation,
-//! and [`Preprocess::normalize_into`] writes the values that enter the network. [`Crops`] makes the 10 or 144 crops of
-//! multi-crop evaluation, and [`PreparedImages`] those of all images of a folder.
+//! and [`Preprocess::normalize_into`] writes the values that enter the network; [`Preprocess::batch`] makes a tensor of
+//! images from anywhere. [`Crops`] makes the 10 or 144 crops of multi-crop evaluation, and [`PreparedImages`] those of
+//! all images of a folder.
 //!
 //! # Broken images
 //!

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
@@ -206,6 +207,33 @@ impl Preprocess {
             self.size,
             self.interpolation,
         )
+    }
+
+    /// The evaluation crops of images of any size, normalised: the input of a network, on `device`.
+    ///
+    /// # Shapes
+    /// N images → `[N, 3, size, size]`
+    ///
+    /// # Errors
+    /// [`PreprocessError`] if an image has no pixels or [`Preprocess::check`] fails.
+    pub fn batch<'a>(
+        &self,
+        images: impl IntoIterator<Item = &'a RgbImage>,
+        device: &Device,
+    ) -> Result<Tensor<4>, PreprocessError> {
+        self.check()?;
+        let size = self.size as usize;
+        let (mut count, mut values) = (0, Vec::new());
+        for image in images {
+            let start = values.len();
+            values.resize(start + 3 * size * size, 0.0);
+            self.normalize_into(&self.eval_image(image)?, &mut values[start..])?;
+            count += 1;
+        }
+        Ok(Tensor::from_data(
+            TensorData::new(values, [count, 3, size, size]),
+            device,
+        ))
     }
 
     /// The part of a `width` × `height` image that [`Preprocess::eval_image`] scales to the square.

@@ -12,3 +12,15 @@ pub struct LoaderOptions {
     /// Stop at the first image that cannot be decoded, instead of replacing it.
     pub strict: bool,
 }
+
+impl Default for LoaderOptions {
+    /// Batches of 32, decoded by as many threads as the processor has cores; seed 0, not strict.
+    fn default() -> Self {
+        Self {
+            batch_size: 32,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            seed: 0,
+            strict: false,
+        }
+    }
+}

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use bn_inception_data::{
     CropRect, DecodeError, Interpolation, Preprocess, PreprocessError, Resize, crop_resize, decode, decode_file,
 };
+use burn::tensor::Device;
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 
 fn fixture(name: &str) -> PathBuf {
@@ -161,6 +162,22 @@ fn normalisation_follows_order_range_mean_and_deviation() {
     }
     let short = Preprocess::cadene().normalize_into(&image, &mut [0.0; 5]);
     assert_eq!(short, Err(PreprocessError::Buffer { found: 5, expected: 6 }));
+}
+
+#[test]
+fn a_batch_holds_the_evaluation_crops_in_order() {
+    let preprocess = Preprocess::imagenet(32);
+    let images = ["wide.png", "tall.png"].map(|name| decode_file(fixture(name)).unwrap());
+    let batch = preprocess.batch(&images, &Device::flex()).unwrap();
+    assert_eq!(batch.dims(), [2, 3, 32, 32]);
+    let mut expected = vec![0.0; 2 * 3 * 32 * 32];
+    for (image, out) in images.iter().zip(expected.chunks_exact_mut(3 * 32 * 32)) {
+        let crop = preprocess.eval_image(image).unwrap();
+        preprocess.normalize_into(&crop, out).unwrap();
+    }
+    assert_eq!(batch.try_into_vec_as::<f32>().unwrap(), expected);
+    let empty = preprocess.batch([&RgbImage::new(0, 5)], &Device::flex());
+    assert_eq!(empty.unwrap_err(), PreprocessError::NoPixels { width: 0, height: 5 });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bn_inception_data::ImageFolder;
 use bn_inception_data::Preprocess;
 use bn_inception_data::decode_file;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 
 /// Number of images the activations are measured on.
@@ -38,30 +38,28 @@ impl Probe {
     /// That is not recorded here: the loader records it when it reaches them.
     pub(crate) fn new(folder: &ImageFolder, preprocess: &Preprocess, device: &Device) -> Self {
         let count = IMAGES.min(folder.len());
-        let side = preprocess.size as usize;
-        let (mut list, mut values) = (Vec::new(), Vec::new());
+        let mut list = Vec::new();
         for place in 0..count {
             // The middle of each of `count` equal parts.
             let index = (2 * place + 1) * folder.len() / (2 * count);
             let Ok(decoded) = decode_file(folder.path(index)) else {
                 continue;
             };
-            let mut pixels = vec![0.0; 3 * side * side];
             let Ok(image) = preprocess.eval_image(&decoded) else {
                 continue;
             };
-            if preprocess.normalize_into(&image, &mut pixels).is_err() {
-                continue;
-            }
-            values.extend(pixels);
             list.push(ProbeImage {
                 file: folder.name(index),
                 class: folder.class(index),
                 image,
             });
         }
-        let shape = [list.len(), 3, side, side];
-        let images = (!list.is_empty()).then(|| Tensor::from_data(TensorData::new(values, shape), device));
+        let crops = list.iter().map(|probe| &probe.image);
+        let images = if list.is_empty() {
+            None
+        } else {
+            preprocess.batch(crops, device).ok()
+        };
         Self { list, images }
     }
 

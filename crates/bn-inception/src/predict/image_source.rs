@@ -7,8 +7,8 @@ use image::RgbImage;
 
 use bn_inception_data::{self as data, DecodeError, PreprocessError};
 
-/// An image to classify: a file, its bytes or pixels. Paths (`&str`, `&Path`), the bytes of a JPEG or PNG file
-/// (`&[u8]`, `&Vec<u8>`) and an [`RgbImage`] convert into it.
+/// An image to classify: a file, its bytes or pixels. Paths (`&str`, `&Path` and their owned kinds), the bytes of a
+/// JPEG or PNG file (`&[u8]`, `&Vec<u8>`) and an [`RgbImage`] convert into it.
 #[derive(Debug, Clone, Copy)]
 pub enum ImageSource<'a> {
     /// A JPEG or PNG file.
@@ -124,6 +124,12 @@ impl<'a> From<&'a PathBuf> for ImageSource<'a> {
 
 impl<'a> From<&'a str> for ImageSource<'a> {
     fn from(path: &'a str) -> Self {
+        Self::Path(Path::new(path))
+    }
+}
+
+impl<'a> From<&'a String> for ImageSource<'a> {
+    fn from(path: &'a String) -> Self {
         Self::Path(Path::new(path))
     }
 }
