@@ -24,7 +24,7 @@ pub(crate) struct Pickle<'a> {
 }
 
 impl<'a> Pickle<'a> {
-    /// Runs the pickle at `cursor`, and leaves it behind its end.
+    /// Runs the pickle at `cursor`, and leaves `cursor` after its end.
     pub(crate) fn run(cursor: &mut Cursor<'a>) -> Result<Self, Problem> {
         let mut machine = Machine::new(cursor.left());
         while let Some(opcode) = machine.step(cursor)? {

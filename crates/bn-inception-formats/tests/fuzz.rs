@@ -10,7 +10,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// Files for each reader.
 const FILES: u64 = 400;
 
-/// One test, because the memory of several at once could not be told apart.
+/// One test, because the memory use of several at once could not be separated.
 #[test]
 fn damaged_files_are_refused_or_read_whole() {
     let fresh = damaged::READERS.map(|(name, _)| (name, damaged::seeds(name).unwrap()));

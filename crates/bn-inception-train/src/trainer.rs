@@ -53,7 +53,7 @@ pub struct Trainer {
     val: ImageFolder,
     /// The network to fine-tune.
     base: Option<Model>,
-    /// The checkpoint to go on from, and its file.
+    /// The checkpoint to resume from, and its file.
     checkpoint: Option<(Checkpoint, PathBuf)>,
 }
 

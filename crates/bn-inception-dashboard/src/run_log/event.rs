@@ -15,7 +15,7 @@ use super::validation::ValidationReport;
 pub enum Event {
     /// A new run. Everything before it in the file is void.
     Start(Box<Start>),
-    /// A run that goes on from a checkpoint. Earlier lines of later steps are void.
+    /// A run resumed from a checkpoint. Earlier lines of later steps are void.
     Resume {
         /// Steps taken up to the checkpoint.
         step: u64,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Start {
-    /// Settings that determine the run's numbers, by the name of their flag.
+    /// Settings that determine the run's results, by the name of their flag.
     pub settings: Map<String, Value>,
     /// Hyperparameters of the recipe: learning rate, schedule, optimizer and so on.
     pub recipe: Map<String, Value>,
@@ -18,9 +18,9 @@ pub struct Start {
     pub seed: u64,
     /// Name and version of the program.
     pub program: String,
-    /// Versions of the crates that shape the numbers, by name.
+    /// Versions of the crates that affect the results, by name.
     pub versions: BTreeMap<String, String>,
-    /// Git revision of the source, `+` behind it if the source had been changed.
+    /// Git revision of the source, followed by `+` if the source had been changed.
     pub revision: Option<String>,
     /// Command line, the program's name first.
     pub command: Vec<String>,

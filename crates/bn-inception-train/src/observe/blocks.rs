@@ -109,7 +109,7 @@ pub(super) fn blocks(
 enum Kind {
     Weight,
     Gamma,
-    /// β; the classifier's bias. A bias in front of a batch normalisation counts here, too.
+    /// β; the classifier's bias. A bias before a batch normalisation counts here, too.
     Shift,
 }
 

@@ -35,7 +35,7 @@ impl Probe {
     }
 
     /// Eight images spread evenly over `folder`, on `device`; fewer if the folder is smaller or some cannot be decoded.
-    /// That is not recorded here: the loader records it when it reaches them.
+    /// Those are not recorded here: the loader records them when it reaches them.
     pub(crate) fn new(folder: &ImageFolder, preprocess: &Preprocess, device: &Device) -> Self {
         let count = IMAGES.min(folder.len());
         let mut list = Vec::new();

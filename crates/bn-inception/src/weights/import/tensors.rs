@@ -110,7 +110,7 @@ struct Named {
     origins: BTreeMap<String, String>,
 }
 
-/// Prefixes that wrappers put in front of every name: `DataParallel`, Lightning, TSN.
+/// Prefixes that wrappers add to every name: `DataParallel`, Lightning, TSN.
 const WRAPPERS: [&str; 4] = ["module.", "model.", "base_model.", "net."];
 
 /// Tensors that identify a naming, one for each kind of name.

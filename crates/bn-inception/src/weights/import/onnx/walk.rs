@@ -83,7 +83,7 @@ impl<'a> Graph<'a> {
         Self { archive, producers }
     }
 
-    /// The tensor stored as `name`, or behind reshapes of it.
+    /// The tensor stored as `name`, or the one that `name` is a reshape of.
     pub(super) fn constant(&self, mut name: &'a str) -> Option<&'a str> {
         loop {
             if let Some((name, _)) = self.archive.tensors.get_key_value(name) {
