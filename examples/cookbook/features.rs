@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let vectors = map.mean_dims(&[2, 3]).flatten::<2>(1, 3);
     let lengths = vectors.clone().powi_scalar(2).sum_dim(1).sqrt();
     let vectors = vectors / lengths;
-    let cosines = vectors.clone().slice([0..1]).matmul(vectors.transpose());
+    let cosines = vectors.clone().narrow(0, 0, 1).matmul(vectors.transpose());
     let cosines = cosines.try_into_vec_as::<f32>()?;
     println!("cosine: mirrored {:.3}, upside down {:.3}", cosines[1], cosines[2]);
     Ok(())
