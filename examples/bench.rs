@@ -123,10 +123,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let opened = arguments.device.parse::<DeviceSpec>()?.open()?;
     let device = opened.device;
     let batch = usize::from(arguments.batch);
-    let options = EngineOptions {
-        threads: arguments.threads,
-        ..EngineOptions::default()
-    };
+    let options = EngineOptions { threads: arguments.threads, ..EngineOptions::default() };
     let drawn = match &arguments.weights {
         Some(_) => None,
         None => Some(drawn(arguments.preset.unwrap_or(Preset::Caffe), &device)?),
@@ -269,11 +266,7 @@ fn print_layers(
         }
     }
     let mut out = io::stdout();
-    writeln!(
-        out,
-        "{:24} {:>8} {:>8} {:>6}",
-        "layer and algorithm", "MMAC", "ms/image", "peak"
-    )?;
+    writeln!(out, "{:24} {:>8} {:>8} {:>6}", "layer and algorithm", "MMAC", "ms/image", "peak")?;
     let per_image = |time: Duration| time.as_secs_f64() * 1e3 / batch as f64;
     for LayerTime { name, macs, time } in &best {
         let (mega, ms) = (*macs as f64 / 1e6 / batch as f64, per_image(*time));

@@ -66,9 +66,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
-    let classifier = arguments
-        .foreign
-        .classifier(&arguments.weights, &arguments.downloads, &device.device)?;
+    let classifier = arguments.foreign.classifier(&arguments.weights, &arguments.downloads, &device.device)?;
     let mut answers = Vec::with_capacity(arguments.images.len());
     let mut refused = false;
     for path in &arguments.images {

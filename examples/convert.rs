@@ -63,11 +63,8 @@ enum Target {
     Onnx,
 }
 
-const TARGETS: [(&str, Target); 3] = [
-    ("safetensors", Target::Safetensors),
-    ("bpk", Target::Burnpack),
-    ("onnx", Target::Onnx),
-];
+const TARGETS: [(&str, Target); 3] =
+    [("safetensors", Target::Safetensors), ("bpk", Target::Burnpack), ("onnx", Target::Onnx)];
 
 fn main() -> ExitCode {
     exit_code(run(&Arguments::parse()))
@@ -79,11 +76,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.fold {
         weights = weights.fold();
     }
-    let precision = if arguments.half {
-        Precision::Half
-    } else {
-        Precision::Full
-    };
+    let precision = if arguments.half { Precision::Half } else { Precision::Full };
     let names = match arguments.names {
         Naming::Own => Names::Own,
         Naming::Cadene => Names::Cadene,
@@ -96,12 +89,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let path = &arguments.to;
     write_file(path, &bytes)?;
-    writeln!(
-        io::stdout(),
-        "{}: {tensors} tensors, {:.1} MB",
-        path.display(),
-        bytes.len() as f64 / 1e6
-    )?;
+    writeln!(io::stdout(), "{}: {tensors} tensors, {:.1} MB", path.display(), bytes.len() as f64 / 1e6)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -51,11 +51,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 fn listed(store: &Store, entry: &'static Entry) -> Listed {
     let path = entry.source().and_then(|source| store.path(&source));
-    Listed {
-        entry,
-        place: place(store, entry),
-        path: path.map(|path| path.display().to_string()),
-    }
+    Listed { entry, place: place(store, entry), path: path.map(|path| path.display().to_string()) }
 }
 
 fn place(store: &Store, entry: &Entry) -> &'static str {

@@ -108,12 +108,7 @@ struct Arguments {
     dashboard: Option<String>,
 
     /// What browsers must know to see the dashboard; gives it a button that stops the run
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "BN_INCEPTION_DASHBOARD_TOKEN",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "TOKEN", env = "BN_INCEPTION_DASHBOARD_TOKEN", hide_env_values = true)]
     dashboard_token: Option<String>,
 
     /// Look inside the network every N steps, for the run log and TensorBoard; 0 for never
@@ -128,10 +123,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let (json, device, strict) = (arguments.json, arguments.device.clone(), arguments.strict);
-    let flags = [
-        ("--device", device != "auto", device.as_str()),
-        ("--strict", strict, ""),
-    ];
+    let flags = [("--device", device != "auto", device.as_str()), ("--strict", strict, "")];
     finish("train-imagenet", train(arguments), json, &flags)
 }
 
@@ -157,9 +149,7 @@ fn train(arguments: Arguments) -> Result<Outcome, Failure> {
         device: arguments.device.parse::<DeviceSpec>()?,
         workers: arguments.workers.map_or(defaults.workers, usize::from),
         strict: arguments.strict,
-        checkpoint_every: arguments
-            .checkpoint_every
-            .map_or(defaults.checkpoint_every, CheckpointEvery::Steps),
+        checkpoint_every: arguments.checkpoint_every.map_or(defaults.checkpoint_every, CheckpointEvery::Steps),
         keep_checkpoints: arguments.keep_checkpoints,
         display: if arguments.json { Display::Stderr } else { Display::Auto },
         telemetry_every: arguments.telemetry_every,

@@ -80,16 +80,13 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     eprintln!("device: {}", device.name);
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),
-        workers: arguments
-            .workers
-            .map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from),
+        workers: arguments.workers.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from),
         seed: 0,
         strict: false,
     };
     // Drawn on a terminal only, so that a pipe gets the result and nothing else.
-    let bar = ProgressBar::new(folder.len() as u64).with_style(ProgressStyle::with_template(
-        "{wide_bar} {pos}/{len} images  {per_sec}  ETA {eta}",
-    )?);
+    let bar = ProgressBar::new(folder.len() as u64)
+        .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} images  {per_sec}  ETA {eta}")?);
     let result = evaluate(&ensemble, folder, options, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     for image in &result.broken {

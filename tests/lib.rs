@@ -12,15 +12,8 @@ use std::process::{Command, Output};
 pub fn program(name: &str) -> Command {
     let test = env::current_exe().unwrap_or_default();
     let profile = test.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
-    let path = profile
-        .join("examples")
-        .join(name)
-        .with_extension(env::consts::EXE_EXTENSION);
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --examples` first",
-        path.display()
-    );
+    let path = profile.join("examples").join(name).with_extension(env::consts::EXE_EXTENSION);
+    assert!(path.exists(), "{} is missing: run `cargo build --examples` first", path.display());
     Command::new(path)
 }
 
@@ -60,10 +53,7 @@ pub fn fail(name: &str, arguments: &[&str], parts: &[&str]) {
         panic!("{name} {arguments:?}: expected one line of error, got: {stderr}");
     };
     for part in parts {
-        assert!(
-            line.contains(part),
-            "{name} {arguments:?}: `{line}` does not say `{part}`"
-        );
+        assert!(line.contains(part), "{name} {arguments:?}: `{line}` does not say `{part}`");
     }
 }
 

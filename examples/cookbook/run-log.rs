@@ -24,11 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ => {}
         }
     }
-    println!(
-        "{} steps, last loss {:.3}",
-        losses.len(),
-        losses.last().ok_or("no step yet")?
-    );
+    println!("{} steps, last loss {:.3}", losses.len(), losses.last().ok_or("no step yet")?);
     if let Some(best) = best {
         println!("best top-1 {:.1} % after step {}", 100.0 * best.top1, best.step);
     }
@@ -38,17 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A log such as any training loop may write.
 fn written(path: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let log = RunLog::open(path)?;
-    log.write(Event::Start(Box::new(Start {
-        program: "cookbook".to_owned(),
-        total_steps: 2,
-        ..Start::default()
-    })))?;
+    log.write(Event::Start(Box::new(Start { program: "cookbook".to_owned(), total_steps: 2, ..Start::default() })))?;
     for step in 1..=2 {
-        log.write(Event::Step(StepFacts {
-            step,
-            loss: 1.0 / step as f64,
-            ..StepFacts::default()
-        }))?;
+        log.write(Event::Step(StepFacts { step, loss: 1.0 / step as f64, ..StepFacts::default() }))?;
     }
     log.write(Event::Finished { step: 2 })?;
     Ok(path.to_owned())

@@ -28,12 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let config = Preset::Caffe.config().with_width(0.125).with_classes(labels.len());
     let mut model = config.init(&device.clone().autodiff())?;
-    let mut sgd = Sgd::new(SgdConfig {
-        momentum: 0.9,
-        nesterov: true,
-        weight_decay: 5e-4,
-        decay_scope: DecayScope::Weights,
-    });
+    let mut sgd =
+        Sgd::new(SgdConfig { momentum: 0.9, nesterov: true, weight_decay: 5e-4, decay_scope: DecayScope::Weights });
     for epoch in 0..2 {
         for (step, batch) in loader.iter_from(epoch, 0).enumerate() {
             let batch = batch?;
@@ -47,27 +43,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    let metadata = Metadata {
-        config,
-        preprocess,
-        labels,
-        facts: Default::default(),
-    };
+    let metadata = Metadata { config, preprocess, labels, facts: Default::default() };
     let weights = Weights::from_model(&model, metadata)?;
     let path = env::temp_dir().join("trained.safetensors");
     weights.save(&path, Precision::Full)?;
     let val = ImageFolder::open_split(&data, Split::Val)?;
-    let result = evaluate(
-        &ImageClassifier::from_weights(weights, &device)?.into(),
-        val,
-        options,
-        |_| (),
-    )?;
-    println!(
-        "top-1 {:.1} % of {} images: {}",
-        100.0 * result.top1,
-        result.images,
-        path.display()
-    );
+    let result = evaluate(&ImageClassifier::from_weights(weights, &device)?.into(), val, options, |_| ())?;
+    println!("top-1 {:.1} % of {} images: {}", 100.0 * result.top1, result.images, path.display());
     Ok(())
 }

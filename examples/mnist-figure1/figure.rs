@@ -62,13 +62,7 @@ where
     accuracy(&panels[0], courses)?;
     let range = percentile_range(courses);
     let [with, without] = courses;
-    percentiles(
-        &panels[1],
-        "(b) input without batch normalisation",
-        without,
-        WITHOUT,
-        range,
-    )?;
+    percentiles(&panels[1], "(b) input without batch normalisation", without, WITHOUT, range)?;
     percentiles(&panels[2], "(c) input with batch normalisation", with, WITH, range)?;
     area.present()?;
     Ok(())
@@ -94,10 +88,7 @@ where
         .x_desc("steps")
         .label_style(("sans-serif", 14))
         .draw()?;
-    for (course, name, colour) in [
-        (&courses[0], "with batch normalisation", WITH),
-        (&courses[1], "without", WITHOUT),
-    ] {
+    for (course, name, colour) in [(&courses[0], "with batch normalisation", WITH), (&courses[1], "without", WITHOUT)] {
         let points = course.points.iter();
         let points = points.filter(|point| point.accuracy >= LOWEST);
         let points = points.map(|point| (point.step as f64, point.accuracy));
@@ -154,9 +145,8 @@ where
 fn percentile_range(courses: &[Course; 2]) -> (f64, f64) {
     let all = courses.iter().flat_map(|course| &course.points);
     let values = all.flat_map(|point| point.percentiles).map(f64::from);
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-        (low.min(value), high.max(value))
-    });
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     let margin = 0.05 * (high - low).max(1e-3);
     (low - margin, high + margin)
 }
@@ -167,9 +157,5 @@ fn last_step(courses: &[Course; 2]) -> f64 {
 }
 
 fn thousands(step: f64) -> String {
-    if step >= 1e3 {
-        format!("{:.0}k", step / 1e3)
-    } else {
-        format!("{step:.0}")
-    }
+    if step >= 1e3 { format!("{:.0}k", step / 1e3) } else { format!("{step:.0}") }
 }

@@ -98,29 +98,18 @@ fn idx(folder: &Path, name: &'static str, axes: u8) -> Result<Vec<u8>, MnistErro
             return Err(MnistError::Missing { folder, name });
         }
     };
-    let io = |source| MnistError::Io {
-        path: path.clone(),
-        source,
-    };
+    let io = |source| MnistError::Io { path: path.clone(), source };
     let file = BufReader::new(File::open(&path).map_err(io)?);
-    let mut reader: Box<dyn Read> = if is_packed {
-        Box::new(GzDecoder::new(file))
-    } else {
-        Box::new(file)
-    };
+    let mut reader: Box<dyn Read> = if is_packed { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
     let mut header = vec![0; 4 + 4 * usize::from(axes)];
     reader.read_exact(&mut header).map_err(io)?;
-    let invalid = |what: String| MnistError::Invalid {
-        path: path.clone(),
-        what,
-    };
+    let invalid = |what: String| MnistError::Invalid { path: path.clone(), what };
     if header[..4] != [0, 0, 8, axes] {
         return Err(invalid(format!("not an idx file of bytes with {axes} axes")));
     }
     let lengths = header[4..].chunks_exact(4);
-    let lengths: Vec<usize> = lengths
-        .map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
-        .collect();
+    let lengths: Vec<usize> =
+        lengths.map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte))).collect();
     if lengths[0] == 0 || lengths[0] > MOST_ITEMS || lengths[1..].iter().any(|side| *side != 28) {
         return Err(invalid(format!("its shape {lengths:?} is not MNIST's")));
     }
@@ -138,10 +127,7 @@ pub fn download() -> Result<Mnist, MnistError> {
     let part = |open: fn() -> MnistDataset| {
         // burn-dataset panics where it cannot download.
         let dataset = std::panic::catch_unwind(open).map_err(|_| MnistError::Download)?;
-        let mut images = Images {
-            pixels: Vec::new(),
-            digits: Vec::new(),
-        };
+        let mut images = Images { pixels: Vec::new(), digits: Vec::new() };
         for index in 0..dataset.len() {
             let item = dataset.get(index).map_err(|_| MnistError::Download)?;
             let greys = item.image.iter().flatten();
@@ -151,10 +137,7 @@ pub fn download() -> Result<Mnist, MnistError> {
         }
         Ok(images)
     };
-    Ok(Mnist {
-        train: part(MnistDataset::train)?,
-        test: part(MnistDataset::test)?,
-    })
+    Ok(Mnist { train: part(MnistDataset::train)?, test: part(MnistDataset::test)? })
 }
 
 /// MNIST cannot be downloaded in this build.

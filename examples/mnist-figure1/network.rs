@@ -69,18 +69,12 @@ impl Network {
             linear: linear(widths[0], widths[1], !batch_norm),
             norm: batch_norm.then(|| BatchNorm::new(widths[1], EPSILON, MOMENTUM, true, device)),
         });
-        Self {
-            hidden: hidden.collect(),
-            output: linear(WIDTHS[3], WIDTHS[4], true),
-        }
+        Self { hidden: hidden.collect(), output: linear(WIDTHS[3], WIDTHS[4], true) }
     }
 
     /// `[N, PIXELS]` → logits `[N, 10]`. On an autodiff device batch normalisation uses the batch's statistics.
     pub fn forward(&self, images: Tensor<2>) -> Tensor<2> {
-        let x = self
-            .hidden
-            .iter()
-            .fold(images, |x, layer| sigmoid(layer.pre_activation(x)));
+        let x = self.hidden.iter().fold(images, |x, layer| sigmoid(layer.pre_activation(x)));
         self.output.forward(x)
     }
 

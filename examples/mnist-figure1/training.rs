@@ -50,11 +50,7 @@ pub struct Options {
 }
 
 fn name(batch_norm: bool) -> &'static str {
-    if batch_norm {
-        "with batch normalisation"
-    } else {
-        "without batch normalisation"
-    }
+    if batch_norm { "with batch normalisation" } else { "without batch normalisation" }
 }
 
 /// One measurement.
@@ -176,10 +172,7 @@ fn finite(loss: f64, step: u64, journal: &Journal) -> Result<f64, Failure> {
         return Ok(loss);
     }
     let error = format!("the loss is {loss} at step {step}; try a smaller --lr");
-    journal.record(Event::Failed {
-        step,
-        error: error.clone(),
-    })?;
+    journal.record(Event::Failed { step, error: error.clone() })?;
     journal.close();
     Err(error.into())
 }
@@ -310,21 +303,14 @@ impl Unit {
 }
 
 fn extremes(values: impl Iterator<Item = f32>) -> (f32, f32) {
-    values.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| {
-        (low.min(value), high.max(value))
-    })
+    values.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
 }
 
 impl Measurements {
     fn new(test: &Images, device: &Device) -> Self {
         let all: Vec<usize> = (0..test.digits.len()).collect();
         let (images, digits) = batch(test, &all, device);
-        Self {
-            images,
-            digits,
-            points: Vec::new(),
-            units: (0..UNITS).map(|_| Unit::default()).collect(),
-        }
+        Self { images, digits, points: Vec::new(), units: (0..UNITS).map(|_| Unit::default()).collect() }
     }
 
     /// Measures `network`, an inference copy.
@@ -335,22 +321,11 @@ impl Measurements {
         let images = self.digits.dims()[0];
         let [top1, top5] = accuracies(logits, self.digits.clone())?;
         let loss = finite(losses.mean().try_into_scalar::<f64>()?, step, journal)?;
-        let result = Validation {
-            step,
-            epoch,
-            top1,
-            top5,
-            loss,
-            images: images as u64,
-            seconds: begun.elapsed().as_secs_f64(),
-        };
+        let result =
+            Validation { step, epoch, top1, top5, loss, images: images as u64, seconds: begun.elapsed().as_secs_f64() };
         journal.record(Event::Validation(Box::new(result.into())))?;
         let percentiles = self.follow(network, step, journal)?;
-        self.points.push(Point {
-            step,
-            accuracy: top1,
-            percentiles,
-        });
+        self.points.push(Point { step, accuracy: top1, percentiles });
         Ok(())
     }
 
@@ -371,11 +346,7 @@ impl Measurements {
         }
         let typical = self.units[TYPICAL].0.last().copied().unwrap_or_default();
         activations.push(named(format!("hidden3.unit{TYPICAL}"), typical));
-        journal.record(Event::Telemetry(Box::new(Telemetry {
-            step,
-            blocks: Vec::new(),
-            activations,
-        })))?;
+        journal.record(Event::Telemetry(Box::new(Telemetry { step, blocks: Vec::new(), activations })))?;
         Ok(typical)
     }
 

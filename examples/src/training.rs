@@ -11,21 +11,13 @@ use crate::Failure;
 /// `runs/N` after the last one or, to resume, the last one that can be resumed.
 pub fn default_out(resume: bool) -> PathBuf {
     let runs = Path::new("runs");
-    let numbers = std::fs::read_dir(runs)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let number: u64 = entry.file_name().to_str()?.parse().ok()?;
-            let begun = entry.path().join("checkpoints").exists();
-            (begun || !resume).then_some(number)
-        });
+    let numbers = std::fs::read_dir(runs).into_iter().flatten().flatten().filter_map(|entry| {
+        let number: u64 = entry.file_name().to_str()?.parse().ok()?;
+        let begun = entry.path().join("checkpoints").exists();
+        (begun || !resume).then_some(number)
+    });
     let last = numbers.max();
-    let number = if resume {
-        last.unwrap_or(1)
-    } else {
-        last.map_or(1, |last| last.saturating_add(1))
-    };
+    let number = if resume { last.unwrap_or(1) } else { last.map_or(1, |last| last.saturating_add(1)) };
     runs.join(number.to_string())
 }
 
@@ -33,11 +25,7 @@ pub fn default_out(resume: bool) -> PathBuf {
 pub fn status(json: bool) -> impl Fn(&str) {
     move |line| {
         // A closed pipe (`| head`) is no reason not to train.
-        let _ = if json {
-            writeln!(io::stderr(), "{line}")
-        } else {
-            writeln!(io::stdout(), "{line}")
-        };
+        let _ = if json { writeln!(io::stderr(), "{line}") } else { writeln!(io::stdout(), "{line}") };
     }
 }
 

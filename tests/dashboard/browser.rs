@@ -75,9 +75,7 @@ impl Browser {
 
     /// Opens `url` in a new tab and runs `script` there before any other.
     pub fn open(&self, url: &str, script: &str) -> Tab {
-        let target = self
-            .connection
-            .call("Target.createTarget", json!({ "url": "about:blank" }));
+        let target = self.connection.call("Target.createTarget", json!({ "url": "about:blank" }));
         let id = target["targetId"].as_str().unwrap();
         let tab = Tab(Connection::open(&format!("{}page/{id}", self.address)));
         tab.0.call("Page.enable", json!({}));
@@ -111,10 +109,9 @@ pub struct Tab(Connection);
 impl Tab {
     /// The value of a JavaScript expression; of a promise, the value it resolves to.
     pub fn evaluate(&self, expression: &str) -> Value {
-        let mut answer = self.0.call(
-            "Runtime.evaluate",
-            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true }),
-        );
+        let mut answer = self
+            .0
+            .call("Runtime.evaluate", json!({ "expression": expression, "awaitPromise": true, "returnByValue": true }));
         let exception = &answer["exceptionDetails"];
         assert!(exception.is_null(), "{expression}: {exception}");
         answer["result"]["value"].take()
@@ -157,10 +154,7 @@ impl Connection {
         let stream = TcpStream::connect(host).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let (socket, _) = tungstenite::client(url, stream).unwrap();
-        Self {
-            socket: RefCell::new(socket),
-            calls: Cell::new(0),
-        }
+        Self { socket: RefCell::new(socket), calls: Cell::new(0) }
     }
 
     /// Calls a method of the protocol and returns its result.

@@ -71,13 +71,7 @@ struct Folder(TempDir);
 impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = DrawnConfig {
-            classes: 3,
-            train_per_class: 10,
-            val_per_class: 4,
-            size: 40,
-            seed: 5,
-        };
+        let config = DrawnConfig { classes: 3, train_per_class: 10, val_per_class: 4, size: 40, seed: 5 };
         draw_dataset(&folder.path().join("data"), &config).unwrap();
         Self(folder)
     }
@@ -112,9 +106,7 @@ fn a_live_run() {
     let folder = Folder::new();
     let mut train = program("train-imagenet");
     // More epochs than the test waits for: the run is ended by its stop button.
-    train
-        .args(folder.arguments("out", 100_000))
-        .args(["--dashboard", "127.0.0.1:0"]);
+    train.args(folder.arguments("out", 100_000)).args(["--dashboard", "127.0.0.1:0"]);
     train.args(["--dashboard-token", "token-of-the-test"]);
     let (mut training, address) = address_of(train);
 
@@ -125,27 +117,14 @@ fn a_live_run() {
     tab.wait_for(&format!("{} > {before} + 5", drawn("Loss")));
     assert_eq!(tab.evaluate("location.hash"), "", "the token stays out of sight");
     let early = panels(&tab);
-    for title in [
-        "Loss",
-        "Top-1 accuracy",
-        "Learning rate",
-        "Speed",
-        "Time of a step",
-        "About the run",
-    ] {
-        assert!(
-            early.iter().any(|panel| panel == title),
-            "{title} is not among {early:?}"
-        );
+    for title in ["Loss", "Top-1 accuracy", "Learning rate", "Speed", "Time of a step", "About the run"] {
+        assert!(early.iter().any(|panel| panel == title), "{title} is not among {early:?}");
     }
     // A second browser, opened late, shows the curve from its first step.
     let late = open(&browser, &address);
     late.wait_for(&format!("{} > 5", drawn("Loss")));
     let first = "document.querySelector('[aria-label=\"Loss\"] .chart').data.at(0).x[0]";
-    assert!(
-        late.evaluate(first).as_u64().unwrap() <= 1_000,
-        "the beginning is missing"
-    );
+    assert!(late.evaluate(first).as_u64().unwrap() <= 1_000, "the beginning is missing");
     nothing_is_wrong(&late);
     late.close();
 
@@ -224,10 +203,7 @@ fn a_report_without_a_network() {
         "Histograms",
         "About the run",
     ] {
-        assert!(
-            shown.iter().any(|panel| panel == title),
-            "{title} is not among {shown:?}"
-        );
+        assert!(shown.iter().any(|panel| panel == title), "{title} is not among {shown:?}");
     }
     let asked = "performance.getEntriesByType('resource').filter((entry) => !entry.name.startsWith('data:')).length";
     assert_eq!(tab.evaluate(asked), 0, "a report loads nothing");

@@ -20,13 +20,7 @@ struct Trained {
 impl Trained {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = DrawnConfig {
-            classes: 3,
-            train_per_class: 10,
-            val_per_class: 4,
-            size: 40,
-            seed: 5,
-        };
+        let config = DrawnConfig { classes: 3, train_per_class: 10, val_per_class: 4, size: 40, seed: 5 };
         draw_dataset(&folder.path().join("data"), &config).unwrap();
         Self { folder }
     }
@@ -57,10 +51,7 @@ fn first_image(class: &Path) -> PathBuf {
 fn train_validate_classify() {
     let trained = Trained::new();
     let printed = succeed("train-imagenet", &borrowed(&trained.train("out")));
-    assert!(
-        printed.lines().last().unwrap().starts_with("validation: top-1"),
-        "{printed}"
-    );
+    assert!(printed.lines().last().unwrap().starts_with("validation: top-1"), "{printed}");
 
     let summary = fs::read_to_string(trained.path("out/summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
@@ -87,23 +78,9 @@ fn train_validate_classify() {
     let difference = validated["top1"].as_f64().unwrap() - summary["val_top1"].as_f64().unwrap();
     assert!(difference.abs() < 1e-9, "validate and train-imagenet measure the same");
 
-    let class = fs::read_dir(trained.path("data/val"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let class = fs::read_dir(trained.path("data/val")).unwrap().next().unwrap().unwrap().path();
     let image = first_image(&class).display().to_string();
-    let arguments = [
-        "--weights",
-        &weights,
-        "--device",
-        "flex",
-        "--top",
-        "2",
-        "--json",
-        "--logits",
-    ];
+    let arguments = ["--weights", &weights, "--device", "flex", "--top", "2", "--json", "--logits"];
     let arguments: Vec<&str> = arguments.into_iter().chain([image.as_str(), image.as_str()]).collect();
     let answers: Value = serde_json::from_str(&succeed("classify", &arguments)).unwrap();
     let answers = answers.as_array().unwrap();
@@ -116,11 +93,7 @@ fn train_validate_classify() {
     assert!(predictions[0]["label"].is_string() && predictions[0]["class"].is_u64());
 
     // A finished run is never overwritten.
-    fail(
-        "train-imagenet",
-        &borrowed(&trained.train("out")),
-        &["finished", "--out"],
-    );
+    fail("train-imagenet", &borrowed(&trained.train("out")), &["finished", "--out"]);
 }
 
 #[test]
@@ -132,11 +105,7 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
         fail("classify", &["--weights", weights, "--device", "flex", image], parts);
     };
     let missing = trained.path("missing.safetensors");
-    with(
-        &missing,
-        "x.jpg",
-        &["missing.safetensors", "no such file", "imagenette"],
-    );
+    with(&missing, "x.jpg", &["missing.safetensors", "no such file", "imagenette"]);
 
     let whole = fs::read(&weights).unwrap();
     let broken = trained.path("broken.safetensors");
@@ -150,11 +119,7 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
     fs::write(&broken, b"\xff\xd8\xff\xe0").unwrap();
     broken_is("not a weight file: it is a JPEG image");
 
-    fail(
-        "classify",
-        &["--device", "gpu", "x.jpg"],
-        &["unknown device `gpu`", "flex"],
-    );
+    fail("classify", &["--device", "gpu", "x.jpg"], &["unknown device `gpu`", "flex"]);
     fail("classify", &["--device", "rocm", "x.jpg"], &["`rocm` is not"]);
 
     let text = trained.path("text.jpg");
@@ -165,10 +130,7 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "[]");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let line = stderr.trim();
-    assert!(
-        line.contains("text.jpg: not a JPEG or PNG image") && line.lines().count() == 1,
-        "{line}"
-    );
+    assert!(line.contains("text.jpg: not a JPEG or PNG image") && line.lines().count() == 1, "{line}");
 }
 
 fn fixture(name: &str) -> String {
@@ -200,57 +162,27 @@ fn classify_with_files_of_other_projects() {
 fn classify_refuses_the_wrong_file_in_one_line() {
     let weights = fixture("zip.pth");
     let refuse = |flags: &str, weights: &str, parts: &[&str]| {
-        let arguments = flags
-            .split(' ')
-            .chain(["--device", "flex", "--weights", weights, "x.png"]);
+        let arguments = flags.split(' ').chain(["--device", "flex", "--weights", weights, "x.png"]);
         fail("classify", &arguments.collect::<Vec<_>>(), parts);
     };
-    refuse(
-        "--top 1",
-        &weights,
-        &["zip.pth: PyTorch file (zip) without configuration", "--preset"],
-    );
+    refuse("--top 1", &weights, &["zip.pth: PyTorch file (zip) without configuration", "--preset"]);
     let narrow = "--preprocess cadene --width 0.05 --preset";
-    refuse(
-        &format!("{narrow} onnx"),
-        &weights,
-        &["zip.pth", "unused conv1_7x7_s2.bias", "fits preset caffe"],
-    );
-    refuse(
-        &format!("{narrow} caffe --classes 1001"),
-        &weights,
-        &["5 classes, expected 1001"],
-    );
+    refuse(&format!("{narrow} onnx"), &weights, &["zip.pth", "unused conv1_7x7_s2.bias", "fits preset caffe"]);
+    refuse(&format!("{narrow} caffe --classes 1001"), &weights, &["5 classes, expected 1001"]);
     refuse(
         "--preset caffe --preprocess cadene",
         &weights,
         &["zip.pth", "conv1_7x7_s2.weight [8, 3, 7, 7] instead of [64, 3, 7, 7]"],
     );
-    refuse(
-        &format!("{narrow} caffe"),
-        "imagenette",
-        &["imagenette", "leave out `--preset`"],
-    );
-    refuse(
-        "--preset resnet --preprocess cadene",
-        &weights,
-        &["--preset", "unknown preset `resnet`"],
-    );
-    refuse(
-        "--preset caffe --preprocess bgr",
-        &weights,
-        &["--preprocess", "unknown preprocessing `bgr`"],
-    );
+    refuse(&format!("{narrow} caffe"), "imagenette", &["imagenette", "leave out `--preset`"]);
+    refuse("--preset resnet --preprocess cadene", &weights, &["--preset", "unknown preset `resnet`"]);
+    refuse("--preset caffe --preprocess bgr", &weights, &["--preprocess", "unknown preprocessing `bgr`"]);
 
     let folder = tempfile::tempdir().unwrap();
     let cut = folder.path().join("cut.pth").display().to_string();
     let whole = fs::read(&weights).unwrap();
     fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
-    refuse(
-        &format!("{narrow} caffe"),
-        &cut,
-        &["cut.pth: PyTorch file (zip): damaged or cut short"],
-    );
+    refuse(&format!("{narrow} caffe"), &cut, &["cut.pth: PyTorch file (zip): damaged or cut short"]);
 }
 
 #[test]
@@ -263,11 +195,7 @@ fn validate_refuses_what_the_weights_do_not_know() {
     fs::create_dir_all(format!("{other}/zebra")).unwrap();
     fs::copy(image, format!("{other}/zebra/1.JPEG")).unwrap();
     let validate = |data: &str, parts: &[&str]| {
-        fail(
-            "validate",
-            &["--weights", &weights, "--device", "flex", "--data", data],
-            parts,
-        );
+        fail("validate", &["--weights", &weights, "--device", "flex", "--data", data], parts);
     };
     validate(&other, &["`zebra`", "3 classes"]);
     validate(&trained.path("nowhere"), &["nowhere"]);
@@ -309,11 +237,7 @@ fn fine_tune_teaches_other_classes() {
         arguments.extend(more.iter().map(|&argument| argument.to_owned()));
         arguments
     };
-    fail(
-        "fine-tune",
-        &borrowed(&tune(&["--freeze", "6a"])),
-        &["--freeze", "`6a`", "stem, 3a"],
-    );
+    fail("fine-tune", &borrowed(&tune(&["--freeze", "6a"])), &["--freeze", "`6a`", "stem, 3a"]);
     let summary = succeed("fine-tune", &borrowed(&tune(&["--freeze", "4e", "--seed", "3"])));
     let summary: Value = serde_json::from_str(&summary).unwrap();
     assert_eq!((&summary["classes"], &summary["steps"]), (&2.into(), &2.into()));
@@ -335,25 +259,12 @@ fn fine_tune_teaches_other_classes() {
     let many = validate(&["--weights", &weights, "--crops", "144"]);
     assert_eq!((&many["images"], &many["crops"]), (&8.into(), &144.into()));
     // More workers, other batches: the same.
-    let again = validate(&[
-        "--weights",
-        &weights,
-        "--crops",
-        "144",
-        "--workers",
-        "3",
-        "--batch-size",
-        "5",
-    ]);
+    let again = validate(&["--weights", &weights, "--crops", "144", "--workers", "3", "--batch-size", "5"]);
     assert_eq!(again["top1"], many["top1"]);
 
     let mixed = format!("{weights},{base}");
     let arguments = ["--ensemble", &mixed, "--data", &data, "--device", "flex"];
-    fail(
-        "validate",
-        &arguments,
-        &["model 2", "lacks `love`, `plus`", "`brick-disc`"],
-    );
+    fail("validate", &arguments, &["model 2", "lacks `love`, `plus`", "`brick-disc`"]);
     let arguments = ["--weights", &weights, "--data", &data, "--crops", "12"];
     fail("validate", &arguments, &["`12`", "1, 10 or 144"]);
 }

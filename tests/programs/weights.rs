@@ -45,13 +45,7 @@ impl Place {
 
 /// An image in place of a photograph.
 fn image(folder: &Path) -> String {
-    let config = DrawnConfig {
-        classes: 2,
-        train_per_class: 1,
-        val_per_class: 1,
-        size: 224,
-        seed: 5,
-    };
+    let config = DrawnConfig { classes: 2, train_per_class: 1, val_per_class: 1, size: 224, seed: 5 };
     draw_dataset(&folder.join("data"), &config).unwrap();
     let class = fs::read_dir(folder.join("data/val")).unwrap().next().unwrap();
     let file = fs::read_dir(class.unwrap().path()).unwrap().next().unwrap();
@@ -102,11 +96,7 @@ fn offline_says_how_to_do_without() {
     place.fails("classify", &arguments, &parts);
     // Files put there by hand are verified.
     fs::write(&file, "<html>").unwrap();
-    place.fails(
-        "classify",
-        &arguments,
-        &[&file, "checksum", "expected sha256 52deb4733", "delete it"],
-    );
+    place.fails("classify", &arguments, &[&file, "checksum", "expected sha256 52deb4733", "delete it"]);
     let data = place.folder.path().display().to_string();
     fs::create_dir_all(place.path("val/tench")).unwrap();
     fs::write(place.path("val/tench/1.jpg"), "").unwrap();
@@ -121,21 +111,9 @@ fn offline_says_how_to_do_without() {
 fn names_know_their_network() {
     let place = Place::new();
     let parts = ["leave out `--preset`"];
-    let arguments = [
-        "--weights",
-        "cadene",
-        "--preset",
-        "caffe",
-        "--preprocess",
-        "cadene",
-        "x.jpg",
-    ];
+    let arguments = ["--weights", "cadene", "--preset", "caffe", "--preprocess", "cadene", "x.jpg"];
     place.fails("classify", &arguments, &parts);
-    place.fails(
-        "classify",
-        &["--weights", "resnet", "x.jpg"],
-        &["no weights of that name", "cadene"],
-    );
+    place.fails("classify", &["--weights", "resnet", "x.jpg"], &["no weights of that name", "cadene"]);
 }
 
 #[test]

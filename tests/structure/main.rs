@@ -26,10 +26,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
             "bn-inception-data",
         ],
     ),
-    (
-        "bn-inception-train",
-        &["bn-inception", "bn-inception-data", "bn-inception-dashboard"],
-    ),
+    ("bn-inception-train", &["bn-inception", "bn-inception-data", "bn-inception-dashboard"]),
 ];
 
 #[test]
@@ -48,11 +45,7 @@ fn no_two_files_import_each_other_in_a_circle() {
         }
     }
     let count = circles.len();
-    assert!(
-        count == 0,
-        "{count} circle(s) of files that import each other:\n\n{}",
-        circles.join("\n")
-    );
+    assert!(count == 0, "{count} circle(s) of files that import each other:\n\n{}", circles.join("\n"));
 }
 
 #[test]
@@ -81,16 +74,7 @@ fn crates_depend_downwards_only() {
 #[test]
 fn leaves_need_no_tensor_library() {
     for leaf in ["bn-inception-kernels", "bn-inception-fetch", "bn-inception-dashboard"] {
-        let tree = cargo(&[
-            "tree",
-            "--offline",
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-            "--package",
-            leaf,
-        ]);
+        let tree = cargo(&["tree", "--offline", "--edges", "normal", "--prefix", "none", "--package", leaf]);
         let mut packages = tree.lines();
         let burn = packages.find(|package| package.starts_with("burn") || package.starts_with("cubecl"));
         assert_eq!(burn, None, "{leaf} depends on Burn");
@@ -104,10 +88,7 @@ fn circles_are_found_and_named() {
         &[
             ("lib.rs", "mod a; mod b;"),
             ("a.rs", "use crate::b::B; pub struct A(B);"),
-            (
-                "b.rs",
-                "pub struct B; impl B { fn a(&self) -> Option<super::a::A> { None } }",
-            ),
+            ("b.rs", "pub struct B; impl B { fn a(&self) -> Option<super::a::A> { None } }"),
         ],
         &["a.rs uses `B` of b.rs", "b.rs uses `A` of a.rs"],
     );
@@ -117,31 +98,18 @@ fn circles_are_found_and_named() {
             ("lib.rs", "mod a; mod b; mod c;"),
             ("a.rs", "use crate::{b::{self as other}}; pub fn a() { other::b(); }"),
             ("b.rs", "use super::c; pub fn b() { assert!(c::deep::C > 0); }"),
-            (
-                "c.rs",
-                "pub mod deep { pub const C: i32 = 1; fn f() { crate::a::a(); } }",
-            ),
+            ("c.rs", "pub mod deep { pub const C: i32 = 1; fn f() { crate::a::a(); } }"),
         ],
-        &[
-            "a.rs uses `b` of b.rs",
-            "b.rs uses `C` of c.rs",
-            "c.rs uses `a` of a.rs",
-        ],
+        &["a.rs uses `b` of b.rs", "b.rs uses `C` of c.rs", "c.rs uses `a` of a.rs"],
     );
     check(
         "parent and child",
         &[
             ("lib.rs", "mod parent;"),
-            (
-                "parent/mod.rs",
-                "mod child; pub struct Size; fn f() { child::walk(&Size); }",
-            ),
+            ("parent/mod.rs", "mod child; pub struct Size; fn f() { child::walk(&Size); }"),
             ("parent/child.rs", "use super::*; pub fn walk(_: &Size) {}"),
         ],
-        &[
-            "parent/mod.rs uses `walk` of parent/child.rs",
-            "parent/child.rs uses `Size` of parent/mod.rs",
-        ],
+        &["parent/mod.rs uses `walk` of parent/child.rs", "parent/child.rs uses `Size` of parent/mod.rs"],
     );
     check(
         "through re-exports, one of them of everything",
@@ -156,10 +124,7 @@ fn circles_are_found_and_named() {
         "an item that a macro makes",
         &[
             ("lib.rs", "mod a; mod b;"),
-            (
-                "a.rs",
-                "use crate::b::B; macro_rules! make { ($name:ident) => { pub struct $name; } } make!(A);",
-            ),
+            ("a.rs", "use crate::b::B; macro_rules! make { ($name:ident) => { pub struct $name; } } make!(A);"),
             ("b.rs", "use crate::a::A; pub struct B;"),
         ],
         &["a.rs uses `B` of b.rs", "b.rs uses `A` of a.rs"],
@@ -201,10 +166,7 @@ fn arrangements_without_a_circle_pass() {
         "a variable called as a module is, an item of another crate",
         &[
             ("lib.rs", "mod a; mod b;"),
-            (
-                "a.rs",
-                "pub use other::Other; use crate::b::B; pub fn f(b: B) { drop(b) }",
-            ),
+            ("a.rs", "pub use other::Other; use crate::b::B; pub fn f(b: B) { drop(b) }"),
             ("b.rs", "use crate::a::Other; pub struct B; fn f(a: B) { drop(a) }"),
         ],
         &[],
@@ -213,12 +175,7 @@ fn arrangements_without_a_circle_pass() {
 
 /// Expects one circle with these lines in the crate of `files`, or none if there are no lines.
 fn check(case: &str, files: &[(&str, &str)], lines: &[&str]) {
-    let read = |path: &Path| {
-        files
-            .iter()
-            .find(|(file, _)| Path::new(file) == path)
-            .map(|(_, text)| (*text).to_owned())
-    };
+    let read = |path: &Path| files.iter().find(|(file, _)| Path::new(file) == path).map(|(_, text)| (*text).to_owned());
     let found = Crate::load(Path::new("lib.rs"), &read).circles();
     assert_eq!(found.len(), usize::from(!lines.is_empty()), "{case}: {found:#?}");
     for line in lines {
@@ -233,19 +190,11 @@ fn links_in_the_documentation_lead_to_files() {
     let packages = workspace["packages"].as_array().expect("a list of packages").iter();
     let manifests = packages.filter_map(|package| Path::new(package["manifest_path"].as_str()?).parent());
     let mut dead = Vec::new();
-    for folder in manifests
-        .map(Path::to_owned)
-        .chain([root.to_owned(), root.join("docs")])
-    {
-        let files = std::fs::read_dir(&folder)
-            .expect("a folder")
-            .map(|entry| entry.expect("a file").path());
+    for folder in manifests.map(Path::to_owned).chain([root.to_owned(), root.join("docs")]) {
+        let files = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("a file").path());
         for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "md")) {
             let text = std::fs::read_to_string(&file).expect("a text");
-            let targets = text
-                .split("](")
-                .skip(1)
-                .filter_map(|rest| rest.split([')', '#']).next());
+            let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
             let local = targets.filter(|target| !target.contains("://"));
             let missing = local.filter(|target| !folder.join(target).exists());
             dead.extend(missing.map(|target| format!("{}: {target}", file.display())));
@@ -266,28 +215,19 @@ fn the_cookbook_shows_its_recipes_as_they_are() {
     for file in folder.map(|entry| entry.expect("a file").file_name().into_string().expect("a name")) {
         recipes += 1;
         let text = read(&format!("examples/cookbook/{file}"));
-        let code: Vec<_> = text
-            .lines()
-            .skip_while(|line| line.starts_with("//!") || line.is_empty())
-            .collect();
+        let code: Vec<_> = text.lines().skip_while(|line| line.starts_with("//!") || line.is_empty()).collect();
         // The page links to the file and then shows it.
         let shown = page.split_once(&format!("(../examples/cookbook/{file})"));
         let shown = shown.and_then(|(_, rest)| rest.split_once("```rust\n")?.1.split_once("\n```"));
         if shown.is_none_or(|(block, _)| block != code.join("\n")) {
-            wrong.push(format!(
-                "docs/cookbook.md shows another text than examples/cookbook/{file}"
-            ));
+            wrong.push(format!("docs/cookbook.md shows another text than examples/cookbook/{file}"));
         }
         if !manifest.contains(&format!("path = \"cookbook/{file}\"")) {
             wrong.push(format!("examples/Cargo.toml does not compile cookbook/{file}"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(
-        page.matches("```rust\n").count(),
-        recipes,
-        "blocks of docs/cookbook.md, one a recipe"
-    );
+    assert_eq!(page.matches("```rust\n").count(), recipes, "blocks of docs/cookbook.md, one a recipe");
 }
 
 fn metadata() -> serde_json::Value {

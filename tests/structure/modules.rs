@@ -54,11 +54,7 @@ impl Crate {
 
     fn load_items(&mut self, items: &[Item], file: &Path, folder: &Path, parent: usize, read: Read<'_>) -> usize {
         let index = self.0.len();
-        self.0.push(Module {
-            file: file.to_owned(),
-            parent,
-            ..Module::default()
-        });
+        self.0.push(Module { file: file.to_owned(), parent, ..Module::default() });
         for item in items {
             match item {
                 Item::Mod(child) if !is_left_out(&child.attrs) => {

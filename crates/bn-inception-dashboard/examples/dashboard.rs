@@ -28,12 +28,7 @@ struct Arguments {
     listen: Option<String>,
 
     /// What browsers must know; needed where other machines can reach the address
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "BN_INCEPTION_DASHBOARD_TOKEN",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "TOKEN", env = "BN_INCEPTION_DASHBOARD_TOKEN", hide_env_values = true)]
     token: Option<String>,
 
     /// Write one page that needs no server and no network, and end

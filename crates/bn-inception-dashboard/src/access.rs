@@ -24,10 +24,7 @@ impl Access {
     /// rebinding) still sends its own name, and is refused.
     fn knows_host(&self, host: &str) -> bool {
         let name = without_port(host);
-        let literal = name
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(name);
+        let literal = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
         match literal.parse::<IpAddr>() {
             // An address is never looked up, so it cannot be rebound.
             Ok(address) => address.is_loopback() || address == self.bound || self.bound.is_unspecified(),
@@ -69,9 +66,7 @@ impl Access {
         let Some(token) = &self.token else {
             return Ok(());
         };
-        let given = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         match given {
             Some(given) if bool::from(given.ct_eq(token.as_bytes())) => Ok(()),
             Some(_) => Err((StatusCode::UNAUTHORIZED, "wrong token\n")),
@@ -96,11 +91,7 @@ mod tests {
     use super::*;
 
     fn access(bound: &str) -> Access {
-        Access {
-            names: vec!["gpubox".into()],
-            bound: bound.parse().unwrap(),
-            token: Some("correct horse".into()),
-        }
+        Access { names: vec!["gpubox".into()], bound: bound.parse().unwrap(), token: Some("correct horse".into()) }
     }
 
     #[test]
@@ -138,20 +129,12 @@ mod tests {
             access("127.0.0.1").check_token(&headers).is_ok()
         };
         assert!(with("Bearer correct horse"));
-        for wrong in [
-            "Bearer correct hors",
-            "Bearer correct horse ",
-            "Bearer ",
-            "Basic correct horse",
-            "correct horse",
-        ] {
+        for wrong in ["Bearer correct hors", "Bearer correct horse ", "Bearer ", "Basic correct horse", "correct horse"]
+        {
             assert!(!with(wrong), "{wrong}");
         }
         assert!(access("127.0.0.1").check_token(&HeaderMap::new()).is_err());
-        let open = Access {
-            token: None,
-            ..access("127.0.0.1")
-        };
+        let open = Access { token: None, ..access("127.0.0.1") };
         assert!(open.check_token(&HeaderMap::new()).is_ok());
     }
 

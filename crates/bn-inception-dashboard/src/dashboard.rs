@@ -57,11 +57,8 @@ impl Dashboard {
         if let Some(token) = &config.token {
             check_token(token)?;
         }
-        let follower = if config.on_stop.is_some() {
-            Follower::new(config.runs)
-        } else {
-            Follower::of_existing(config.runs)?
-        };
+        let follower =
+            if config.on_stop.is_some() { Follower::new(config.runs) } else { Follower::of_existing(config.runs)? };
         let listener = listen(config.listen.as_deref(), config.token.is_some())?;
         let address = listener.local_addr().map_err(DashboardError::Start)?;
         let (closing, closed) = watch::channel(false);
@@ -77,10 +74,7 @@ impl Dashboard {
             closing: closed,
         });
         let drained = Arc::new(AtomicBool::new(false));
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(DashboardError::Start)?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(DashboardError::Start)?;
         let server = thread::Builder::new().name("dashboard".to_owned());
         let server = server.spawn(move || {
             runtime.block_on(async {
@@ -107,11 +101,7 @@ impl Dashboard {
     pub fn url(&self) -> String {
         let mut address = self.address;
         if address.ip().is_unspecified() {
-            address.set_ip(if address.is_ipv4() {
-                Ipv4Addr::LOCALHOST.into()
-            } else {
-                Ipv6Addr::LOCALHOST.into()
-            });
+            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
         }
         match &self.token {
             Some(token) => format!("http://{address}/#token={token}"),
@@ -150,18 +140,11 @@ fn host_of(listen: Option<&str>) -> Option<String> {
 
 fn listen(address: Option<&str>, has_token: bool) -> Result<TcpListener, DashboardError> {
     let text = address.unwrap_or(DEFAULT_ADDRESS);
-    let refused = |reason: String| DashboardError::Address {
-        address: text.to_owned(),
-        reason,
-    };
+    let refused = |reason: String| DashboardError::Address { address: text.to_owned(), reason };
     let mut found = text.to_socket_addrs().map_err(|error| refused(error.to_string()))?;
-    let resolved = found
-        .next()
-        .ok_or_else(|| refused("no address of that name".to_owned()))?;
+    let resolved = found.next().ok_or_else(|| refused("no address of that name".to_owned()))?;
     if !resolved.ip().is_loopback() && !has_token {
-        return Err(DashboardError::NeedsToken {
-            address: text.to_owned(),
-        });
+        return Err(DashboardError::NeedsToken { address: text.to_owned() });
     }
     let mut bound = TcpListener::bind(resolved);
     if bound.is_err() && address.is_none() {
@@ -171,10 +154,7 @@ fn listen(address: Option<&str>, has_token: bool) -> Result<TcpListener, Dashboa
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
-    listener.map_err(|source| DashboardError::Bind {
-        address: text.to_owned(),
-        source,
-    })
+    listener.map_err(|source| DashboardError::Bind { address: text.to_owned(), source })
 }
 
 /// A token goes into an address and a header verbatim, and must not be guessed.
@@ -184,8 +164,5 @@ fn check_token(token: &str) -> Result<(), DashboardError> {
     if (SHORTEST_TOKEN..=128).contains(&length) && token.bytes().all(plain) {
         return Ok(());
     }
-    Err(DashboardError::Token {
-        least: SHORTEST_TOKEN,
-        found: length,
-    })
+    Err(DashboardError::Token { least: SHORTEST_TOKEN, found: length })
 }

@@ -58,12 +58,7 @@ pub struct Asset {
 pub static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     let asset = |path, mime, text: String| {
         let digest = STANDARD.encode(Sha256::digest(text.as_bytes()));
-        Asset {
-            path,
-            mime,
-            text,
-            digest,
-        }
+        Asset { path, mime, text, digest }
     };
     let style = include_str!("page/style.css").to_owned();
     let script = "text/javascript; charset=utf-8";
@@ -104,21 +99,12 @@ pub fn report(data: &str) -> String {
     let data = data.replace('<', "\\u003c");
     let [_, style, script, plotly] = &*ASSETS;
     let policy = format!(
-        concat!(
-            "default-src 'none'; script-src 'sha256-{}' 'sha256-{}'; style-src 'sha256-{}' ",
-            inline_style!()
-        ),
+        concat!("default-src 'none'; script-src 'sha256-{}' 'sha256-{}'; style-src 'sha256-{}' ", inline_style!()),
         plotly.digest, script.digest, style.digest,
     );
     let parts = [
-        (
-            "<!-- policy -->",
-            format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">"),
-        ),
-        (
-            "<link rel=\"stylesheet\" href=\"app.css\">",
-            format!("<style>{}</style>", style.text),
-        ),
+        ("<!-- policy -->", format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">")),
+        ("<link rel=\"stylesheet\" href=\"app.css\">", format!("<style>{}</style>", style.text)),
         (
             "<script src=\"plotly.js\" defer></script>",
             format!(
@@ -133,9 +119,7 @@ pub fn report(data: &str) -> String {
         ),
     ];
     let document = DOCUMENT.to_owned();
-    parts
-        .iter()
-        .fold(document, |page, (link, content)| page.replacen(link, content, 1))
+    parts.iter().fold(document, |page, (link, content)| page.replacen(link, content, 1))
 }
 
 #[cfg(test)]
@@ -154,10 +138,7 @@ mod tests {
     fn modules_become_one() {
         let one = "// One.\nexport const a = 1;\nexport function b() {\n  return a;\n}\n";
         let two = "import { b } from \"./one.js\";\nb();\n";
-        assert_eq!(
-            joined(&[one, two]),
-            "// One.\nconst a = 1;\nfunction b() {\n  return a;\n}\nb();\n"
-        );
+        assert_eq!(joined(&[one, two]), "// One.\nconst a = 1;\nfunction b() {\n  return a;\n}\nb();\n");
         assert!(!ASSETS[2].text.contains("\nimport "));
         assert!(!ASSETS[2].text.contains("\nexport "));
     }

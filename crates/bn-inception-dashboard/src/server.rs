@@ -145,13 +145,7 @@ async fn stop(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Answe
             stop();
             Ok((StatusCode::ACCEPTED, "the run saves a checkpoint and stops\n"))
         }
-        Some(_) => Err((
-            StatusCode::FORBIDDEN,
-            "stopping wants a dashboard that was started with a token\n",
-        )),
-        None => Err((
-            StatusCode::CONFLICT,
-            "this dashboard only watches; stop the run where it was started\n",
-        )),
+        Some(_) => Err((StatusCode::FORBIDDEN, "stopping wants a dashboard that was started with a token\n")),
+        None => Err((StatusCode::CONFLICT, "this dashboard only watches; stop the run where it was started\n")),
     }
 }

@@ -49,12 +49,7 @@ pub fn events(
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>> + use<>> {
     let (sender, receiver) = mpsc::channel(1);
     let seen = Seen::parse(seen.unwrap_or_default());
-    let connection = Connection {
-        runs,
-        seen,
-        closing,
-        sender,
-    };
+    let connection = Connection { runs, seen, closing, sender };
     tokio::spawn(async move {
         let closed = connection.sender.clone();
         tokio::select! {

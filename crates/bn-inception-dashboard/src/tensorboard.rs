@@ -36,17 +36,9 @@ impl TensorBoard {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let time = now.unwrap_or_default();
         // TensorBoard reads a folder's files in the order of their names and does not return to an earlier one.
-        let name = format!(
-            "events.out.tfevents.{:010}.{:09}.{}",
-            time.as_secs(),
-            time.subsec_nanos(),
-            process::id()
-        );
+        let name = format!("events.out.tfevents.{:010}.{:09}.{}", time.as_secs(), time.subsec_nanos(), process::id());
         let file = File::create_new(folder.join(name))?;
-        let mut sink = Self {
-            file: BufWriter::new(file),
-            step: 0,
-        };
+        let mut sink = Self { file: BufWriter::new(file), step: 0 };
         sink.write(proto::Event {
             wall_time: time.as_secs_f64(),
             step: 0,
@@ -90,11 +82,7 @@ impl Sink for TensorBoard {
         if matches!(&what, What::Summary(summary) if summary.value.is_empty()) {
             return Ok(());
         }
-        self.write(proto::Event {
-            wall_time: record.time,
-            step: self.step as i64,
-            what: Some(what),
-        })
+        self.write(proto::Event { wall_time: record.time, step: self.step as i64, what: Some(what) })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -233,11 +221,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut sink = TensorBoard::create(folder.path()).unwrap();
         for event in crate::run_log::tests::one_of_each() {
-            let record = Record {
-                schema: 2,
-                time: 1.0,
-                event,
-            };
+            let record = Record { schema: 2, time: 1.0, event };
             sink.take(&record).unwrap();
         }
         sink.flush().unwrap();

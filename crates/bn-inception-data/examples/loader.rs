@@ -20,12 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = ImageFolder::open(arguments.next().ok_or("usage: loader DIR [WORKERS]")?)?;
     let workers = arguments.next().map_or(Ok(2), |text| text.parse())?;
-    let options = LoaderOptions {
-        batch_size: 64,
-        workers,
-        seed: 0,
-        strict: false,
-    };
+    let options = LoaderOptions { batch_size: 64, workers, seed: 0, strict: false };
     let augment = Augment::new(SIZE, GOOGLENET_MIN_AREA, 0.0);
     let preprocess = Preprocess::imagenet(SIZE);
     let loader = ImageLoader::train(folder, preprocess, augment, options, &Device::flex())?;

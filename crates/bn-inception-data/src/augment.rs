@@ -33,11 +33,7 @@ impl Augment {
     /// these ranges are clamped. The paper (section 4.2.1) reduces the distortion, because a network that trains faster
     /// sees each image fewer times.
     pub fn new(size: u32, min_area: f64, distortion: f32) -> Self {
-        Self {
-            size,
-            min_area: min_area.clamp(0.0, 1.0),
-            distortion: distortion.clamp(0.0, 1.0),
-        }
+        Self { size, min_area: min_area.clamp(0.0, 1.0), distortion: distortion.clamp(0.0, 1.0) }
     }
 
     /// One random view of `image`.
@@ -81,12 +77,7 @@ fn random_crop(width: u32, height: u32, min_area: f64, random: &mut impl Rng) ->
     let (full_width, full_height) = (f64::from(width), f64::from(height));
     let w = full_width.min((full_height * ASPECT.1).round()).max(1.0);
     let h = full_height.min((full_width / ASPECT.0).round()).max(1.0);
-    CropRect {
-        left: ((full_width - w) / 2.0).floor(),
-        top: ((full_height - h) / 2.0).floor(),
-        width: w,
-        height: h,
-    }
+    CropRect { left: ((full_width - w) / 2.0).floor(), top: ((full_height - h) / 2.0).floor(), width: w, height: h }
 }
 
 /// Scales brightness, contrast (distance from the image's mean gray) and saturation (distance from the pixel's gray).

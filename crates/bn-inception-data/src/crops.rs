@@ -71,9 +71,7 @@ impl Crops {
     pub fn render(self, image: &RgbImage, preprocess: &Preprocess) -> Result<Vec<(RgbImage, u32)>, PreprocessError> {
         preprocess.check()?;
         let views = self.views(preprocess, image.width(), image.height());
-        let rendered = views
-            .iter()
-            .map(|view| Ok((view.render(image, preprocess)?, view.count)));
+        let rendered = views.iter().map(|view| Ok((view.render(image, preprocess)?, view.count)));
         rendered.collect()
     }
 
@@ -135,11 +133,7 @@ fn proportional(pixels: u32, size: u32) -> u32 {
 
 /// Upper left corners of the three squares of an image of `[width, height]`, its short side `side`.
 fn squares([width, height]: [f64; 2], side: f64) -> [[f64; 2]; 3] {
-    [
-        [0.0, 0.0],
-        [centred(width, side), centred(height, side)],
-        [width - side, height - side],
-    ]
+    [[0.0, 0.0], [centred(width, side), centred(height, side)], [width - side, height - side]]
 }
 
 /// Upper left corners of the squares of `size` in the four corners and the centre of an area.
@@ -160,16 +154,10 @@ fn add_both(views: &mut Vec<View>, area: CropRect) {
 }
 
 fn add(views: &mut Vec<View>, area: CropRect, mirrored: bool) {
-    let mut same = views
-        .iter_mut()
-        .filter(|view| view.mirrored == mirrored && is_same(view.area, area));
+    let mut same = views.iter_mut().filter(|view| view.mirrored == mirrored && is_same(view.area, area));
     match same.next() {
         Some(view) => view.count += 1,
-        None => views.push(View {
-            area,
-            mirrored,
-            count: 1,
-        }),
+        None => views.push(View { area, mirrored, count: 1 }),
     }
 }
 
@@ -201,12 +189,7 @@ mod tests {
     use super::*;
 
     fn at_scale_of(view: &View, scale: f64) -> [f64; 4] {
-        let CropRect {
-            left,
-            top,
-            width,
-            height,
-        } = view.area;
+        let CropRect { left, top, width, height } = view.area;
         [left, top, width, height].map(|pixels| (pixels * scale * 1e6).round() / 1e6)
     }
 
@@ -267,10 +250,7 @@ mod tests {
             ),
         ];
         for ([width, height], size, scales) in table {
-            let preprocess = Preprocess {
-                size,
-                ..Preprocess::cadene()
-            };
+            let preprocess = Preprocess { size, ..Preprocess::cadene() };
             let views = Crops::Many.views(&preprocess, width, height);
             let mut expected = Vec::new();
             let size = f64::from(size);
@@ -337,9 +317,7 @@ mod tests {
         let image = RgbImage::from_fn(64, 64, |x, _| image::Rgb([x as u8 * 4; 3]));
         let views = Crops::Ten.render(&image, &Preprocess::imagenet(32)).unwrap();
         for pair in views.chunks_exact(2) {
-            let [(upright, _), (mirrored, _)] = pair else {
-                unreachable!()
-            };
+            let [(upright, _), (mirrored, _)] = pair else { unreachable!() };
             assert_eq!(*mirrored, image::imageops::flip_horizontal(upright));
             assert!(upright.get_pixel(0, 0).0[0] < upright.get_pixel(31, 0).0[0]);
         }

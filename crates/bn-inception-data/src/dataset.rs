@@ -159,10 +159,11 @@ impl ImageFolder {
                 return Err(FolderError::EmptyClass(folder));
             }
             files.sort();
-            samples.extend(files.iter().map(|file| Sample {
-                file: file.strip_prefix(&root).unwrap_or(file).into(),
-                class: class as u32,
-            }));
+            samples.extend(
+                files
+                    .iter()
+                    .map(|file| Sample { file: file.strip_prefix(&root).unwrap_or(file).into(), class: class as u32 }),
+            );
         }
         Ok(Self { root, classes, samples })
     }
@@ -176,10 +177,7 @@ impl ImageFolder {
         let folder = dir.join(split.folder());
         check_folder(dir)?;
         if !folder.exists() {
-            return Err(FolderError::NoSplit {
-                dir: dir.to_path_buf(),
-                split,
-            });
+            return Err(FolderError::NoSplit { dir: dir.to_path_buf(), split });
         }
         Self::open(folder)
     }
@@ -191,11 +189,7 @@ impl ImageFolder {
     pub fn open_validation(dir: impl AsRef<Path>) -> Result<Self, FolderError> {
         let dir = dir.as_ref();
         let is_split = |split: Split| dir.join(split.folder()).is_dir();
-        if is_split(Split::Val) || is_split(Split::Train) {
-            Self::open_split(dir, Split::Val)
-        } else {
-            Self::open(dir)
-        }
+        if is_split(Split::Val) || is_split(Split::Train) { Self::open_split(dir, Split::Val) } else { Self::open(dir) }
     }
 
     /// Checks that `val` has exactly the classes of `self`, so that class indices mean the same.
@@ -212,12 +206,7 @@ impl ImageFolder {
         if only_in_train.is_empty() && only_in_val.is_empty() {
             return Ok(());
         }
-        Err(FolderError::ClassesDiffer {
-            train: self.root.clone(),
-            val: val.root.clone(),
-            only_in_train,
-            only_in_val,
-        })
+        Err(FolderError::ClassesDiffer { train: self.root.clone(), val: val.root.clone(), only_in_train, only_in_val })
     }
 
     /// The folder that was opened.
@@ -281,19 +270,13 @@ fn check_folder(path: &Path) -> Result<(), FolderError> {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(FolderError::NotAFolder(path.to_path_buf())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(FolderError::Missing(path.to_path_buf())),
-        Err(source) => Err(FolderError::Io {
-            path: path.to_path_buf(),
-            source,
-        }),
+        Err(source) => Err(FolderError::Io { path: path.to_path_buf(), source }),
     }
 }
 
 /// The paths in `folder` whose names do not start with a dot (`.DS_Store`, `._photo.jpg`).
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, FolderError> {
-    let failed = |source| FolderError::Io {
-        path: folder.to_path_buf(),
-        source,
-    };
+    let failed = |source| FolderError::Io { path: folder.to_path_buf(), source };
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

@@ -131,10 +131,7 @@ fn limits() -> Limits {
 }
 
 fn file_too_large(length: u64) -> DecodeError {
-    DecodeError::TooLarge {
-        found: format!("{length} bytes"),
-        limit: format!("{MAX_FILE_BYTES} bytes"),
-    }
+    DecodeError::TooLarge { found: format!("{length} bytes"), limit: format!("{MAX_FILE_BYTES} bytes") }
 }
 
 /// `true` if a JPEG has its end-of-image marker (`FF D9`) after the start of its last scan.

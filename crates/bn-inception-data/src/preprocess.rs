@@ -162,11 +162,7 @@ impl Preprocess {
     /// [`PreprocessError::Field`] with the first field that is out of range.
     pub fn check(&self) -> Result<(), PreprocessError> {
         let wrong = |field, found: &dyn fmt::Debug, expected: &str| {
-            Err(PreprocessError::Field {
-                field,
-                found: format!("{found:?}"),
-                expected: expected.to_owned(),
-            })
+            Err(PreprocessError::Field { field, found: format!("{found:?}"), expected: expected.to_owned() })
         };
         if !(1..=MAX_SIZE).contains(&self.size) {
             return wrong("size", &self.size, &format!("1 to {MAX_SIZE}"));
@@ -201,12 +197,7 @@ impl Preprocess {
         if image.dimensions() == (self.size, self.size) {
             return Ok(image.clone());
         }
-        crop_resize(
-            image,
-            self.eval_crop(image.width(), image.height()),
-            self.size,
-            self.interpolation,
-        )
+        crop_resize(image, self.eval_crop(image.width(), image.height()), self.size, self.interpolation)
     }
 
     /// The evaluation crops of images of any size, normalised: the input of a network, on `device`.
@@ -230,10 +221,7 @@ impl Preprocess {
             self.normalize_into(&self.eval_image(image)?, &mut values[start..])?;
             count += 1;
         }
-        Ok(Tensor::from_data(
-            TensorData::new(values, [count, 3, size, size]),
-            device,
-        ))
+        Ok(Tensor::from_data(TensorData::new(values, [count, 3, size, size]), device))
     }
 
     /// The part of a `width` × `height` image that [`Preprocess::eval_image`] scales to the square.
@@ -243,12 +231,7 @@ impl Preprocess {
     pub(crate) fn eval_crop(&self, width: u32, height: u32) -> CropRect {
         let size = f64::from(self.size);
         if (width, height) == (self.size, self.size) {
-            return CropRect {
-                left: 0.0,
-                top: 0.0,
-                width: size,
-                height: size,
-            };
+            return CropRect { left: 0.0, top: 0.0, width: size, height: size };
         }
         match self.resize {
             Resize::ShortSide(side) => {
@@ -262,12 +245,7 @@ impl Preprocess {
                     (start, f64::from(length) - 2.0 * start)
                 };
                 let ((left, width), (top, height)) = (along(width), along(height));
-                CropRect {
-                    left,
-                    top,
-                    width,
-                    height,
-                }
+                CropRect { left, top, width, height }
             }
         }
     }
@@ -279,10 +257,7 @@ impl Preprocess {
     pub fn normalize_into(&self, image: &RgbImage, out: &mut [f32]) -> Result<(), PreprocessError> {
         let plane = image.width() as usize * image.height() as usize;
         if out.len() != 3 * plane {
-            return Err(PreprocessError::Buffer {
-                found: out.len(),
-                expected: 3 * plane,
-            });
+            return Err(PreprocessError::Buffer { found: out.len(), expected: 3 * plane });
         }
         if plane == 0 {
             return Ok(());

@@ -31,21 +31,13 @@ impl Scaled {
         let short = u64::from(width.min(height)).max(1);
         let scaled = |length: u32| (u64::from(short_side) * u64::from(length) / short) as f64;
         let size = [scaled(width), scaled(height)];
-        Self {
-            size,
-            pixel: [f64::from(width) / size[0], f64::from(height) / size[1]],
-        }
+        Self { size, pixel: [f64::from(width) / size[0], f64::from(height) / size[1]] }
     }
 
     /// A square of the scaled image, in pixels of the original.
     pub(crate) fn area(&self, left: f64, top: f64, side: f64) -> CropRect {
         let [width, height] = self.pixel;
-        CropRect {
-            left: left * width,
-            top: top * height,
-            width: side * width,
-            height: side * height,
-        }
+        CropRect { left: left * width, top: top * height, width: side * width, height: side * height }
     }
 }
 
@@ -105,9 +97,7 @@ pub fn crop_resize(
     );
     let mut pixels = TypedImage::<U8x3>::from_buffer(size, size, &mut target).map_err(|e| refused(e.to_string()))?;
     // `Resizer::resize` would compile the loops of all thirteen kinds of pixels.
-    Resizer::new()
-        .resize_typed(&source, &mut pixels, &options)
-        .map_err(|e| refused(e.to_string()))?;
+    Resizer::new().resize_typed(&source, &mut pixels, &options).map_err(|e| refused(e.to_string()))?;
     Ok(target)
 }
 

@@ -50,11 +50,7 @@ pub(crate) struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(15),
-            silence: Duration::from_secs(30),
-            pause: Duration::from_millis(500),
-        }
+        Self { connect: Duration::from_secs(15), silence: Duration::from_secs(30), pause: Duration::from_millis(500) }
     }
 }
 
@@ -63,10 +59,9 @@ pub(crate) fn download(source: &Source, timing: Timing, report: &dyn Fn(&FetchEv
     let mut pause = timing.pause;
     for _ in 1..ATTEMPTS {
         match attempt(source, timing, report) {
-            Err(problem) if is_passing(&problem) => report(&FetchEvent::Retrying {
-                problem: problem.to_string(),
-                after: pause,
-            }),
+            Err(problem) if is_passing(&problem) => {
+                report(&FetchEvent::Retrying { problem: problem.to_string(), after: pause })
+            }
             done => return done,
         }
         thread::sleep(pause);

@@ -21,11 +21,7 @@ struct Failure {
 
 impl FetchError {
     pub(crate) fn new(source: &Source, path: &Path, problem: FetchProblem) -> Self {
-        Self(Box::new(Failure {
-            source: source.clone(),
-            path: path.to_owned(),
-            problem,
-        }))
+        Self(Box::new(Failure { source: source.clone(), path: path.to_owned(), problem }))
     }
 
     /// The cause.

@@ -35,10 +35,7 @@ impl Source {
         if self.checksum.accepts(&found) {
             Ok(())
         } else {
-            Err(Mismatch::Checksum {
-                found,
-                expected: self.checksum.clone(),
-            })
+            Err(Mismatch::Checksum { found, expected: self.checksum.clone() })
         }
     }
 }

@@ -49,10 +49,7 @@ impl Default for Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store")
-            .field("folder", &self.folder)
-            .field("offline", &self.offline)
-            .finish_non_exhaustive()
+        f.debug_struct("Store").field("folder", &self.folder).field("offline", &self.offline).finish_non_exhaustive()
     }
 }
 
@@ -71,10 +68,7 @@ impl Store {
 
     /// A cache in `folder`, which need not exist yet.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: Some(folder.into()),
-            ..Self::new()
-        }
+        Self { folder: Some(folder.into()), ..Self::new() }
     }
 
     /// Forbids downloads if `offline` is true.
@@ -168,10 +162,7 @@ fn cached(source: &Source, path: &Path) -> Result<Option<Vec<u8>>, FetchProblem>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_at(path)(error)),
     };
-    let damaged = |mismatch| FetchProblem::Damaged {
-        path: path.to_owned(),
-        mismatch,
-    };
+    let damaged = |mismatch| FetchProblem::Damaged { path: path.to_owned(), mismatch };
     let size = file.metadata().map_err(io_at(path))?.len();
     source.check_size(size).map_err(damaged)?;
     let mut bytes = Vec::with_capacity(size as usize);

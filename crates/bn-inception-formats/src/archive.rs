@@ -39,11 +39,6 @@ pub struct Node {
 
 impl Archive {
     pub(crate) fn of_tensors(format: Format, tensors: BTreeMap<String, Array>) -> Self {
-        Self {
-            format,
-            tensors,
-            metadata: BTreeMap::new(),
-            graph: Vec::new(),
-        }
+        Self { format, tensors, metadata: BTreeMap::new(), graph: Vec::new() }
     }
 }

@@ -95,11 +95,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(file: usize) -> Self {
-        Self {
-            tensors: 0,
-            values: 0,
-            file,
-        }
+        Self { tensors: 0, values: 0, file }
     }
 
     /// Number of elements of another tensor, of this shape, if the file may hold it.

@@ -44,8 +44,5 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
         }
         tensors.insert(name, Array::new(shape, element.decode(&data)));
     }
-    Ok(Archive {
-        metadata,
-        ..Archive::of_tensors(Format::Burnpack, tensors)
-    })
+    Ok(Archive { metadata, ..Archive::of_tensors(Format::Burnpack, tensors) })
 }

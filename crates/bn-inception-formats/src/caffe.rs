@@ -25,22 +25,10 @@ struct Layout {
 }
 
 /// `LayerParameter`, field 100 of the network.
-const LAYER: Layout = Layout {
-    name: 1,
-    kind: 2,
-    bottom: 3,
-    top: 4,
-    blobs: 7,
-};
+const LAYER: Layout = Layout { name: 1, kind: 2, bottom: 3, top: 4, blobs: 7 };
 
 /// `V1LayerParameter`, field 2 of the network.
-const LAYER_V1: Layout = Layout {
-    name: 4,
-    kind: 5,
-    bottom: 2,
-    top: 3,
-    blobs: 6,
-};
+const LAYER_V1: Layout = Layout { name: 4, kind: 5, bottom: 2, top: 3, blobs: 6 };
 
 /// Names of the `V1LayerParameter.LayerType`s of this network.
 const KINDS_V1: [(i64, &str); 9] = [

@@ -26,11 +26,7 @@ impl<'a> Cursor<'a> {
                 self.position += taken.len();
                 Ok(taken)
             }
-            None => Err(Problem::CutShort {
-                what,
-                needed: length,
-                available: rest.len() as u64,
-            }),
+            None => Err(Problem::CutShort { what, needed: length, available: rest.len() as u64 }),
         }
     }
 
@@ -64,11 +60,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn line(&mut self, what: &'static str) -> Result<&'a [u8], Problem> {
         let rest = &self.bytes[self.position..];
         let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {
-            return Err(Problem::CutShort {
-                what,
-                needed: rest.len() as u64 + 1,
-                available: rest.len() as u64,
-            });
+            return Err(Problem::CutShort { what, needed: rest.len() as u64 + 1, available: rest.len() as u64 });
         };
         self.position += length + 1;
         Ok(&rest[..length])

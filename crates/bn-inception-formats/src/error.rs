@@ -72,10 +72,7 @@ impl Problem {
     }
 
     pub(crate) fn tensor(name: &str, reason: impl Into<String>) -> Self {
-        Self::Tensor {
-            name: shown(name),
-            reason: reason.into(),
-        }
+        Self::Tensor { name: shown(name), reason: reason.into() }
     }
 
     /// An error unless `found` is at most `limit`.

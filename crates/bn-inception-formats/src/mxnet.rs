@@ -52,11 +52,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
     let mut tensors = BTreeMap::new();
     for array in arrays {
         let length = cursor.u64("the length of a name")?;
-        Problem::limit(
-            "length of a name",
-            usize::try_from(length).unwrap_or(usize::MAX),
-            MAX_NAME,
-        )?;
+        Problem::limit("length of a name", usize::try_from(length).unwrap_or(usize::MAX), MAX_NAME)?;
         let name = std::str::from_utf8(cursor.take("a name", length)?);
         let name = name.map_err(|_| Problem::malformed("a name is no text"))?;
         let array = array.ok_or_else(|| Problem::tensor(name, "has no values"))?;
@@ -84,11 +80,7 @@ fn array(cursor: &mut Cursor<'_>, index: usize, budget: &mut Budget) -> Result<O
         return Err(Problem::tensor(&name, "is sparse"));
     }
     let versioned = matches!(first, VERSION_1 | VERSION_2 | VERSION_3);
-    let rank = if versioned {
-        cursor.u32("an array's rank")?
-    } else {
-        first
-    };
+    let rank = if versioned { cursor.u32("an array's rank")? } else { first };
     let unknown = if first == VERSION_3 { u32::MAX } else { 0 };
     if rank == unknown {
         return Ok(None);
@@ -96,11 +88,8 @@ fn array(cursor: &mut Cursor<'_>, index: usize, budget: &mut Budget) -> Result<O
     Problem::limit("rank of an array", rank as usize, MAX_RANK)?;
     let mut shape = Vec::with_capacity(rank as usize);
     for _ in 0..rank {
-        let dimension = if versioned {
-            cursor.u64("an array's shape")?
-        } else {
-            cursor.u32("an array's shape")?.into()
-        };
+        let dimension =
+            if versioned { cursor.u64("an array's shape")? } else { cursor.u32("an array's shape")?.into() };
         shape.push(usize::try_from(dimension).unwrap_or(usize::MAX));
     }
     cursor.take("an array's device", 8)?;
@@ -109,9 +98,6 @@ fn array(cursor: &mut Cursor<'_>, index: usize, budget: &mut Budget) -> Result<O
     let unknown = || Problem::tensor(&name, format!("has element type {flag}, which is unknown"));
     let (_, element) = element.ok_or_else(unknown)?;
     let length = budget.admit(&shown(&name), &shape)?;
-    let bytes = cursor.take(
-        "an array's values",
-        (length as u64).saturating_mul(element.size() as u64),
-    )?;
+    let bytes = cursor.take("an array's values", (length as u64).saturating_mul(element.size() as u64))?;
     Ok(Some(Array::new(shape, element.decode(bytes))))
 }

@@ -157,10 +157,7 @@ impl Model {
             None => Array::new(vec![1], vec![0.0]),
         };
         match value.values {
-            Values::Each(one) if one.len() == 1 => Ok(Array {
-                shape,
-                values: Values::Constant(one[0]),
-            }),
+            Values::Each(one) if one.len() == 1 => Ok(Array { shape, values: Values::Constant(one[0]) }),
             _ => Err(Problem::tensor(output, "is filled with more than one value")),
         }
     }
@@ -241,23 +238,11 @@ impl<'a> Tensor<'a> {
         let sizes = dimensions.iter().map(|d| usize::try_from(*d).ok());
         let shape = sizes.collect::<Option<Vec<_>>>();
         let negative = || Problem::tensor(name, format!("has shape {dimensions:?}"));
-        Ok(Self {
-            name,
-            shape: shape.ok_or_else(negative)?,
-            element,
-            raw,
-            listed,
-        })
+        Ok(Self { name, shape: shape.ok_or_else(negative)?, element, raw, listed })
     }
 
     fn array(self, name: &str, budget: &mut Budget) -> Result<Array, Problem> {
-        let Self {
-            shape,
-            element,
-            raw,
-            listed,
-            ..
-        } = self;
+        let Self { shape, element, raw, listed, .. } = self;
         let length = budget.admit(name, &shape)?;
         let found = raw.map_or(listed.len(), |raw| raw.len() / element.size());
         let whole = raw.is_none_or(|raw| raw.len() % element.size() == 0);

@@ -31,10 +31,7 @@ impl<'a> Pickle<'a> {
             machine.execute(opcode, cursor)?;
         }
         let root = machine.pop()?;
-        Ok(Self {
-            objects: machine.objects,
-            root,
-        })
+        Ok(Self { objects: machine.objects, root })
     }
 
     pub(crate) fn get(&self, id: Id) -> &Object<'a> {

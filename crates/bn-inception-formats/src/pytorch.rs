@@ -17,14 +17,7 @@ use crate::limits::{MAX_INFLATION, MAX_MEMBERS, MAX_NAME, MAX_NESTING, MAX_RANK}
 use crate::pickle::{Id, Object, Pickle, View};
 
 /// Keys under which checkpoints keep the state dict, in the order in which they are preferred.
-const NESTED: [&str; 6] = [
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-];
+const NESTED: [&str; 6] = ["state_dict", "model_state_dict", "model_state", "model", "net", "network"];
 
 /// First pickle of a legacy file, as bytes of a little-endian integer.
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -45,18 +38,13 @@ pub(crate) fn read_zip(bytes: &[u8]) -> Result<Archive, Problem> {
     let foreign = || Problem::malformed("a zip archive without `data.pkl`: not made by torch.save");
     let prefix = prefixes.next().ok_or_else(foreign)?;
     drop(prefixes);
-    let mut inflated = Inflated {
-        file: bytes.len() as u64,
-        left: bytes.len().saturating_mul(MAX_INFLATION),
-    };
+    let mut inflated = Inflated { file: bytes.len() as u64, left: bytes.len().saturating_mul(MAX_INFLATION) };
     if let Some(order) = inflated.member(&mut archive, &format!("{prefix}byteorder"))?
         && order != b"little"
     {
         return Err(Problem::malformed("written on a big-endian machine"));
     }
-    let pickle = inflated
-        .member(&mut archive, &format!("{prefix}data.pkl"))?
-        .unwrap_or_default();
+    let pickle = inflated.member(&mut archive, &format!("{prefix}data.pkl"))?.unwrap_or_default();
     let pickle = Pickle::run(&mut Cursor::new(&pickle))?;
     let mut tensors = Tensors::new(&pickle, bytes.len())?;
     for key in tensors.keys() {
@@ -87,15 +75,11 @@ impl Inflated {
         let expected = member.size().min(member.compressed_size()).min(self.file);
         let mut bytes = Vec::with_capacity(expected as usize);
         let mut limited = member.take(self.left as u64 + 1);
-        limited
-            .read_to_end(&mut bytes)
-            .map_err(|error| broken(error.to_string()))?;
+        limited.read_to_end(&mut bytes).map_err(|error| broken(error.to_string()))?;
         match self.left.checked_sub(bytes.len()) {
             Some(left) => self.left = left,
             None => {
-                return Err(broken(format!(
-                    "the archive unpacks to more than {MAX_INFLATION} times its size"
-                )));
+                return Err(broken(format!("the archive unpacks to more than {MAX_INFLATION} times its size")));
             }
         }
         Ok(Some(bytes))
@@ -106,10 +90,7 @@ impl Inflated {
 pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
     let mut cursor = Cursor::new(bytes);
     // The magic number does not fit the integers of `Pickle`, so it is compared as bytes.
-    let found = bytes
-        .windows(LEGACY_MAGIC.len())
-        .take(8)
-        .any(|window| window == LEGACY_MAGIC);
+    let found = bytes.windows(LEGACY_MAGIC.len()).take(8).any(|window| window == LEGACY_MAGIC);
     Pickle::run(&mut cursor)?;
     if !found {
         return Err(Problem::malformed("a pickle that was not written by torch.save"));
@@ -118,9 +99,7 @@ pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
     match version.get(version.root) {
         Object::Integer(LEGACY_VERSION) => {}
         other => {
-            return Err(Problem::malformed(format!(
-                "version {other:?}, expected {LEGACY_VERSION}"
-            )));
+            return Err(Problem::malformed(format!("version {other:?}, expected {LEGACY_VERSION}")));
         }
     }
     Pickle::run(&mut cursor)?;
@@ -238,12 +217,7 @@ fn entries<'p>(pickle: &'p Pickle<'p>, id: Id) -> impl Iterator<Item = (&'p str,
 
 /// An error if a view reaches out of its storage.
 fn check(name: &str, view: &View<'_>) -> Result<(), Problem> {
-    let View {
-        storage,
-        offset,
-        shape,
-        strides,
-    } = view;
+    let View { storage, offset, shape, strides } = view;
     if shape.len() != strides.len() {
         let reason = format!("{} axes and {} strides", shape.len(), strides.len());
         return Err(Problem::tensor(name, reason));
@@ -252,9 +226,7 @@ fn check(name: &str, view: &View<'_>) -> Result<(), Problem> {
         return Ok(());
     }
     let mut axes = shape.iter().zip(strides);
-    let last = axes.try_fold(*offset, |last, (n, stride)| {
-        last.checked_add((n - 1).checked_mul(*stride)?)
-    });
+    let last = axes.try_fold(*offset, |last, (n, stride)| last.checked_add((n - 1).checked_mul(*stride)?));
     match last {
         Some(last) if last < storage.length => Ok(()),
         _ => {
@@ -268,9 +240,7 @@ fn check(name: &str, view: &View<'_>) -> Result<(), Problem> {
 
 /// Values of a view that passed [`check`]; `storage` holds exactly the elements of its storage.
 fn values(view: &View<'_>, storage: &[u8]) -> Vec<f32> {
-    let View {
-        shape, strides, offset, ..
-    } = view;
+    let View { shape, strides, offset, .. } = view;
     let element = view.storage.element;
     let size = element.size();
     let length: usize = shape.iter().product();

@@ -45,8 +45,5 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
         tensors.insert(name.to_owned(), array);
     }
     let metadata = header.metadata().clone().unwrap_or_default();
-    Ok(Archive {
-        metadata: metadata.into_iter().collect(),
-        ..Archive::of_tensors(Format::Safetensors, tensors)
-    })
+    Ok(Archive { metadata: metadata.into_iter().collect(), ..Archive::of_tensors(Format::Safetensors, tensors) })
 }

@@ -32,10 +32,7 @@ const STRANGERS: [(&[u8], &str); 13] = [
     (b"\x89HDF", "it is an HDF5 file"),
     (b"%PDF", "it is a PDF document"),
     (b"\x7fELF", "it is a program"),
-    (
-        b"version https://git-lfs",
-        "it is a Git LFS pointer: the file itself was not fetched",
-    ),
+    (b"version https://git-lfs", "it is a Git LFS pointer: the file itself was not fetched"),
     (b"{", "it is JSON text"),
 ];
 

@@ -25,10 +25,7 @@ pub(crate) struct Fields<'a> {
 }
 
 pub(crate) fn fields(message: &[u8]) -> Fields<'_> {
-    Fields {
-        cursor: Cursor::new(message),
-        ended: false,
-    }
+    Fields { cursor: Cursor::new(message), ended: false }
 }
 
 impl<'a> Iterator for Fields<'a> {

@@ -139,12 +139,7 @@ fn legacy(object: &[u8]) -> Vec<u8> {
 
 #[test]
 fn pickles_run_no_code() {
-    for (module, name) in [
-        ("os", "system"),
-        ("builtins", "eval"),
-        ("torch", "load"),
-        ("models.bn", "BNInception"),
-    ] {
+    for (module, name) in [("os", "system"), ("builtins", "eval"), ("torch", "load"), ("models.bn", "BNInception")] {
         let call = format!("\u{0}c{module}\n{name}\n(X\u{4}\0\0\0trueetR.");
         let mut object = b"\x80\x02".to_vec();
         object.extend(&call.as_bytes()[1..]);

@@ -23,11 +23,7 @@ fn main() -> Result<(), NetworkError> {
         _ => None,
     };
     let network = networks::network(&networks::VARIANTS[0], 1.0, 1000);
-    let options = Options {
-        threads: threads.try_into().ok(),
-        algorithm,
-        ..Options::default()
-    };
+    let options = Options { threads: threads.try_into().ok(), algorithm, ..Options::default() };
     let start = Instant::now();
     let engine = Engine::new(network, &options)?;
     let images = common::random(batch * 3 * size * size, 1);
@@ -55,18 +51,9 @@ fn main() -> Result<(), NetworkError> {
     println!("{:24} {:>8} {:>8} {:>6}", "layer", "MMAC", "ms/image", "peak");
     for LayerTime { name, macs, time } in &best {
         let (macs, ms) = (*macs as f64 / batch as f64, ms(*time));
-        println!(
-            "{name:24} {:8.1} {ms:8.3} {:5.0}%",
-            macs / 1e6,
-            100.0 * macs / (ms / 1e3) / peak
-        );
+        println!("{name:24} {:8.1} {ms:8.3} {:5.0}%", macs / 1e6, 100.0 * macs / (ms / 1e3) / peak);
     }
-    println!(
-        "{:24} {:>8} {:8.3}",
-        "sum of the best",
-        "",
-        ms(best.iter().map(|layer| layer.time).sum())
-    );
+    println!("{:24} {:>8} {:8.3}", "sum of the best", "", ms(best.iter().map(|layer| layer.time).sum()));
     println!(
         "{} batch {batch} threads {threads}: best {:.2} median {:.2} ms/image, peak {:.1} GMAC/s, memory {:.0} MiB",
         engine.instruction_set(),

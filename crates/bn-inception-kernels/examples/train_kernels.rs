@@ -36,11 +36,7 @@ fn layers(divide: usize, pixels: usize) -> BTreeMap<[usize; 5], usize> {
     for (input, stride, widths) in BLOCKS {
         let [one, reduce, three, double_reduce, double, project] = widths.map(|w| w / divide);
         let input = input / divide;
-        list.extend([
-            [map, input, one, 1, 1],
-            [map, input, reduce, 1, 1],
-            [map, reduce, three, 3, stride],
-        ]);
+        list.extend([[map, input, one, 1, 1], [map, input, reduce, 1, 1], [map, reduce, three, 3, stride]]);
         list.extend([
             [map, input, double_reduce, 1, 1],
             [map, double_reduce, double, 3, 1],
@@ -78,10 +74,7 @@ fn peak() -> f64 {
     let lanes = if instruction_set() == "avx512" { 16 } else { 8 };
     let threads = rayon::current_num_threads();
     let seconds = time(|| {
-        let sum: f32 = (0..threads)
-            .into_par_iter()
-            .map(|t| multiply_adds(ROUNDS, t as f32))
-            .sum();
+        let sum: f32 = (0..threads).into_par_iter().map(|t| multiply_adds(ROUNDS, t as f32)).sum();
         std::hint::black_box(sum);
     });
     (threads * ROUNDS * 16 * lanes) as f64 / seconds
@@ -125,11 +118,7 @@ fn multiply_adds(rounds: usize, x: f32) -> f32 {
     for _ in 0..rounds {
         for v in acc.as_flattened_mut() {
             // Fused only where the processor has the operation; elsewhere it is a library call.
-            *v = if cfg!(target_arch = "aarch64") {
-                v.mul_add(0.5, 0.5)
-            } else {
-                *v * 0.5 + 0.5
-            };
+            *v = if cfg!(target_arch = "aarch64") { v.mul_add(0.5, 0.5) } else { *v * 0.5 + 0.5 };
         }
     }
     acc.as_flattened().iter().sum()
@@ -142,11 +131,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let peak = peak();
     let copy = {
         let (from, mut to) = (vec![1.0f32; 1 << 25], vec![0.0f32; 1 << 25]);
-        let seconds = time(|| {
-            to.par_chunks_mut(1 << 16)
-                .zip(from.par_chunks(1 << 16))
-                .for_each(|(t, f)| t.copy_from_slice(f))
-        });
+        let seconds =
+            time(|| to.par_chunks_mut(1 << 16).zip(from.par_chunks(1 << 16)).for_each(|(t, f)| t.copy_from_slice(f)));
         (8usize << 25) as f64 / seconds
     };
     println!(
@@ -157,20 +143,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         copy / 1e9
     );
 
-    println!(
-        "{:>32} {:>3} {:>16} {:>16} {:>16}",
-        "map in>out kernel/stride", "x", "forward", "input", "weight"
-    );
+    println!("{:>32} {:>3} {:>16} {:>16} {:>16}", "map in>out kernel/stride", "x", "forward", "input", "weight");
     let (mut total, mut macs) = ([0.0; 3], [0.0; 3]);
     for ([map, input, output, kernel, stride], count) in layers(divide, pixels) {
-        let s = Conv2dShape::new(
-            [batch, input, map, map],
-            output,
-            [kernel; 2],
-            [stride; 2],
-            [kernel / 2; 4],
-            1,
-        )?;
+        let s = Conv2dShape::new([batch, input, map, map], output, [kernel; 2], [stride; 2], [kernel / 2; 4], 1)?;
         let value = |i: usize| (i % 13) as f32 * 0.1 - 0.6;
         let mut x: Vec<f32> = (0..s.input_len()).map(value).collect();
         let mut w: Vec<f32> = (0..s.weight_len()).map(value).collect();
@@ -179,11 +155,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             time(|| conv2d(&s, &x, &w, &mut y).unwrap_or_default()),
             time(|| conv2d_backward_weight(&s, &x, &y, &mut w).unwrap_or_default()),
             // The gradient of the images is not needed.
-            if input == 3 {
-                0.0
-            } else {
-                time(|| conv2d_backward_input(&s, &w, &y, &mut x).unwrap_or_default())
-            },
+            if input == 3 { 0.0 } else { time(|| conv2d_backward_input(&s, &w, &y, &mut x).unwrap_or_default()) },
         ];
         let seconds = [seconds[0], seconds[2], seconds[1]];
         let name = format!("{map}² {input}>{output} {kernel}/{stride}");
@@ -200,39 +172,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [forward, input, weight] = [0, 1, 2].map(|i| (total[i], macs[i]));
     let all = (total.iter().sum(), macs.iter().sum());
     for (name, (t, n)) in [("forward", forward), ("input", input), ("weight", weight), ("all", all)] {
-        println!(
-            "{name:>8}: {:7.1} ms {:5.0} GMAC/s {:3.0} % of peak",
-            t * 1e3,
-            n / t / 1e9,
-            n / t / peak * 100.0
-        );
+        println!("{name:>8}: {:7.1} ms {:5.0} GMAC/s {:3.0} % of peak", t * 1e3, n / t / 1e9, n / t / peak * 100.0);
     }
 
     println!("\n{:>32} {:>18} {:>18}", "memory bound", "forward", "backward");
-    for (channels, map) in [
-        (64 / divide, pixels / 2),
-        (192 / divide, pixels / 4),
-        (576 / divide, pixels / 16),
-    ] {
+    for (channels, map) in [(64 / divide, pixels / 2), (192 / divide, pixels / 4), (576 / divide, pixels / 16)] {
         let s = BatchNormShape::new(batch, channels, map * map)?;
         let (x, mut y) = (vec![1.0f32; s.tensor_len()], vec![0.0f32; s.tensor_len()]);
         let (gamma, beta) = (vec![1.0; channels], vec![0.0; channels]);
         let (mut mean, mut var) = (vec![0.0; channels], vec![0.0; channels]);
         let (mut dgamma, mut dbeta) = (vec![0.0; channels], vec![0.0; channels]);
-        let params = BatchNormParams {
-            gamma: &gamma,
-            beta: &beta,
-            epsilon: 1e-5,
-            relu: true,
-        };
+        let params = BatchNormParams { gamma: &gamma, beta: &beta, epsilon: 1e-5, relu: true };
         let forward = time(|| batch_norm_train(&s, &params, &x, &mut y, &mut mean, &mut var).unwrap_or_default());
         let mut dx = vec![0.0f32; s.tensor_len()];
         let backward = time(|| {
-            let out = BatchNormGradients {
-                dx: &mut dx,
-                dgamma: &mut dgamma,
-                dbeta: &mut dbeta,
-            };
+            let out = BatchNormGradients { dx: &mut dx, dgamma: &mut dgamma, dbeta: &mut dbeta };
             batch_norm_train_backward(&s, &params, &x, &mean, &var, &y, out).unwrap_or_default()
         });
         // Tensors read or written at least once: x, y and x, dy, dx.
@@ -253,11 +207,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("average", pixels / 16, 576 / divide, 1),
     ] {
         let s = Pool2dShape::new([batch, channels, map, map], [3, 3], [stride; 2], [stride % 2; 4], true)?;
-        let (mut x, mut y, mut indices) = (
-            vec![1.0f32; s.input_len()],
-            vec![0.0f32; s.output_len()],
-            vec![0; s.output_len()],
-        );
+        let (mut x, mut y, mut indices) =
+            (vec![1.0f32; s.input_len()], vec![0.0f32; s.output_len()], vec![0; s.output_len()]);
         let seconds = match name {
             "max" => [
                 time(|| max_pool2d(&s, &x, &mut y, &mut indices).unwrap_or_default()),

@@ -51,28 +51,25 @@ pub fn batch_norm_train(
     check("mean", shape.channels, mean.len())?;
     check("var", shape.channels, var.len())?;
     let y = Disjoint::new(y);
-    mean.par_iter_mut()
-        .zip(&mut *var)
-        .enumerate()
-        .for_each(|(c, (mean, var))| {
-            // Deviations from one of the values instead of from zero, to avoid cancellation with a large common offset.
-            let pivot = x[c * shape.spatial];
-            let mut sums = Sums::default();
-            for at in shape.planes(c) {
-                moments(&x[at..at + shape.spatial], pivot, &mut sums);
-            }
-            let [sum, squares] = sums.total();
-            let n = shape.values_per_channel() as f64;
-            *mean = (f64::from(pivot) + sum / n) as f32;
-            *var = ((squares - sum * sum / n) / n).max(0.0) as f32;
-            // From the rounded statistics, so that the backward pass recomputes exactly the same values.
-            let affine = params.affine(c, *mean, *var);
-            for at in shape.planes(c) {
-                // SAFETY: each task writes only the planes of its channel.
-                let y = unsafe { y.range(at, shape.spatial) };
-                apply(&x[at..at + shape.spatial], affine, params.relu, y);
-            }
-        });
+    mean.par_iter_mut().zip(&mut *var).enumerate().for_each(|(c, (mean, var))| {
+        // Deviations from one of the values instead of from zero, to avoid cancellation with a large common offset.
+        let pivot = x[c * shape.spatial];
+        let mut sums = Sums::default();
+        for at in shape.planes(c) {
+            moments(&x[at..at + shape.spatial], pivot, &mut sums);
+        }
+        let [sum, squares] = sums.total();
+        let n = shape.values_per_channel() as f64;
+        *mean = (f64::from(pivot) + sum / n) as f32;
+        *var = ((squares - sum * sum / n) / n).max(0.0) as f32;
+        // From the rounded statistics, so that the backward pass recomputes exactly the same values.
+        let affine = params.affine(c, *mean, *var);
+        for at in shape.planes(c) {
+            // SAFETY: each task writes only the planes of its channel.
+            let y = unsafe { y.range(at, shape.spatial) };
+            apply(&x[at..at + shape.spatial], affine, params.relu, y);
+        }
+    });
     Ok(())
 }
 
@@ -104,39 +101,35 @@ pub fn batch_norm_train_backward(
         check(buffer, expected, found)?;
     }
     let dx = Disjoint::new(dx);
-    dgamma
-        .par_iter_mut()
-        .zip(&mut *dbeta)
-        .enumerate()
-        .for_each(|(c, (dgamma, dbeta))| {
-            let affine = params.affine(c, mean[c], var[c]);
-            let mut sums = Sums::default();
-            for at in shape.planes(c) {
-                let range = at..at + shape.spatial;
-                gradient_moments(&x[range.clone()], &dy[range], affine, params.relu, &mut sums);
-            }
-            let [sum, along] = sums.total();
-            let n = shape.values_per_channel() as f64;
-            let inverse_std = (f64::from(var[c]) + params.epsilon).sqrt().recip();
-            *dbeta = sum as f32;
-            *dgamma = (along * inverse_std) as f32;
-            // dx = scale · (g − mean(g) − (x − mean) · mean(g · (x − mean)) / (var + ε))
-            let offset = (sum / n) as f32;
-            let slope = (along / n * inverse_std * inverse_std) as f32;
-            for at in shape.planes(c) {
-                // SAFETY: each task writes only the planes of its channel.
-                let dx = unsafe { dx.range(at, shape.spatial) };
-                apply_backward(
-                    &x[at..at + shape.spatial],
-                    &dy[at..at + shape.spatial],
-                    affine,
-                    params.relu,
-                    offset,
-                    slope,
-                    dx,
-                );
-            }
-        });
+    dgamma.par_iter_mut().zip(&mut *dbeta).enumerate().for_each(|(c, (dgamma, dbeta))| {
+        let affine = params.affine(c, mean[c], var[c]);
+        let mut sums = Sums::default();
+        for at in shape.planes(c) {
+            let range = at..at + shape.spatial;
+            gradient_moments(&x[range.clone()], &dy[range], affine, params.relu, &mut sums);
+        }
+        let [sum, along] = sums.total();
+        let n = shape.values_per_channel() as f64;
+        let inverse_std = (f64::from(var[c]) + params.epsilon).sqrt().recip();
+        *dbeta = sum as f32;
+        *dgamma = (along * inverse_std) as f32;
+        // dx = scale · (g − mean(g) − (x − mean) · mean(g · (x − mean)) / (var + ε))
+        let offset = (sum / n) as f32;
+        let slope = (along / n * inverse_std * inverse_std) as f32;
+        for at in shape.planes(c) {
+            // SAFETY: each task writes only the planes of its channel.
+            let dx = unsafe { dx.range(at, shape.spatial) };
+            apply_backward(
+                &x[at..at + shape.spatial],
+                &dy[at..at + shape.spatial],
+                affine,
+                params.relu,
+                offset,
+                slope,
+                dx,
+            );
+        }
+    });
     Ok(())
 }
 
@@ -156,22 +149,10 @@ pub fn batch_norm_eval(
     check("scale", shape.channels, scale.len())?;
     check("shift", shape.channels, shift.len())?;
     check("y", shape.tensor_len(), y.len())?;
-    y.par_chunks_mut(shape.spatial)
-        .zip(x.par_chunks(shape.spatial))
-        .enumerate()
-        .for_each(|(plane, (y, x))| {
-            let c = plane % shape.channels;
-            apply(
-                x,
-                Affine {
-                    mean: 0.0,
-                    scale: scale[c],
-                    shift: shift[c],
-                },
-                relu,
-                y,
-            );
-        });
+    y.par_chunks_mut(shape.spatial).zip(x.par_chunks(shape.spatial)).enumerate().for_each(|(plane, (y, x))| {
+        let c = plane % shape.channels;
+        apply(x, Affine { mean: 0.0, scale: scale[c], shift: shift[c] }, relu, y);
+    });
     Ok(())
 }
 
@@ -198,11 +179,7 @@ impl BatchNormParams<'_> {
 
     fn affine(&self, c: usize, mean: f32, var: f32) -> Affine {
         let scale = f64::from(self.gamma[c]) / (f64::from(var) + self.epsilon).sqrt();
-        Affine {
-            mean,
-            scale: scale as f32,
-            shift: self.beta[c],
-        }
+        Affine { mean, scale: scale as f32, shift: self.beta[c] }
     }
 }
 

@@ -32,20 +32,10 @@ struct Axis {
 impl Axis {
     fn new(step: usize, taps: &[isize]) -> Self {
         let first = taps.iter().copied().min().unwrap_or(0);
-        let taps: Vec<_> = taps
-            .iter()
-            .map(|t| (t - first) as usize)
-            .map(|t| (t % step, t / step))
-            .collect();
+        let taps: Vec<_> = taps.iter().map(|t| (t - first) as usize).map(|t| (t % step, t / step)).collect();
         let phases = taps.iter().map(|t| t.0 + 1).max().unwrap_or(0);
         let reach = taps.iter().map(|t| t.1).max().unwrap_or(0);
-        Self {
-            step,
-            first,
-            taps,
-            phases,
-            reach,
-        }
+        Self { step, first, taps, phases, reach }
     }
 }
 
@@ -140,17 +130,9 @@ multiversion! {
 #[inline(always)]
 fn sample(from: &[f32], start: isize, step: usize, to: &mut [f32]) {
     let len = to.len();
-    let before = if start < 0 {
-        start.unsigned_abs().div_ceil(step).min(len)
-    } else {
-        0
-    };
+    let before = if start < 0 { start.unsigned_abs().div_ceil(step).min(len) } else { 0 };
     let left = from.len() as isize - start;
-    let end = if left <= 0 {
-        before
-    } else {
-        (left as usize).div_ceil(step).clamp(before, len)
-    };
+    let end = if left <= 0 { before } else { (left as usize).div_ceil(step).clamp(before, len) };
     to[..before].fill(0.0);
     to[end..].fill(0.0);
     if before == end {
@@ -239,16 +221,8 @@ mod tests {
                     for c in 0..grid[1] {
                         let (sy, sx) = (((first + r) * step[0]) as isize + y, (c * step[1]) as isize + x);
                         let inside = (0..height as isize).contains(&sy) && (0..width as isize).contains(&sx);
-                        let expected = if inside {
-                            plane[sy as usize * width + sx as usize]
-                        } else {
-                            0.0
-                        };
-                        assert_eq!(
-                            out[t * stride + r * grid[1] + c],
-                            expected,
-                            "{grid:?} tap {t} at {r},{c}"
-                        );
+                        let expected = if inside { plane[sy as usize * width + sx as usize] } else { 0.0 };
+                        assert_eq!(out[t * stride + r * grid[1] + c], expected, "{grid:?} tap {t} at {r},{c}");
                     }
                 }
             }

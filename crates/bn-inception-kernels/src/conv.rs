@@ -65,14 +65,8 @@ fn backward_input(tiles: &Tiles, shape: &Conv2dShape, weight: &[f32], dy: &[f32]
         for origin_x in 0..shape.stride[1].min(size[1]) {
             let (rows, taps_y) = phase(origin_y, kernel_h, shape.stride[0], shape.padding[0]);
             let (cols, taps_x) = phase(origin_x, kernel_w, shape.stride[1], shape.padding[1]);
-            let grid = [
-                (size[0] - origin_y).div_ceil(shape.stride[0]),
-                (size[1] - origin_x).div_ceil(shape.stride[1]),
-            ];
-            let taps: Vec<usize> = rows
-                .iter()
-                .flat_map(|r| cols.iter().map(move |c| r * kernel_w + c))
-                .collect();
+            let grid = [(size[0] - origin_y).div_ceil(shape.stride[0]), (size[1] - origin_x).div_ceil(shape.stride[1])];
+            let taps: Vec<usize> = rows.iter().flat_map(|r| cols.iter().map(move |c| r * kernel_w + c)).collect();
             for group in 0..shape.groups {
                 let (input, output) = shape.channels(group);
                 let weight = |c: usize, m: usize, t: usize| {
@@ -82,12 +76,7 @@ fn backward_input(tiles: &Tiles, shape: &Conv2dShape, weight: &[f32], dy: &[f32]
                     batch: shape.batch,
                     source: output,
                     target: input,
-                    window: Window::new(
-                        [shape.out_height(), shape.out_width()],
-                        grid,
-                        [1, 1],
-                        [&taps_y, &taps_x],
-                    ),
+                    window: Window::new([shape.out_height(), shape.out_width()], grid, [1, 1], [&taps_y, &taps_x]),
                     target_size: size,
                     target_step: shape.stride,
                     target_origin: [origin_y, origin_x],
@@ -113,24 +102,14 @@ pub fn conv2d_backward_weight(shape: &Conv2dShape, x: &[f32], dy: &[f32], dw: &m
 fn backward_weight(tiles: &Tiles, shape: &Conv2dShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     for (group, dw) in dw.chunks_exact_mut(shape.weight_len() / shape.groups).enumerate() {
         let (input, output) = shape.channels(group);
-        WeightGradient {
-            batch: shape.batch,
-            x: input,
-            dy: output,
-            window: shape.window(),
-        }
-        .run(tiles, x, dy, dw);
+        WeightGradient { batch: shape.batch, x: input, dy: output, window: shape.window() }.run(tiles, x, dy, dw);
     }
 }
 
 impl Conv2dShape {
     /// Input and output channels of a group.
     fn channels(&self, group: usize) -> (Channels, Channels) {
-        let of = |total: usize| Channels {
-            total,
-            first: group * (total / self.groups),
-            count: total / self.groups,
-        };
+        let of = |total: usize| Channels { total, first: group * (total / self.groups), count: total / self.groups };
         (of(self.in_channels), of(self.out_channels))
     }
 
@@ -139,16 +118,8 @@ impl Conv2dShape {
         let taps = |kernel: usize, padding: usize| -> Vec<isize> {
             (0..kernel).map(|k| k as isize - padding as isize).collect()
         };
-        let (y, x) = (
-            taps(self.kernel[0], self.padding[0]),
-            taps(self.kernel[1], self.padding[1]),
-        );
-        Window::new(
-            [self.height, self.width],
-            [self.out_height(), self.out_width()],
-            self.stride,
-            [&y, &x],
-        )
+        let (y, x) = (taps(self.kernel[0], self.padding[0]), taps(self.kernel[1], self.padding[1]));
+        Window::new([self.height, self.width], [self.out_height(), self.out_width()], self.stride, [&y, &x])
     }
 }
 
@@ -193,18 +164,10 @@ mod tests {
                 assert!(exact(&y, &reference::conv2d(&s, &x, &w)), "y {s:?} {}", tiles.name);
                 let mut dx = vec![f32::NAN; s.input_len()];
                 backward_input(tiles, &s, &w, &dy, &mut dx);
-                assert!(
-                    exact(&dx, &reference::conv2d_backward_input(&s, &w, &dy)),
-                    "dx {s:?} {}",
-                    tiles.name
-                );
+                assert!(exact(&dx, &reference::conv2d_backward_input(&s, &w, &dy)), "dx {s:?} {}", tiles.name);
                 let mut dw = vec![f32::NAN; s.weight_len()];
                 backward_weight(tiles, &s, &x, &dy, &mut dw);
-                assert!(
-                    exact(&dw, &reference::conv2d_backward_weight(&s, &x, &dy)),
-                    "dw {s:?} {}",
-                    tiles.name
-                );
+                assert!(exact(&dw, &reference::conv2d_backward_weight(&s, &x, &dy)), "dw {s:?} {}", tiles.name);
             }
         }
     }

@@ -96,19 +96,16 @@ impl Correlation {
         let (taps, rows) = (self.window.taps(), tiles.rows);
         let depth = self.source.count * taps;
         let mut packed = vec![0.0; self.target.count.div_ceil(rows) * depth * rows];
-        packed
-            .par_chunks_mut((depth * rows).max(1))
-            .enumerate()
-            .for_each(|(panel, to)| {
-                let used = rows.min(self.target.count - panel * rows);
-                for r in 0..used {
-                    for c in 0..self.source.count {
-                        for t in 0..taps {
-                            to[(c * taps + t) * rows + r] = weight(panel * rows + r, c, t);
-                        }
+        packed.par_chunks_mut((depth * rows).max(1)).enumerate().for_each(|(panel, to)| {
+            let used = rows.min(self.target.count - panel * rows);
+            for r in 0..used {
+                for c in 0..self.source.count {
+                    for t in 0..taps {
+                        to[(c * taps + t) * rows + r] = weight(panel * rows + r, c, t);
                     }
                 }
-            });
+            }
+        });
         packed
     }
 
@@ -118,10 +115,7 @@ impl Correlation {
         let total = self.batch * self.window.rows;
         let rows = (BLOCK_COLUMNS / self.window.cols).max(1);
         let blocks = total.div_ceil(rows).next_multiple_of(4);
-        total
-            .div_ceil(blocks)
-            .max((2 * tiles.width).div_ceil(self.window.cols))
-            .min(total)
+        total.div_ceil(blocks).max((2 * tiles.width).div_ceil(self.window.cols)).min(total)
     }
 
     #[allow(clippy::too_many_arguments)] // one private call site

@@ -20,11 +20,7 @@ unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 
 impl<'a, T> Disjoint<'a, T> {
     pub(crate) fn new(slice: &'a mut [T]) -> Self {
-        Self {
-            start: slice.as_mut_ptr(),
-            len: slice.len(),
-            borrow: PhantomData,
-        }
+        Self { start: slice.as_mut_ptr(), len: slice.len(), borrow: PhantomData }
     }
 
     /// The elements `at..at + len`.
@@ -36,11 +32,7 @@ impl<'a, T> Disjoint<'a, T> {
     /// While the returned range lives, no other live range of this handle may overlap it.
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn range(&self, at: usize, len: usize) -> &mut [T] {
-        assert!(
-            at <= self.len && len <= self.len - at,
-            "range {at}+{len} of {}",
-            self.len
-        );
+        assert!(at <= self.len && len <= self.len - at, "range {at}+{len} of {}", self.len);
         // SAFETY: in bounds by the assertion, exclusive by the contract, alive by the borrow.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
     }

@@ -54,31 +54,16 @@ impl Pool2dShape {
         for (i, axis) in ["height", "width"].into_iter().enumerate() {
             let (size, before, after) = (input[2 + i], padding[i], padding[2 + i]);
             if before.max(after) >= kernel[i] {
-                return Err(ShapeError::PaddingTooLarge {
-                    axis,
-                    padding: before.max(after),
-                    kernel: kernel[i],
-                });
+                return Err(ShapeError::PaddingTooLarge { axis, padding: before.max(after), kernel: kernel[i] });
             }
             let room = padded(axis, size, before, after, kernel[i])? - kernel[i];
-            out[i] = if ceil_mode {
-                room.div_ceil(stride[i])
-            } else {
-                room / stride[i]
-            } + 1;
+            out[i] = if ceil_mode { room.div_ceil(stride[i]) } else { room / stride[i] } + 1;
             if (out[i] - 1) * stride[i] >= size + before {
                 out[i] -= 1;
             }
         }
         elements("output", &[batch, channels, out[0], out[1]])?;
-        Ok(Self {
-            planes: batch * channels,
-            size: [height, width],
-            kernel,
-            stride,
-            padding,
-            out,
-        })
+        Ok(Self { planes: batch * channels, size: [height, width], kernel, stride, padding, out })
     }
 
     /// Height of the output.
@@ -120,21 +105,14 @@ impl Pool2dShape {
     pub(crate) fn counted(&self, axis: usize, o: usize, include_pad: bool) -> usize {
         let start = o * self.stride[axis];
         let limit = self.size[axis] + self.padding[axis] + self.padding[axis + 2];
-        if include_pad {
-            (start + self.kernel[axis]).min(limit) - start
-        } else {
-            self.window(axis, o).len()
-        }
+        if include_pad { (start + self.kernel[axis]).min(limit) - start } else { self.window(axis, o).len() }
     }
 
     /// Output columns whose window has an input column at its `k`-th position.
     fn outputs_at(&self, k: usize) -> Range<usize> {
         let (left, stride) = (self.padding[1], self.stride[1]);
         let from = left.saturating_sub(k).div_ceil(stride);
-        let to = (self.size[1] + left)
-            .saturating_sub(k)
-            .div_ceil(stride)
-            .min(self.out[1]);
+        let to = (self.size[1] + left).saturating_sub(k).div_ceil(stride).min(self.out[1]);
         from.min(to)..to
     }
 }
@@ -148,12 +126,8 @@ pub fn max_pool2d(shape: &Pool2dShape, x: &[f32], y: &mut [f32], indices: &mut [
     check("x", shape.input_len(), x.len())?;
     check("y", shape.output_len(), y.len())?;
     check("indices", shape.output_len(), indices.len())?;
-    let planes = y
-        .par_chunks_mut(shape.out_plane())
-        .zip(indices.par_chunks_mut(shape.out_plane()));
-    planes
-        .zip(x.par_chunks(shape.in_plane()))
-        .for_each(|((y, indices), x)| max_plane(shape, x, y, indices));
+    let planes = y.par_chunks_mut(shape.out_plane()).zip(indices.par_chunks_mut(shape.out_plane()));
+    planes.zip(x.par_chunks(shape.in_plane())).for_each(|((y, indices), x)| max_plane(shape, x, y, indices));
     Ok(())
 }
 
@@ -167,15 +141,9 @@ pub fn max_pool2d_backward(shape: &Pool2dShape, dy: &[f32], indices: &[u32], dx:
     check("dx", shape.input_len(), dx.len())?;
     let plane = shape.in_plane();
     if let Some(position) = indices.iter().position(|&i| i as usize >= plane) {
-        return Err(ShapeError::Index {
-            position,
-            index: indices[position],
-            plane,
-        });
+        return Err(ShapeError::Index { position, index: indices[position], plane });
     }
-    let gradients = dy
-        .par_chunks(shape.out_plane())
-        .zip(indices.par_chunks(shape.out_plane()));
+    let gradients = dy.par_chunks(shape.out_plane()).zip(indices.par_chunks(shape.out_plane()));
     dx.par_chunks_mut(plane).zip(gradients).for_each(|(dx, (dy, indices))| {
         dx.fill(0.0);
         for (&g, &i) in dy.iter().zip(indices) {
@@ -194,9 +162,7 @@ pub fn avg_pool2d(shape: &Pool2dShape, count_include_pad: bool, x: &[f32], y: &m
     check("y", shape.output_len(), y.len())?;
     let areas = areas(shape, count_include_pad);
     let planes = y.par_chunks_mut(shape.out_plane()).zip(x.par_chunks(shape.in_plane()));
-    planes.for_each_init(WindowSums::default, |window_sums, (y, x)| {
-        avg_plane(shape, &areas, x, y, window_sums)
-    });
+    planes.for_each_init(WindowSums::default, |window_sums, (y, x)| avg_plane(shape, &areas, x, y, window_sums));
     Ok(())
 }
 
@@ -213,9 +179,7 @@ pub fn avg_pool2d_backward(
     check("dy", shape.output_len(), dy.len())?;
     check("dx", shape.input_len(), dx.len())?;
     let areas = areas(shape, count_include_pad);
-    let planes = dx
-        .par_chunks_mut(shape.in_plane())
-        .zip(dy.par_chunks(shape.out_plane()));
+    let planes = dx.par_chunks_mut(shape.in_plane()).zip(dy.par_chunks(shape.out_plane()));
     planes.for_each_init(WindowSums::default, |window_sums, (dx, dy)| {
         avg_plane_backward(shape, &areas, dy, dx, window_sums)
     });
@@ -225,9 +189,7 @@ pub fn avg_pool2d_backward(
 /// Divisor of each window of a plane.
 fn areas(shape: &Pool2dShape, include_pad: bool) -> Vec<f32> {
     let counted = |axis: usize| (0..shape.out[axis]).map(move |o| shape.counted(axis, o, include_pad));
-    counted(0)
-        .flat_map(|rows| counted(1).map(move |cols| (rows * cols) as f32))
-        .collect()
+    counted(0).flat_map(|rows| counted(1).map(move |cols| (rows * cols) as f32)).collect()
 }
 
 multiversion! {

@@ -83,11 +83,7 @@ pub fn batch_norm_train(shape: &BatchNormShape, params: &BatchNormParams<'_>, x:
         let y = f64::from(params.gamma[c]) * standard + f64::from(params.beta[c]);
         if params.relu && y < 0.0 { 0.0 } else { y }
     });
-    BatchNormOutput {
-        y: y.collect(),
-        mean,
-        var,
-    }
+    BatchNormOutput { y: y.collect(), mean, var }
 }
 
 /// Results of [`batch_norm_train_backward`].
@@ -113,11 +109,7 @@ pub fn batch_norm_train_backward(
     let channel = |i: usize| i / shape.spatial % shape.channels;
     let standard = |i: usize| (f64::from(x[i]) - mean[channel(i)]) / (var[channel(i)] + params.epsilon).sqrt();
     let g = |i: usize| {
-        if params.relu && y[i] <= 0.0 {
-            0.0
-        } else {
-            f64::from(dy[i])
-        }
+        if params.relu && y[i] <= 0.0 { 0.0 } else { f64::from(dy[i]) }
     };
     let (mut dgamma, mut dbeta) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
     for i in 0..x.len() {
@@ -129,11 +121,7 @@ pub fn batch_norm_train_backward(
         let scale = f64::from(params.gamma[c]) / (var[c] + params.epsilon).sqrt();
         scale * (g(i) - dbeta[c] / n - standard(i) * dgamma[c] / n)
     });
-    BatchNormBackwardOutput {
-        dx: dx.collect(),
-        dgamma,
-        dbeta,
-    }
+    BatchNormBackwardOutput { dx: dx.collect(), dgamma, dbeta }
 }
 
 /// Reference for [`crate::batch_norm_eval`].
@@ -159,11 +147,7 @@ fn windows(s: &Pool2dShape, include_pad: bool, mut visit: impl FnMut(usize, usiz
             let right = (left + s.kernel[1] as isize).min((width + s.padding[3]) as isize);
             let (y0, x0) = (top.max(0) as usize, left.max(0) as usize);
             let (y1, x1) = ((bottom as usize).min(height), (right as usize).min(width));
-            let area = if include_pad {
-                (bottom - top) * (right - left)
-            } else {
-                ((y1 - y0) * (x1 - x0)) as isize
-            };
+            let area = if include_pad { (bottom - top) * (right - left) } else { ((y1 - y0) * (x1 - x0)) as isize };
             for y in y0..y1 {
                 for x in x0..x1 {
                     let output = (plane * s.out_height() + oy) * s.out_width() + ox;

@@ -72,15 +72,7 @@ pub enum ShapeError {
 
 /// Checks one slice length.
 pub(crate) fn check(buffer: &'static str, expected: usize, found: usize) -> Result<(), ShapeError> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(ShapeError::Length {
-            buffer,
-            expected,
-            found,
-        })
-    }
+    if expected == found { Ok(()) } else { Err(ShapeError::Length { buffer, expected, found }) }
 }
 
 /// Product of `extents`, unless that many `f32` exceed the address space.
@@ -113,11 +105,7 @@ pub(crate) fn padded(
         .and_then(|s| s.checked_add(after))
         .filter(|&s| s <= isize::MAX as usize / 4)
         .ok_or(ShapeError::Overflow { what: "padded input" })?;
-    if kernel > padded {
-        Err(ShapeError::KernelTooLarge { axis, kernel, padded })
-    } else {
-        Ok(padded)
-    }
+    if kernel > padded { Err(ShapeError::KernelTooLarge { axis, kernel, padded }) } else { Ok(padded) }
 }
 
 /// Extents of a two-dimensional convolution over NCHW tensors.
@@ -183,24 +171,9 @@ impl Conv2dShape {
         let per_output =
             elements("weight", &[out_channels, in_channels / groups, kernel[0], kernel[1]])? / out_channels;
         let outputs = elements("output", &[batch, out_channels, out[0], out[1]])?;
-        let macs = (outputs as u64)
-            .checked_mul(per_output as u64)
-            .ok_or(ShapeError::Overflow {
-                what: "operation count",
-            })?;
-        Ok(Self {
-            batch,
-            in_channels,
-            height,
-            width,
-            out_channels,
-            kernel,
-            stride,
-            padding,
-            groups,
-            out,
-            macs,
-        })
+        let macs =
+            (outputs as u64).checked_mul(per_output as u64).ok_or(ShapeError::Overflow { what: "operation count" })?;
+        Ok(Self { batch, in_channels, height, width, out_channels, kernel, stride, padding, groups, out, macs })
     }
 
     /// Height of the output.
@@ -250,11 +223,7 @@ impl BatchNormShape {
     pub fn new(batch: usize, channels: usize, spatial: usize) -> Result<Self, ShapeError> {
         positive(&[("batch", batch), ("channels", channels), ("spatial", spatial)])?;
         elements("input", &[batch, channels, spatial])?;
-        Ok(Self {
-            batch,
-            channels,
-            spatial,
-        })
+        Ok(Self { batch, channels, spatial })
     }
 
     /// Number of elements of the tensor.

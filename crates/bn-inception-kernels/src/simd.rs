@@ -221,10 +221,7 @@ mod x86 {
             let (low, high) = (_mm256_unpacklo_pd(ab, cd), _mm256_unpackhi_pd(ab, cd));
             let all = _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
             let mut out = [0.0; 4];
-            _mm_storeu_ps(
-                out.as_mut_ptr(),
-                _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all)),
-            );
+            _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all)));
             out
         }
     }
@@ -241,10 +238,7 @@ mod x86 {
             let (low, high) = (_mm512_castpd512_pd256(all), _mm512_extractf64x4_pd::<1>(all));
             let all = _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
             let mut out = [0.0; 4];
-            _mm_storeu_ps(
-                out.as_mut_ptr(),
-                _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all)),
-            );
+            _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all)));
             out
         }
     }

@@ -83,17 +83,7 @@ impl Tiles {
         assert!(length <= ldb && b.len() >= (columns - 1) * ldb + length);
         assert!(c.len() >= columns * DOT_ROWS);
         // SAFETY: as in `product`.
-        unsafe {
-            (self.dot)(
-                columns,
-                length / self.lanes,
-                a.as_ptr(),
-                lda,
-                b.as_ptr(),
-                ldb,
-                c.as_mut_ptr(),
-            )
-        }
+        unsafe { (self.dot)(columns, length / self.lanes, a.as_ptr(), lda, b.as_ptr(), ldb, c.as_mut_ptr()) }
     }
 }
 

@@ -87,16 +87,9 @@ impl WeightGradient {
         let taps = self.window.taps();
         let unrolled = channels.len() * taps;
         let outputs = self.dy.count.next_multiple_of(DOT_ROWS);
-        let block = outputs
-            .div_ceil(outputs.div_ceil(BLOCK_OUTPUTS))
-            .next_multiple_of(DOT_ROWS);
+        let block = outputs.div_ceil(outputs.div_ceil(BLOCK_OUTPUTS)).next_multiple_of(DOT_ROWS);
         let stride = (chunk * self.window.cols).next_multiple_of(tiles.lanes) + OVERRUN;
-        let lengths = [
-            self.window.scratch(chunk),
-            unrolled * stride,
-            block * stride,
-            (outputs + 1) * unrolled,
-        ];
+        let lengths = [self.window.scratch(chunk), unrolled * stride, block * stride, (outputs + 1) * unrolled];
         scratch::with(lengths, |[planes, right, left, sums]| {
             // Four output channels side by side, as dot tiles store them.
             let (sums, row) = sums.split_at_mut(outputs * unrolled);
@@ -136,9 +129,7 @@ impl WeightGradient {
             for m in 0..self.dy.count {
                 let from = &sums[m / DOT_ROWS * DOT_ROWS * unrolled + m % DOT_ROWS..];
                 let row = &mut row[..unrolled];
-                row.iter_mut()
-                    .zip(from.iter().step_by(DOT_ROWS))
-                    .for_each(|(d, s)| *d = *s);
+                row.iter_mut().zip(from.iter().step_by(DOT_ROWS)).for_each(|(d, s)| *d = *s);
                 write(m, channels.start * taps, row);
             }
         });

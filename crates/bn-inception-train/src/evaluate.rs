@@ -95,19 +95,14 @@ pub fn evaluate(
     }
     let classes = class_indices(ensemble.labels(), folder.classes())?;
     let crops = ensemble.crops().count();
-    let options_of_images = LoaderOptions {
-        batch_size: (options.batch_size / crops as usize).max(1),
-        ..options
-    };
+    let options_of_images = LoaderOptions { batch_size: (options.batch_size / crops as usize).max(1), ..options };
     let start = Instant::now();
     let members = ensemble.clone();
     let mut batches = PreparedImages::new(folder, options_of_images, move |image| members.views(image))?;
     let (mut images, mut top1, mut top5) = (0, 0, 0);
     for batch in &mut batches {
         let (views, targets): (Vec<_>, Vec<_>) = batch?.into_iter().map(|image| (image.value, image.class)).unzip();
-        let probabilities = ensemble
-            .probabilities(&views, options.batch_size)
-            .map_err(LoaderError::Preprocess)?;
+        let probabilities = ensemble.probabilities(&views, options.batch_size).map_err(LoaderError::Preprocess)?;
         for (row, target) in probabilities.iter().zip(targets) {
             let rank = rank(row, classes[target]);
             top1 += usize::from(rank < 1);

@@ -28,10 +28,7 @@ impl Events {
             let sink = TensorBoard::create(&folder).map_err(TrainError::output(&folder))?;
             sinks.push(Box::new(sink));
         }
-        Ok(Self {
-            journal: Journal::new(log, sinks),
-            screen: None,
-        })
+        Ok(Self { journal: Journal::new(log, sinks), screen: None })
     }
 
     /// The log with its sinks, for events of other threads.

@@ -24,10 +24,7 @@ pub(crate) fn newest_checkpoint(out: &Path) -> Result<(Checkpoint, PathBuf), Tra
     let path = folder.file(*newest);
     match Checkpoint::load(&path) {
         Ok(checkpoint) => Ok((checkpoint, path)),
-        Err(error) => Err(TrainError::Load {
-            error,
-            older: older.last().map(|step| folder.file(*step)),
-        }),
+        Err(error) => Err(TrainError::Load { error, older: older.last().map(|step| folder.file(*step)) }),
     }
 }
 
@@ -41,9 +38,7 @@ pub(crate) fn check_out(out: &Path, resume: bool) -> Result<(), TrainError> {
     let steps = CheckpointFolder::new(out.join(CHECKPOINT_FOLDER)).steps();
     let steps = steps.map_err(|error| TrainError::Load { error, older: None })?;
     if !resume && steps.is_empty() && !finished && out.join(WEIGHTS_FILE).exists() {
-        return Err(TrainError::WeightsInTheWay {
-            path: out.join(WEIGHTS_FILE),
-        });
+        return Err(TrainError::WeightsInTheWay { path: out.join(WEIGHTS_FILE) });
     }
     if !resume && (finished || !steps.is_empty()) {
         return Err(TrainError::OutputTaken { path, finished });

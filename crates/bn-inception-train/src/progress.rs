@@ -48,9 +48,7 @@ impl Progress {
     /// The validation with the highest top-1, the earliest in a tie.
     #[must_use]
     pub fn best(&self) -> Option<&Validation> {
-        self.validations
-            .iter()
-            .reduce(|best, next| if next.top1 > best.top1 { next } else { best })
+        self.validations.iter().reduce(|best, next| if next.top1 > best.top1 { next } else { best })
     }
 }
 
@@ -63,15 +61,7 @@ mod tests {
     use super::*;
 
     fn validation(step: u64, top1: f64) -> Validation {
-        Validation {
-            step,
-            epoch: 1,
-            top1,
-            top5: 1.0,
-            loss: 1.0,
-            images: 10,
-            seconds: 0.1,
-        }
+        Validation { step, epoch: 1, top1, top5: 1.0, loss: 1.0, images: 10, seconds: 0.1 }
     }
 
     #[test]

@@ -46,14 +46,8 @@ mod tests {
     #[test]
     fn the_predicted_class_is_the_one_of_rank_0() {
         let nan = f32::NAN;
-        let rows: [&[f32]; 6] = [
-            &[0.1, 0.9, 0.3],
-            &[0.5, 0.5, 0.5],
-            &[nan, nan, nan],
-            &[nan, 0.5, 0.1],
-            &[0.1, 0.5, nan],
-            &[],
-        ];
+        let rows: [&[f32]; 6] =
+            [&[0.1, 0.9, 0.3], &[0.5, 0.5, 0.5], &[nan, nan, nan], &[nan, 0.5, 0.1], &[0.1, 0.5, nan], &[]];
         for row in rows {
             let first = (0..row.len()).find(|class| rank(row, *class) == 0);
             assert_eq!(predicted(row), first, "{row:?}");

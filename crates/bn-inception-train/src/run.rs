@@ -95,10 +95,7 @@ impl Run {
         self.train_loader.restore_broken(progress.broken_train.clone());
         self.valid_loader.restore_broken(progress.broken_val.clone());
         self.logged_broken = self.broken().into_iter().map(|image| image.path).collect();
-        self.events.send(Event::Resume {
-            step: self.progress.step,
-            device: device_name,
-        })
+        self.events.send(Event::Resume { step: self.progress.step, device: device_name })
     }
 
     /// The extent of the run, for displays.
@@ -257,11 +254,8 @@ impl Run {
     /// The loss is finite when a step begins, but the step may still have ruined the weights. Such a checkpoint must
     /// not replace the last good one.
     fn check_finite(&self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        let groups = [
-            ("weight", &checkpoint.model),
-            ("velocity", &checkpoint.velocity),
-            ("average", &checkpoint.average),
-        ];
+        let groups =
+            [("weight", &checkpoint.model), ("velocity", &checkpoint.velocity), ("average", &checkpoint.average)];
         for (kind, arrays) in groups {
             for (name, values) in arrays {
                 if let Some(value) = values.iter().find(|value| !value.is_finite()) {
@@ -297,16 +291,10 @@ fn map(fields: &impl Serialize) -> Map<String, Value> {
 
 /// Copies tensors to the host.
 fn to_host(tensors: &NamedTensors) -> Result<Arrays, TensorReadError> {
-    tensors
-        .iter()
-        .map(|(name, tensor)| Ok((name.clone(), tensor.clone().try_into_vec_as::<f32>()?)))
-        .collect()
+    tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.clone().try_into_vec_as::<f32>()?))).collect()
 }
 
 /// Copies arrays to `device`.
 fn to_device(arrays: Arrays, device: &Device) -> NamedTensors {
-    arrays
-        .into_iter()
-        .map(|(name, values)| (name, Tensor::<1>::from_data(values.as_slice(), device)))
-        .collect()
+    arrays.into_iter().map(|(name, values)| (name, Tensor::<1>::from_data(values.as_slice(), device))).collect()
 }

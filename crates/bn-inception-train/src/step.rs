@@ -94,10 +94,7 @@ mod tests {
     /// The same numbers as PyTorch's `CrossEntropyLoss`, from the fixture beside the network's own.
     #[test]
     fn the_loss_agrees_with_pytorch() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../bn-inception/tests/fixtures/parity/optim.json"
-        );
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../bn-inception/tests/fixtures/parity/optim.json");
         let fixture: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let fixture = &fixture["cross_entropy"];
         let matrix = |value: &Value| {

@@ -45,10 +45,7 @@ pub(crate) fn train(run: &mut Run) -> Result<Ending, TrainError> {
 fn stop(run: &mut Run) -> Result<Ending, TrainError> {
     run.save()?;
     let reason = run.stop.reason().unwrap_or("the terminal interface");
-    run.events.send(Event::Interrupted {
-        step: run.progress.step,
-        reason: reason.to_owned(),
-    })?;
+    run.events.send(Event::Interrupted { step: run.progress.step, reason: reason.to_owned() })?;
     Ok(Ending::Stopped)
 }
 
@@ -110,10 +107,7 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
         parts += 1;
     }
     if parts == 0 {
-        return Err(TrainError::EpochCutShort {
-            batches: run.progress.batch,
-            expected: run.batches_per_epoch,
-        });
+        return Err(TrainError::EpochCutShort { batches: run.progress.batch, expected: run.batches_per_epoch });
     }
     let count = images as f64;
     if run.settings.accumulate > 1 {

@@ -111,16 +111,7 @@ impl Trainer {
             train.len(),
             val.len()
         ));
-        Ok(Self {
-            config,
-            settings,
-            recipe,
-            device,
-            train,
-            val,
-            base,
-            checkpoint,
-        })
+        Ok(Self { config, settings, recipe, device, train, val, base, checkpoint })
     }
 
     /// Everything that determines the run's results.
@@ -147,10 +138,7 @@ impl Trainer {
                 log_failure(&mut run, &error);
                 Err(error)
             }
-            Ok(Ending::Stopped) => Ok(Outcome::Stopped {
-                step: run.progress.step,
-                out: run.config.out.clone(),
-            }),
+            Ok(Ending::Stopped) => Ok(Outcome::Stopped { step: run.progress.step, out: run.config.out.clone() }),
             Ok(Ending::Finished) => {
                 let summary = write_results(&mut run, device);
                 summary.map(|summary| Outcome::Finished(Box::new(summary)))
@@ -162,16 +150,7 @@ impl Trainer {
 
     /// The run at its start, or as its checkpoint left it.
     fn prepare(self, stop: &StopSignal) -> Result<Run, TrainError> {
-        let Self {
-            config,
-            settings,
-            recipe,
-            device,
-            train,
-            val,
-            base,
-            checkpoint,
-        } = self;
+        let Self { config, settings, recipe, device, train, val, base, checkpoint } = self;
         let data = facts(&train, &val);
         let origin = Start {
             device: device.name.clone(),
@@ -249,11 +228,7 @@ fn log_failure(run: &mut Run, error: &TrainError) {
     let message = error.to_string();
     // The error itself matters more than the log, which may be on the same full disk.
     if let TrainError::NotFinite { .. } = error {
-        let _ = run.events.send(Event::Warning {
-            step,
-            kind: WarningKind::NotFinite,
-            message: message.clone(),
-        });
+        let _ = run.events.send(Event::Warning { step, kind: WarningKind::NotFinite, message: message.clone() });
     }
     let error = message;
     let _ = run.events.send(Event::Failed { step, error });
@@ -302,9 +277,5 @@ fn write_results(run: &mut Run, device: String) -> Result<RunSummary, TrainError
 }
 
 fn facts(train: &ImageFolder, val: &ImageFolder) -> DataFacts {
-    DataFacts {
-        classes: train.classes().to_vec(),
-        train_images: train.len(),
-        val_images: val.len(),
-    }
+    DataFacts { classes: train.classes().to_vec(), train_images: train.len(), val_images: val.len() }
 }

@@ -22,12 +22,8 @@ fn main() -> Result<(), ConfigError> {
             forward(images.clone()).into_data();
             start.elapsed()
         };
-        let rounds = (0..=ROUNDS).map(|_| {
-            (
-                time(&|images| model.forward(images)),
-                time(&|images| folded.forward(images)),
-            )
-        });
+        let rounds =
+            (0..=ROUNDS).map(|_| (time(&|images| model.forward(images)), time(&|images| folded.forward(images))));
         // The first round plans, packs and fills caches.
         let (model, folded): (Vec<_>, Vec<_>) = rounds.skip(1).unzip();
         let [model, folded] = [model, folded].map(|times| median(times) / batch as f64);

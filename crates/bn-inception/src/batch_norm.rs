@@ -26,11 +26,7 @@ pub(crate) enum Statistics {
 impl Statistics {
     /// The batch if `x` is on an autodiff device, the running statistics otherwise.
     pub(crate) fn of(x: &Tensor<4>) -> Self {
-        if x.device().is_autodiff() {
-            Self::Batch
-        } else {
-            Self::Running
-        }
+        if x.device().is_autodiff() { Self::Batch } else { Self::Running }
     }
 }
 

@@ -147,37 +147,12 @@ impl BnInceptionConfig {
         let pools = "Ceil, FloorPadded or Same, which fit the convolutions beside the pool";
         let checks = [
             ("width", (0.05..=8.0).contains(&width), width.to_string(), "0.05 to 8"),
-            (
-                "classes",
-                (2..=1_000_000).contains(&classes),
-                classes.to_string(),
-                "2 to 1000000",
-            ),
-            (
-                "dropout",
-                (0.0..1.0).contains(&dropout),
-                dropout.to_string(),
-                "0 up to, not including, 1",
-            ),
+            ("classes", (2..=1_000_000).contains(&classes), classes.to_string(), "2 to 1000000"),
+            ("dropout", (0.0..1.0).contains(&dropout), dropout.to_string(), "0 up to, not including, 1"),
             ("input_size", (smallest..=4096).contains(&size), size.to_string(), sizes),
-            (
-                "block_pooling",
-                self.block_pooling != MaxPooling::Floor,
-                "Floor".to_owned(),
-                pools,
-            ),
-            (
-                "epsilon",
-                epsilon.is_finite() && epsilon > 0.0,
-                epsilon.to_string(),
-                "a positive number",
-            ),
-            (
-                "momentum",
-                (0.0..=1.0).contains(&momentum),
-                momentum.to_string(),
-                "0 to 1",
-            ),
+            ("block_pooling", self.block_pooling != MaxPooling::Floor, "Floor".to_owned(), pools),
+            ("epsilon", epsilon.is_finite() && epsilon > 0.0, epsilon.to_string(), "a positive number"),
+            ("momentum", (0.0..=1.0).contains(&momentum), momentum.to_string(), "0 to 1"),
         ];
         match checks.into_iter().find(|(_, valid, ..)| !valid) {
             Some((field, _, found, expected)) => Err(ConfigError { field, found, expected }),
@@ -205,7 +180,6 @@ impl BnInceptionConfig {
     /// The channel plan of the ten blocks after the width multiplier.
     pub fn blocks(&self) -> Vec<BlockPlan> {
         let plan = self.plan.blocks().iter();
-        plan.map(|block| block.scaled(|channels| self.scaled(channels)))
-            .collect()
+        plan.map(|block| block.scaled(|channels| self.scaled(channels))).collect()
     }
 }

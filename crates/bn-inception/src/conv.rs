@@ -30,11 +30,9 @@ impl ConvUnit {
         let convolution = *layer.convolution()?;
         let channels = convolution.out_channels;
         let norm = match config.normalization {
-            Normalization::Batch {
-                epsilon,
-                momentum,
-                scale,
-            } if convolution.norm => Some(BatchNorm::new(channels, epsilon, momentum, scale, device)),
+            Normalization::Batch { epsilon, momentum, scale } if convolution.norm => {
+                Some(BatchNorm::new(channels, epsilon, momentum, scale, device))
+            }
             _ => None,
         };
         let bias = || Param::from_tensor(Tensor::zeros([channels], device));

@@ -48,22 +48,13 @@ macro_rules! backend {
 
 /// All backends, in the order in which `auto` tries them.
 static BACKENDS: [Backend; 8] = [
-    Backend {
-        indexed: true,
-        ..backend!("cuda", |index| probe("cuda", index, Device::cuda(index)))
-    },
-    Backend {
-        indexed: true,
-        ..backend!("rocm", |index| probe("rocm", index, Device::rocm(index)))
-    },
+    Backend { indexed: true, ..backend!("cuda", |index| probe("cuda", index, Device::cuda(index))) },
+    Backend { indexed: true, ..backend!("rocm", |index| probe("rocm", index, Device::rocm(index))) },
     backend!("metal", |_| graphics("metal", WgpuBackend::Metal)),
     backend!("vulkan", |_| graphics("vulkan", WgpuBackend::Vulkan)),
     backend!("wgpu", |_| graphics("wgpu", WgpuBackend::Auto)),
     backend!("webgpu", |_| graphics("webgpu", WgpuBackend::WebGpu)),
-    Backend {
-        cpu: true,
-        ..backend!("flex", |_| Ok(OpenDevice::cpu("flex", Device::flex())))
-    },
+    Backend { cpu: true, ..backend!("flex", |_| Ok(OpenDevice::cpu("flex", Device::flex()))) },
     Backend {
         cpu: true,
         ..backend!("ndarray", |_| {
@@ -145,14 +136,10 @@ impl FromStr for DeviceSpec {
         };
         let backend = BACKENDS.iter().find(|backend| backend.name == name);
         match (backend, index) {
-            (Some(backend), Some(index)) if index == 0 || backend.indexed => Ok(Self::Named {
-                backend: backend.name,
-                index,
-            }),
-            _ => Err(DeviceError::Unknown {
-                found: text.to_owned(),
-                expected: names(),
-            }),
+            (Some(backend), Some(index)) if index == 0 || backend.indexed => {
+                Ok(Self::Named { backend: backend.name, index })
+            }
+            _ => Err(DeviceError::Unknown { found: text.to_owned(), expected: names() }),
         }
     }
 }
@@ -183,9 +170,7 @@ impl DeviceSpec {
     pub fn open(&self) -> Result<OpenDevice, DeviceError> {
         match *self {
             Self::Auto => {
-                let opened = BACKENDS
-                    .iter()
-                    .filter_map(|backend| Some((backend, open(backend, 0).ok()?)));
+                let opened = BACKENDS.iter().filter_map(|backend| Some((backend, open(backend, 0).ok()?)));
                 let mut usable = opened.filter(|(backend, found)| backend.cpu || !found.on_cpu);
                 usable.next().map(|(_, found)| found).ok_or(DeviceError::None)
             }
@@ -200,11 +185,7 @@ impl DeviceSpec {
 impl OpenDevice {
     #[cfg(any(feature = "flex", feature = "ndarray"))]
     fn cpu(name: &str, device: Device) -> Self {
-        Self {
-            device,
-            name: name.to_owned(),
-            on_cpu: true,
-        }
+        Self { device, name: name.to_owned(), on_cpu: true }
     }
 }
 
@@ -257,11 +238,7 @@ fn probe(label: &str, index: usize, device: Device) -> Result<OpenDevice, String
     });
     std::panic::set_hook(hook);
     let device = used.map_err(|_| format!("no {label} driver or no device {index}"))?;
-    Ok(OpenDevice {
-        device,
-        name: format!("{label}:{index}"),
-        on_cpu: false,
-    })
+    Ok(OpenDevice { device, name: format!("{label}:{index}"), on_cpu: false })
 }
 
 #[cfg(test)]

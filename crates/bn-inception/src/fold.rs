@@ -15,10 +15,7 @@ use crate::state::State;
 ///
 /// `state` must fit `config`.
 pub(crate) fn fold(config: &BnInceptionConfig, mut state: State) -> (BnInceptionConfig, State) {
-    let mut folded = BnInceptionConfig {
-        conv_bias: true,
-        ..config.clone()
-    };
+    let mut folded = BnInceptionConfig { conv_bias: true, ..config.clone() };
     if let Normalization::Batch { epsilon, .. } = config.normalization {
         folded.normalization = Normalization::Folded;
         for layer in config.layers() {

@@ -76,12 +76,7 @@ pub struct Convolution {
 impl Convolution {
     /// Shape of the filters.
     pub(crate) fn weight_shape(&self) -> [usize; 4] {
-        [
-            self.out_channels,
-            self.in_channels / self.groups,
-            self.kernel,
-            self.kernel,
-        ]
+        [self.out_channels, self.in_channels / self.groups, self.kernel, self.kernel]
     }
 
     /// Padding along a dimension of `size` pixels.
@@ -113,11 +108,7 @@ impl Layer {
     pub(crate) fn padding(&self, size: usize) -> Padding {
         match self.operation {
             Operation::Convolution(convolution) => convolution.padding(size),
-            Operation::MaxPool {
-                stride,
-                pooling,
-                beside_convolutions: true,
-            } => pooling.of_block(size, stride),
+            Operation::MaxPool { stride, pooling, beside_convolutions: true } => pooling.of_block(size, stride),
             Operation::MaxPool { pooling, .. } => pooling.of_stem(size),
             Operation::AveragePool { .. } => (1, 1),
             _ => (0, 0),
@@ -151,9 +142,7 @@ impl Layer {
         ];
         let vectors = vectors.into_iter().filter(|(_, present)| *present);
         let vectors = vectors.map(|(part, _)| (format!("{}.{part}", self.name), vec![self.channels]));
-        std::iter::once((format!("{}.weight", self.name), weight))
-            .chain(vectors)
-            .collect()
+        std::iter::once((format!("{}.weight", self.name), weight)).chain(vectors).collect()
     }
 }
 

@@ -94,9 +94,7 @@ impl BnInceptionConfig {
         });
         Model {
             stem: Stem::init(&layers, self, device),
-            blocks: blocks
-                .map(|plan| InceptionBlock::init(plan, &layers, self, device))
-                .collect(),
+            blocks: blocks.map(|plan| InceptionBlock::init(plan, &layers, self, device)).collect(),
             classifier: ClassifierHead::init(channels, self.classes, self.dropout, device),
             config: self.clone(),
             frozen: 0,
@@ -116,10 +114,7 @@ impl BnInceptionConfig {
         let known = self.end_points();
         match known.iter().position(|end_point| *end_point == name) {
             Some(index) => Ok(index + 1),
-            None => Err(UnknownEndPoint {
-                name: name.to_owned(),
-                known,
-            }),
+            None => Err(UnknownEndPoint { name: name.to_owned(), known }),
         }
     }
 }
@@ -175,11 +170,8 @@ impl Model {
         let [_, channels] = self.classifier.weight.lazy_shape().dims();
         let device = self.classifier.weight.lazy_device();
         let activation = config.activation;
-        let model = Self {
-            classifier: ClassifierHead::init(channels, classes, config.dropout, &device),
-            config,
-            ..self
-        };
+        let model =
+            Self { classifier: ClassifierHead::init(channels, classes, config.dropout, &device), config, ..self };
         let of_classifier = |name: &str| name.starts_with("classifier.");
         Ok(state::draw(model, activation, seed, of_classifier))
     }
@@ -196,13 +188,8 @@ impl Model {
         self.frozen = self.frozen.max(self.config.count_through(end_point)?);
         self.stem = self.stem.freeze();
         let blocks = self.blocks.into_iter().enumerate();
-        self.blocks = blocks
-            .map(
-                |(index, block)| {
-                    if index + 1 < self.frozen { block.freeze() } else { block }
-                },
-            )
-            .collect();
+        self.blocks =
+            blocks.map(|(index, block)| if index + 1 < self.frozen { block.freeze() } else { block }).collect();
         Ok(self)
     }
 

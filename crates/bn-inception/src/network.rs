@@ -26,10 +26,7 @@ pub(crate) fn to_network(config: &BnInceptionConfig, mut state: State) -> infer:
                 stride: convolution.stride,
                 padding: placement(layer),
             }),
-            Operation::MaxPool { stride, .. } => infer::Operation::MaxPool {
-                stride,
-                padding: placement(layer),
-            },
+            Operation::MaxPool { stride, .. } => infer::Operation::MaxPool { stride, padding: placement(layer) },
             Operation::AveragePool { includes_padding } => infer::Operation::AveragePool { includes_padding },
             Operation::Concatenation => infer::Operation::Concat,
             // The engine's classifier starts with the mean over all pixels.
@@ -41,11 +38,7 @@ pub(crate) fn to_network(config: &BnInceptionConfig, mut state: State) -> infer:
             }
             Operation::LocalResponseNorm => unreachable!("networks with it run through Burn"),
         };
-        described.push(infer::Layer {
-            name: layer.name.clone(),
-            inputs,
-            operation,
-        });
+        described.push(infer::Layer { name: layer.name.clone(), inputs, operation });
     }
     infer::Network { layers: described }
 }
@@ -61,27 +54,17 @@ pub(crate) fn to_state(network: &infer::Network) -> State {
             }
             infer::Operation::Classifier(linear) => {
                 let classes = linear.bias.len();
-                (
-                    &linear.weight,
-                    &linear.bias,
-                    vec![classes, linear.weight.len() / classes.max(1)],
-                )
+                (&linear.weight, &linear.bias, vec![classes, linear.weight.len() / classes.max(1)])
             }
             _ => continue,
         };
         state.insert(format!("{}.weight", layer.name), TensorData::new(weight.clone(), shape));
-        state.insert(
-            format!("{}.bias", layer.name),
-            TensorData::new(bias.clone(), [bias.len()]),
-        );
+        state.insert(format!("{}.bias", layer.name), TensorData::new(bias.clone(), [bias.len()]));
     }
     state
 }
 
 /// Every padding rule here depends on a size's parity alone.
 fn placement(layer: &Layer) -> infer::Placement {
-    infer::Placement {
-        even: layer.padding(8),
-        odd: layer.padding(9),
-    }
+    infer::Placement { even: layer.padding(8), odd: layer.padding(9) }
 }

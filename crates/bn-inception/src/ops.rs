@@ -35,11 +35,7 @@ pub(crate) fn batch_norm_train(
         return flex::batch_norm_train(x, gamma, beta, epsilon, relu);
     }
     let normed = module::batch_norm_train(x, gamma, beta, epsilon);
-    let y = if relu {
-        activation::relu(normed.output)
-    } else {
-        normed.output
-    };
+    let y = if relu { activation::relu(normed.output) } else { normed.output };
     let plain = |statistic: Tensor<1>| statistic.detach().without_autodiff();
     (y, plain(normed.mean), plain(normed.variance))
 }
@@ -61,9 +57,7 @@ pub(crate) fn max_pool2d(x: Tensor<4>, geometry: PoolGeometry) -> Tensor<4> {
     if flex::serves(&x) {
         return flex::max_pool2d(x, geometry);
     }
-    let options = MaxPoolOptions::new([3, 3])
-        .with_stride([geometry.stride; 2])
-        .with_padding_pairs(geometry.padding);
+    let options = MaxPoolOptions::new([3, 3]).with_stride([geometry.stride; 2]).with_padding_pairs(geometry.padding);
     module::max_pool2d(x, options)
 }
 

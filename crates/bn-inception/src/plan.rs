@@ -73,16 +73,7 @@ const fn row(
     [reduce_double, conv_double]: [usize; 2],
     pool: PoolBranch,
 ) -> BlockPlan {
-    BlockPlan {
-        name,
-        stride,
-        conv_1x1,
-        reduce_3x3,
-        conv_3x3,
-        reduce_double,
-        conv_double,
-        pool,
-    }
+    BlockPlan { name, stride, conv_1x1, reduce_3x3, conv_3x3, reduce_double, conv_double, pool }
 }
 
 #[rustfmt::skip]

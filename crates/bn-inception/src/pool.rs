@@ -14,10 +14,7 @@ pub(crate) fn max(x: Tensor<4>, stride: usize, padding: impl Fn(usize) -> (usize
 
 /// 3x3/1 average pool, padded with one pixel of zeros. `[N, C, H, W]` → the same.
 pub(crate) fn average(x: Tensor<4>, includes_padding: bool) -> Tensor<4> {
-    let geometry = PoolGeometry {
-        stride: 1,
-        padding: [(1, 1); 2],
-    };
+    let geometry = PoolGeometry { stride: 1, padding: [(1, 1); 2] };
     ops::avg_pool2d(x, geometry, includes_padding)
 }
 

@@ -37,11 +37,7 @@ const CAFFE: BnInceptionConfig = BnInceptionConfig {
     plan: ChannelPlan::Literal608,
     stem: StemKind::Plain,
     conv_bias: true,
-    normalization: Normalization::Batch {
-        epsilon: 1e-5,
-        momentum: 0.1,
-        scale: true,
-    },
+    normalization: Normalization::Batch { epsilon: 1e-5, momentum: 0.1, scale: true },
     stem_pooling: MaxPooling::Ceil,
     block_pooling: MaxPooling::Ceil,
     average_includes_padding: true,
@@ -53,11 +49,7 @@ const CAFFE: BnInceptionConfig = BnInceptionConfig {
     width: 1.0,
 };
 
-const PAPER: BnInceptionConfig = BnInceptionConfig {
-    stem: StemKind::Separable,
-    conv_bias: false,
-    ..CAFFE
-};
+const PAPER: BnInceptionConfig = BnInceptionConfig { stem: StemKind::Separable, conv_bias: false, ..CAFFE };
 
 const ONNX: BnInceptionConfig = BnInceptionConfig {
     plan: ChannelPlan::Consistent576,
@@ -68,11 +60,7 @@ const ONNX: BnInceptionConfig = BnInceptionConfig {
 };
 
 const MXNET: BnInceptionConfig = BnInceptionConfig {
-    normalization: Normalization::Batch {
-        epsilon: 1.00001e-5,
-        momentum: 0.1,
-        scale: true,
-    },
+    normalization: Normalization::Batch { epsilon: 1.00001e-5, momentum: 0.1, scale: true },
     stem_pooling: MaxPooling::Floor,
     block_pooling: MaxPooling::FloorPadded,
     ..CAFFE
@@ -82,11 +70,7 @@ const TF_SLIM: BnInceptionConfig = BnInceptionConfig {
     plan: ChannelPlan::Consistent576,
     stem: StemKind::SeparableUnnormalized,
     conv_bias: false,
-    normalization: Normalization::Batch {
-        epsilon: 1e-3,
-        momentum: 0.0003,
-        scale: false,
-    },
+    normalization: Normalization::Batch { epsilon: 1e-3, momentum: 0.0003, scale: false },
     stem_pooling: MaxPooling::Same,
     block_pooling: MaxPooling::Same,
     average_includes_padding: false,
@@ -106,14 +90,8 @@ const SMALL: BnInceptionConfig = BnInceptionConfig {
 
 impl Preset {
     /// Every preset, in the order of the documentation.
-    pub const ALL: [Preset; 6] = [
-        Preset::Paper,
-        Preset::Caffe,
-        Preset::Onnx,
-        Preset::MxNet,
-        Preset::TfSlim,
-        Preset::Small,
-    ];
+    pub const ALL: [Preset; 6] =
+        [Preset::Paper, Preset::Caffe, Preset::Onnx, Preset::MxNet, Preset::TfSlim, Preset::Small];
 
     fn row(self) -> (&'static str, BnInceptionConfig) {
         match self {

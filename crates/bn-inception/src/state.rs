@@ -161,10 +161,7 @@ impl<F: FnMut(&str, Shape) -> Option<TensorData>> ModuleMapper for Replace<F> {
 
 /// `model` with every tensor replaced by the one of the same name in `state`, which [`check`] has accepted.
 pub(crate) fn fill<M: Module>(model: M, mut state: State) -> M {
-    model.map(&mut Replace {
-        path: TensorPath::default(),
-        data: |name: &str, _: Shape| state.remove(name),
-    })
+    model.map(&mut Replace { path: TensorPath::default(), data: |name: &str, _: Shape| state.remove(name) })
 }
 
 /// Checks that `state` has exactly the tensors of `shapes`
@@ -173,16 +170,8 @@ pub(crate) fn fill<M: Module>(model: M, mut state: State) -> M {
 /// # Errors
 /// [`StateError`] with every name that is missing or unexpected, or the first tensor of another shape or element type.
 pub(crate) fn check(shapes: &BTreeMap<String, Vec<usize>>, state: &State) -> Result<(), StateError> {
-    let missing: Vec<_> = shapes
-        .keys()
-        .filter(|name| !state.contains_key(*name))
-        .cloned()
-        .collect();
-    let unexpected: Vec<_> = state
-        .keys()
-        .filter(|name| !shapes.contains_key(*name))
-        .cloned()
-        .collect();
+    let missing: Vec<_> = shapes.keys().filter(|name| !state.contains_key(*name)).cloned().collect();
+    let unexpected: Vec<_> = state.keys().filter(|name| !shapes.contains_key(*name)).cloned().collect();
     if !missing.is_empty() || !unexpected.is_empty() {
         return Err(StateError::Names { missing, unexpected });
     }
@@ -206,10 +195,7 @@ pub(crate) fn draw<M: Module>(model: M, activation: Activation, seed: u64, wante
         let is_drawn = TensorRole::of(name) == TensorRole::Weight && wanted(name);
         is_drawn.then(|| drawn(name, &shape, activation, seed))
     };
-    model.map(&mut Replace {
-        path: TensorPath::default(),
-        data,
-    })
+    model.map(&mut Replace { path: TensorPath::default(), data })
 }
 
 /// A newly drawn weight: He et al. (2015) before a ReLU, variance 1/fan-in otherwise. Each tensor has a random stream

@@ -35,12 +35,7 @@ impl BnInceptionConfig {
         let mut rows: Vec<SummaryRow> = Vec::with_capacity(12);
         for (layer, size) in layers.iter().zip(&sizes) {
             if rows.last().is_none_or(|row| row.name != layer.block) {
-                rows.push(SummaryRow {
-                    name: layer.block.to_owned(),
-                    output: [0; 3],
-                    parameters: 0,
-                    multiply_adds: 0,
-                });
+                rows.push(SummaryRow { name: layer.block.to_owned(), output: [0; 3], parameters: 0, multiply_adds: 0 });
             }
             if let Some(row) = rows.last_mut() {
                 row.output = [layer.channels, *size, *size];
@@ -68,11 +63,7 @@ impl fmt::Display for ModelSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = self.input_size;
         writeln!(f, "BN-Inception, input 3x{size}x{size}")?;
-        writeln!(
-            f,
-            "{:<11} {:>14} {:>12} {:>15}",
-            "block", "output", "parameters", "multiply-adds"
-        )?;
+        writeln!(f, "{:<11} {:>14} {:>12} {:>15}", "block", "output", "parameters", "multiply-adds")?;
         for row in &self.rows {
             let [c, h, w] = row.output;
             let output = format!("{c}x{h}x{w}");

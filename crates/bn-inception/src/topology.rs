@@ -27,11 +27,7 @@ impl BnInceptionConfig {
     /// assert_eq!((last.channels, last.inputs.len()), (1024, 4));
     /// ```
     pub fn layers(&self) -> Vec<Layer> {
-        let mut builder = Builder {
-            config: self,
-            block: "stem",
-            layers: Vec::with_capacity(100),
-        };
+        let mut builder = Builder { config: self, block: "stem", layers: Vec::with_capacity(100) };
         let mut x = builder.stem();
         for plan in self.blocks() {
             x = builder.block(&plan, x);
@@ -43,10 +39,7 @@ impl BnInceptionConfig {
     /// Name and shape of every parameter and running statistic: the names that weight files carry.
     pub fn tensors(&self) -> BTreeMap<String, Vec<usize>> {
         let layers = self.layers();
-        layers
-            .iter()
-            .flat_map(|layer| layer.tensors(self.normalization))
-            .collect()
+        layers.iter().flat_map(|layer| layer.tensors(self.normalization)).collect()
     }
 
     /// Number of learned parameters; running statistics are not learned.
@@ -66,18 +59,8 @@ impl Builder<'_> {
     /// Adds a layer of the current block called `part`, or like the block if `part` is empty.
     fn push(&mut self, part: &str, inputs: Vec<usize>, channels: usize, operation: Operation) -> usize {
         let block = self.block;
-        let name = if part.is_empty() {
-            block.to_owned()
-        } else {
-            format!("{block}.{part}")
-        };
-        self.layers.push(Layer {
-            name,
-            block,
-            inputs,
-            channels,
-            operation,
-        });
+        let name = if part.is_empty() { block.to_owned() } else { format!("{block}.{part}") };
+        self.layers.push(Layer { name, block, inputs, channels, operation });
         self.layers.len() - 1
     }
 
@@ -104,12 +87,7 @@ impl Builder<'_> {
 
     fn push_convolution(&mut self, part: &str, input: Option<usize>, convolution: Convolution) -> usize {
         let channels = convolution.out_channels;
-        self.push(
-            part,
-            input.into_iter().collect(),
-            channels,
-            Operation::Convolution(convolution),
-        )
+        self.push(part, input.into_iter().collect(), channels, Operation::Convolution(convolution))
     }
 
     fn conv(&mut self, part: &str, input: Option<usize>, channels: usize, kernel: usize, stride: usize) -> usize {
@@ -155,11 +133,7 @@ impl Builder<'_> {
 
     fn stem_pool(&mut self, part: &str, x: usize) -> usize {
         let pooling = self.config.stem_pooling;
-        let operation = Operation::MaxPool {
-            stride: 2,
-            pooling,
-            beside_convolutions: false,
-        };
+        let operation = Operation::MaxPool { stride: 2, pooling, beside_convolutions: false };
         self.push(part, vec![x], self.layers[x].channels, operation)
     }
 
@@ -193,23 +167,13 @@ impl Builder<'_> {
 
     /// The 1x1 reduction in front of a 3x3 convolution; the block's input where there is none.
     fn reduction(&mut self, part: &str, x: Option<usize>, channels: usize) -> Option<usize> {
-        if channels == 0 {
-            x
-        } else {
-            Some(self.conv(part, x, channels, 1, 1))
-        }
+        if channels == 0 { x } else { Some(self.conv(part, x, channels, 1, 1)) }
     }
 
     fn pool_branch(&mut self, plan: &BlockPlan, x: usize) -> Option<usize> {
         let pooling = self.config.block_pooling;
-        let max = Operation::MaxPool {
-            stride: plan.stride,
-            pooling,
-            beside_convolutions: true,
-        };
-        let average = Operation::AveragePool {
-            includes_padding: self.config.average_includes_padding,
-        };
+        let max = Operation::MaxPool { stride: plan.stride, pooling, beside_convolutions: true };
+        let average = Operation::AveragePool { includes_padding: self.config.average_includes_padding };
         let (operation, projection) = match plan.pool {
             PoolBranch::Average(channels) => (average, channels),
             PoolBranch::Max(channels) => (max, channels),

@@ -135,10 +135,7 @@ impl Event {
     /// True if nothing follows it unless the run is resumed.
     #[must_use]
     pub fn is_end(&self) -> bool {
-        matches!(
-            self,
-            Self::Interrupted { .. } | Self::Failed { .. } | Self::Finished { .. }
-        )
+        matches!(self, Self::Interrupted { .. } | Self::Failed { .. } | Self::Finished { .. })
     }
 }
 

@@ -54,11 +54,7 @@ impl Journal {
     #[must_use]
     pub fn new(log: RunLog, sinks: Vec<Box<dyn Sink>>) -> Self {
         let sinks = sinks.into_iter().map(SinkQueue::start).collect();
-        Self {
-            log,
-            sinks: Arc::new(sinks),
-            step: Arc::default(),
-        }
+        Self { log, sinks: Arc::new(sinks), step: Arc::default() }
     }
 
     /// Path of the log.
@@ -127,12 +123,7 @@ impl SinkQueue {
         let thread = thread::Builder::new().name(format!("{name} sink"));
         // If the system refuses the thread, the queue is closed at once, like that of a dead sink.
         let _ = thread.spawn(serve);
-        Self {
-            name,
-            sender: Mutex::new(Some(sender)),
-            ended: Mutex::new(ended),
-            missed: AtomicU64::new(0),
-        }
+        Self { name, sender: Mutex::new(Some(sender)), ended: Mutex::new(ended), missed: AtomicU64::new(0) }
     }
 
     /// Queues the record. Returns a warning on the first one that finds the queue full or the sink dead.
@@ -267,10 +258,7 @@ mod tests {
 
     #[test]
     fn a_dead_sink_is_warned_of_once() {
-        for (panics, expected) in [
-            (false, "dying has stopped: no space"),
-            (true, "dying has stopped: it panicked"),
-        ] {
+        for (panics, expected) in [(false, "dying has stopped: no space"), (true, "dying has stopped: it panicked")] {
             let folder = tempfile::tempdir().unwrap();
             let log = RunLog::open(&folder.path().join("run.jsonl")).unwrap();
             let (alive, dead) = mpsc::channel();

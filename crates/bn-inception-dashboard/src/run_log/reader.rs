@@ -48,13 +48,7 @@ impl LogReader {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         file.seek(SeekFrom::Start(offset))?;
-        Ok(Self {
-            file: BufReader::with_capacity(1 << 16, file),
-            line: Vec::new(),
-            offset,
-            discarded: 0,
-            skipped: 0,
-        })
+        Ok(Self { file: BufReader::with_capacity(1 << 16, file), line: Vec::new(), offset, discarded: 0, skipped: 0 })
     }
 
     /// Offset in bytes of the first line not yet returned or skipped.
@@ -122,9 +116,7 @@ mod tests {
     use std::io::Write as _;
 
     fn drain(reader: &mut LogReader) -> Vec<Event> {
-        std::iter::from_fn(|| reader.next_record().unwrap())
-            .map(|record| record.event)
-            .collect()
+        std::iter::from_fn(|| reader.next_record().unwrap()).map(|record| record.event).collect()
     }
 
     fn append(path: &Path, text: &str) {
@@ -171,11 +163,7 @@ mod tests {
         append(&path, &"x".repeat(MAX_LINE + 5));
         append(&path, "\n{\"schema\":2,\"time\":1,\"event\":\"finished\",\"step\":9}\n");
         let mut reader = LogReader::open(&path).unwrap();
-        let warning = Event::Warning {
-            step: 1,
-            kind: WarningKind::Other,
-            message: "m".to_owned(),
-        };
+        let warning = Event::Warning { step: 1, kind: WarningKind::Other, message: "m".to_owned() };
         let expected = [Event::Unknown, warning, Event::Finished { step: 9 }];
         assert_eq!(drain(&mut reader), expected);
         assert_eq!(reader.skipped(), 5);
@@ -202,9 +190,7 @@ mod tests {
         let mut reader = LogReader::open(&path).unwrap();
         let events = drain(&mut reader);
         assert_eq!((events.len(), reader.skipped()), (4, 0));
-        let Event::Start(start) = &events[0] else {
-            panic!("{events:?}")
-        };
+        let Event::Start(start) = &events[0] else { panic!("{events:?}") };
         assert_eq!((start.settings["seed"].as_u64(), start.total_steps), (Some(3), 6));
         assert!(matches!(&events[1], Event::Step(facts) if facts.grad_norm.is_none()));
         assert!(matches!(&events[2], Event::Validation(report) if report.result.images == 12));

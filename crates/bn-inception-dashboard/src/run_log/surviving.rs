@@ -56,18 +56,9 @@ mod tests {
         let path = folder.path().join("run.jsonl");
         let log = RunLog::open(&path).unwrap();
         let start = || Event::Start(Box::default());
-        let checkpoint = |step| Event::Checkpoint {
-            step,
-            path: format!("{step}").into(),
-        };
-        let resume = |step| Event::Resume {
-            step,
-            device: "flex".to_owned(),
-        };
-        let broken = || Event::BrokenImage {
-            path: "x".into(),
-            reason: "r".to_owned(),
-        };
+        let checkpoint = |step| Event::Checkpoint { step, path: format!("{step}").into() };
+        let resume = |step| Event::Resume { step, device: "flex".to_owned() };
+        let broken = || Event::BrokenImage { path: "x".into(), reason: "r".to_owned() };
         // A run that died, one that was killed after step 3 and one after step 2, and the last.
         let first = [start(), checkpoint(0), checkpoint(1)];
         let second = [start(), checkpoint(1), checkpoint(2), broken(), checkpoint(3)];
@@ -76,13 +67,7 @@ mod tests {
             log.write(event).unwrap();
         }
         let events: Vec<_> = surviving(&path).unwrap().map(|record| record.unwrap().event).collect();
-        let expected = [
-            Event::Start(Box::<Start>::default()),
-            checkpoint(1),
-            broken(),
-            resume(1),
-            checkpoint(2),
-        ];
+        let expected = [Event::Start(Box::<Start>::default()), checkpoint(1), broken(), resume(1), checkpoint(2)];
         assert_eq!(events, expected);
     }
 }

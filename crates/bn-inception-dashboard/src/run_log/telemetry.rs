@@ -36,11 +36,7 @@ pub struct BlockTelemetry {
 impl BlockTelemetry {
     /// The histograms it has, by the name of their field.
     pub fn histograms(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
-        let all = [
-            ("weights", Some(&self.weights)),
-            ("gamma", self.gamma.as_ref()),
-            ("beta", self.beta.as_ref()),
-        ];
+        let all = [("weights", Some(&self.weights)), ("gamma", self.gamma.as_ref()), ("beta", self.beta.as_ref())];
         let all = all.into_iter();
         all.filter_map(|(name, histogram)| Some((name, histogram?)))
     }

@@ -48,12 +48,7 @@ pub struct ValidationReport {
 
 impl From<Validation> for ValidationReport {
     fn from(result: Validation) -> Self {
-        Self {
-            result,
-            classes: Vec::new(),
-            confusion: None,
-            samples: Vec::new(),
-        }
+        Self { result, classes: Vec::new(), confusion: None, samples: Vec::new() }
     }
 }
 

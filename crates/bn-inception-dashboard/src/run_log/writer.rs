@@ -32,10 +32,7 @@ impl RunLog {
                 file.write_all(b"\n")?;
             }
         }
-        Ok(Self {
-            path: path.to_owned(),
-            file: Arc::new(Mutex::new(file)),
-        })
+        Ok(Self { path: path.to_owned(), file: Arc::new(Mutex::new(file)) })
     }
 
     /// Path of the log.
@@ -50,14 +47,8 @@ impl RunLog {
     /// [`std::io::Error`] if the line cannot be written.
     pub fn write(&self, event: Event) -> io::Result<Record> {
         // In microseconds: the time of its first line distinguishes a log from one that it replaces.
-        let time = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0.0, |elapsed| elapsed.as_micros() as f64 / 1e6);
-        let record = Record {
-            schema: SCHEMA,
-            time,
-            event,
-        };
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_micros() as f64 / 1e6);
+        let record = Record { schema: SCHEMA, time, event };
         let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');
         // One write per line: a reader sees part of a line only if the process dies in that call.

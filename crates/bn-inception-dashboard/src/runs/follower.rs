@@ -113,11 +113,7 @@ struct Log {
 impl Follower {
     /// Follows `given`: run folders, whose log may not exist yet, and folders of such.
     pub fn new(given: Vec<PathBuf>) -> Self {
-        let mut follower = Self {
-            given,
-            logs: Vec::new(),
-            runs: Arc::default(),
-        };
+        let mut follower = Self { given, logs: Vec::new(), runs: Arc::default() };
         follower.rescan();
         follower
     }
@@ -178,10 +174,7 @@ impl Follower {
                 if known || self.logs.len() >= MOST_RUNS {
                     continue;
                 }
-                self.runs.lock().push(Run {
-                    name: name_of(&folder),
-                    ..Run::default()
-                });
+                self.runs.lock().push(Run { name: name_of(&folder), ..Run::default() });
                 self.logs.push(Log { folder, reader: None });
             }
         }
@@ -247,10 +240,7 @@ fn run_folders(given: &Path) -> Vec<PathBuf> {
         return vec![given.to_owned()];
     }
     let entries = fs::read_dir(given).into_iter().flatten().flatten();
-    let mut found: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(|folder| has_log(folder))
-        .collect();
+    let mut found: Vec<_> = entries.map(|entry| entry.path()).filter(|folder| has_log(folder)).collect();
     // `runs/10` comes after `runs/9`.
     found.sort_by_cached_key(|folder| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -261,10 +251,7 @@ fn run_folders(given: &Path) -> Vec<PathBuf> {
 
 /// The last two parts of a path.
 fn name_of(folder: &Path) -> String {
-    let parts: Vec<_> = folder
-        .components()
-        .map(|part| part.as_os_str().to_string_lossy())
-        .collect();
+    let parts: Vec<_> = folder.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     parts[parts.len().saturating_sub(2)..].join("/")
 }
 

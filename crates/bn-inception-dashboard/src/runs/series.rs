@@ -71,11 +71,7 @@ pub struct Series {
 
 impl Default for Series {
     fn default() -> Self {
-        Self {
-            buckets: Vec::new(),
-            width: 1,
-            rewritten: 0,
-        }
+        Self { buckets: Vec::new(), width: 1, rewritten: 0 }
     }
 }
 
@@ -86,14 +82,7 @@ impl Series {
         if !value.is_finite() {
             return;
         }
-        let next = Bucket {
-            position,
-            sum: value,
-            min: value,
-            max: value,
-            count: 1,
-            offset,
-        };
+        let next = Bucket { position, sum: value, min: value, max: value, count: 1, offset };
         match self.buckets.last_mut() {
             Some(last) if last.count < self.width => last.absorb(&next),
             _ => self.buckets.push(next),
@@ -125,11 +114,8 @@ impl Series {
     /// Changes after offset `since` in the log: the index of the first changed bucket, and all buckets from there on. A
     /// reader truncates its copy to that index and appends.
     pub fn since(&self, since: u64) -> Option<(usize, &[Bucket])> {
-        let first = if since < self.rewritten {
-            0
-        } else {
-            self.buckets.partition_point(|bucket| bucket.offset <= since)
-        };
+        let first =
+            if since < self.rewritten { 0 } else { self.buckets.partition_point(|bucket| bucket.offset <= since) };
         let changed = since < self.rewritten || first < self.buckets.len();
         changed.then(|| (first, &self.buckets[first..]))
     }
@@ -145,11 +131,7 @@ mod tests {
     use super::*;
 
     fn at(step: u64) -> Position {
-        Position {
-            step,
-            images: 32 * step,
-            seconds: step as f64,
-        }
+        Position { step, images: 32 * step, seconds: step as f64 }
     }
 
     fn ramp(length: u64) -> Series {
@@ -165,10 +147,7 @@ mod tests {
         let series = ramp(3);
         let (first, rows) = series.since(0).unwrap();
         assert_eq!(first, 0);
-        assert_eq!(
-            serde_json::to_string(rows).unwrap(),
-            "[[1,32,1.0,1.0],[2,64,2.0,2.0],[3,96,3.0,3.0]]"
-        );
+        assert_eq!(serde_json::to_string(rows).unwrap(), "[[1,32,1.0,1.0],[2,64,2.0,2.0],[3,96,3.0,3.0]]");
     }
 
     #[test]

@@ -32,12 +32,7 @@ pub struct Snapshots<T> {
 
 impl<T> Default for Snapshots<T> {
     fn default() -> Self {
-        Self {
-            snapshots: Vec::new(),
-            stride: 1,
-            pushed: 0,
-            rewritten: 0,
-        }
+        Self { snapshots: Vec::new(), stride: 1, pushed: 0, rewritten: 0 }
     }
 }
 
@@ -46,19 +41,13 @@ impl<T> Snapshots<T> {
     pub fn push(&mut self, step: u64, value: T, offset: u64) {
         let stride = self.stride;
         self.snapshots.pop_if(|newest| !newest.number.is_multiple_of(stride));
-        self.snapshots.push(Snapshot {
-            step,
-            value,
-            number: self.pushed,
-            offset,
-        });
+        self.snapshots.push(Snapshot { step, value, number: self.pushed, offset });
         self.pushed += 1;
         if self.snapshots.len() > MOST_SNAPSHOTS {
             self.stride *= 2;
             let newest = self.pushed - 1;
             let stride = self.stride;
-            self.snapshots
-                .retain(|snapshot| snapshot.number.is_multiple_of(stride) || snapshot.number == newest);
+            self.snapshots.retain(|snapshot| snapshot.number.is_multiple_of(stride) || snapshot.number == newest);
             self.rewritten = offset;
         }
     }

@@ -177,12 +177,8 @@ impl RunState {
         Some(Changes {
             reset,
             standing: &self.standing,
-            series: series
-                .filter_map(|(name, series)| Some((name.as_str(), series.since(since)?)))
-                .collect(),
-            tracks: tracks
-                .filter_map(|(name, track)| Some((name.as_str(), track.since(since)?)))
-                .collect(),
+            series: series.filter_map(|(name, series)| Some((name.as_str(), series.since(since)?))).collect(),
+            tracks: tracks.filter_map(|(name, track)| Some((name.as_str(), track.since(since)?))).collect(),
             cells: cells.map(|(name, cell)| (*name, &*cell.json)).collect(),
         })
     }
@@ -191,12 +187,7 @@ impl RunState {
         self.voided = self.offset;
         match rewind {
             Rewind::All => {
-                *self = Self {
-                    offset: self.offset,
-                    voided: self.voided,
-                    origin: time,
-                    ..Self::default()
-                };
+                *self = Self { offset: self.offset, voided: self.voided, origin: time, ..Self::default() };
             }
             Rewind::To(step) => {
                 for series in self.series.values_mut() {
@@ -225,11 +216,7 @@ impl RunState {
     }
 
     fn position(&self) -> Position {
-        Position {
-            step: self.standing.step,
-            images: self.standing.images,
-            seconds: self.standing.seconds,
-        }
+        Position { step: self.standing.step, images: self.standing.images, seconds: self.standing.seconds }
     }
 
     fn push(&mut self, name: &str, value: f64) {

@@ -25,13 +25,7 @@ fn only_this_machines_names_and_no_paths() {
         let (status, _) = ask(&dashboard, "GET /events", &[host]);
         assert!(status == 421 || status == 400, "{host}: {status}");
     }
-    for path in [
-        "/../run.jsonl",
-        "/%2e%2e/run.jsonl",
-        "/run.jsonl",
-        "/events/..%2f..",
-        "//etc/passwd",
-    ] {
+    for path in ["/../run.jsonl", "/%2e%2e/run.jsonl", "/run.jsonl", "/events/..%2f..", "//etc/passwd"] {
         let (status, _) = ask(&dashboard, &format!("GET {path}"), &["Host: localhost"]);
         assert_eq!(status, 404, "{path}");
     }
@@ -69,24 +63,13 @@ fn the_token_opens_the_data_and_the_stop_button() {
     assert!(dashboard.url().ends_with("/#token=a-token-for-tests"));
     let right = format!("Authorization: Bearer {TOKEN}");
     assert_eq!(ask(&dashboard, "GET /", &["Host: localhost"]).0, 200);
-    for wrong in [
-        "X-None: 1",
-        "Authorization: Bearer a-token-for-test",
-        "Authorization: Bearer ",
-    ] {
+    for wrong in ["X-None: 1", "Authorization: Bearer a-token-for-test", "Authorization: Bearer "] {
         for line in ["GET /events", "POST /stop"] {
-            assert_eq!(
-                ask(&dashboard, line, &["Host: localhost", wrong]).0,
-                401,
-                "{line} {wrong}"
-            );
+            assert_eq!(ask(&dashboard, line, &["Host: localhost", wrong]).0, 401, "{line} {wrong}");
         }
     }
     assert!(!stopped.load(Ordering::Relaxed));
-    let hello = send(
-        &dashboard,
-        &format!("GET /events HTTP/1.1\r\nHost: localhost\r\n{right}\r\n\r\n"),
-    );
+    let hello = send(&dashboard, &format!("GET /events HTTP/1.1\r\nHost: localhost\r\n{right}\r\n\r\n"));
     assert_eq!(Page(hello).next("hello").1["can_stop"], true);
     assert_eq!(ask(&dashboard, "POST /stop", &["Host: localhost", &right]).0, 202);
     assert!(stopped.load(Ordering::Relaxed));
@@ -116,29 +99,20 @@ fn addresses() {
             token: token.map(str::to_owned),
             on_stop: None,
         };
-        Dashboard::open(config)
-            .map(|dashboard| dashboard.url())
-            .map_err(|error| error.to_string())
+        Dashboard::open(config).map(|dashboard| dashboard.url()).map_err(|error| error.to_string())
     };
     assert!(open("0.0.0.0:0", None).unwrap_err().contains("token"));
     assert!(open("[::]:0", None).unwrap_err().contains("token"));
     assert!(open("0.0.0.0:0", Some(TOKEN)).unwrap().starts_with("http://127.0.0.1:"));
     assert!(open("0.0.0.0:0", Some("short")).unwrap_err().contains("12 to 128"));
-    assert!(
-        open("127.0.0.1:0", Some("a token with spaces"))
-            .unwrap_err()
-            .contains("letters")
-    );
+    assert!(open("127.0.0.1:0", Some("a token with spaces")).unwrap_err().contains("letters"));
     assert!(open("8015", None).unwrap_err().contains("HOST:PORT"));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     assert!(open(&address, None).unwrap_err().contains(&address));
     // The usual port may be anybody's; there is another one.
     let _usual = TcpListener::bind(DEFAULT_ADDRESS);
-    let config = DashboardConfig {
-        runs: vec![folder.path().to_owned()],
-        ..DashboardConfig::default()
-    };
+    let config = DashboardConfig { runs: vec![folder.path().to_owned()], ..DashboardConfig::default() };
     assert!(Dashboard::open(config).is_ok());
 }
 
@@ -160,10 +134,7 @@ fn too_many_pages_are_told_so_and_the_rest_go_on() {
     for number in 3.. {
         log.write(step(number)).unwrap();
         pages[0].next("run");
-        let page = send(&dashboard, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            .lines()
-            .next()
-            .unwrap();
+        let page = send(&dashboard, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").lines().next().unwrap();
         if page.unwrap().contains("200") {
             break;
         }

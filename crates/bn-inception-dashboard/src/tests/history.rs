@@ -6,10 +6,7 @@ use crate::{DashboardError, export};
 #[test]
 fn a_folder_without_a_run_is_refused() {
     let folder = folder();
-    let config = DashboardConfig {
-        runs: vec![folder.path().to_owned()],
-        ..DashboardConfig::default()
-    };
+    let config = DashboardConfig { runs: vec![folder.path().to_owned()], ..DashboardConfig::default() };
     let error = Dashboard::open(config).unwrap_err().to_string();
     assert!(error.contains(&folder.path().display().to_string()), "{error}");
     let report = folder.path().join("report.html");
@@ -81,10 +78,7 @@ fn a_resumed_run_takes_lost_steps_back() {
     let (_, run) = late.next("run");
     assert_eq!(run["standing"]["images"], 32);
     let records = &run["cells"]["records"];
-    assert_eq!(
-        (records[0][0].as_u64(), records.as_array().unwrap().len()),
-        (Some(4), 1)
-    );
+    assert_eq!((records[0][0].as_u64(), records.as_array().unwrap().len()), (Some(4), 1));
 }
 
 #[test]
@@ -117,10 +111,7 @@ fn pages_see_the_end() {
 #[test]
 fn folders_of_runs_and_new_runs_in_them() {
     let folder = folder();
-    let mut logs: Vec<_> = ["9", "10"]
-        .iter()
-        .map(|name| begin(&folder.path().join(name), 1))
-        .collect();
+    let mut logs: Vec<_> = ["9", "10"].iter().map(|name| begin(&folder.path().join(name), 1)).collect();
     let dashboard = serve(folder.path(), None, None);
     let mut page = Page::open(&dashboard, "");
     let names = |page: &mut Page| {
@@ -141,13 +132,7 @@ fn a_report_holds_what_the_page_would() {
     let bytes = export(vec![folder.path().to_owned()], &path).unwrap();
     let report = fs::read_to_string(&path).unwrap();
     assert_eq!(bytes, report.len() as u64);
-    let data = report
-        .split("id=\"report\">")
-        .nth(1)
-        .unwrap()
-        .split("</script>")
-        .next()
-        .unwrap();
+    let data = report.split("id=\"report\">").nth(1).unwrap().split("</script>").next().unwrap();
     let data: Value = serde_json::from_str(data).unwrap();
     assert_eq!(data.as_array().unwrap().len(), 2);
     assert_eq!(data[1]["series"]["train/loss"][1].as_array().unwrap().len(), 3);

@@ -33,15 +33,7 @@ fn step(step: u64) -> Event {
 }
 
 fn validation(step: u64, top1: f64) -> Event {
-    let result = Validation {
-        step,
-        epoch: 1,
-        top1,
-        top5: 1.0,
-        loss: 1.0,
-        images: 100,
-        seconds: 0.1,
-    };
+    let result = Validation { step, epoch: 1, top1, top5: 1.0, loss: 1.0, images: 100, seconds: 0.1 };
     Event::Validation(Box::new(ValidationReport::from(result)))
 }
 
@@ -76,10 +68,7 @@ fn send(dashboard: &Dashboard, request: &str) -> BufReader<TcpStream> {
 
 /// Status and text of the answer to a request with these headers.
 fn ask(dashboard: &Dashboard, line: &str, headers: &[&str]) -> (u16, String) {
-    let request = format!(
-        "{line} HTTP/1.1\r\n{}\r\nConnection: close\r\n\r\n",
-        headers.join("\r\n")
-    );
+    let request = format!("{line} HTTP/1.1\r\n{}\r\nConnection: close\r\n\r\n", headers.join("\r\n"));
     let mut answer = String::new();
     send(dashboard, &request).read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
@@ -100,11 +89,7 @@ impl Page {
         let (mut current, mut id) = (String::new(), String::new());
         loop {
             let mut line = String::new();
-            assert_ne!(
-                self.0.read_line(&mut line).unwrap(),
-                0,
-                "the stream ended before {name}"
-            );
+            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the stream ended before {name}");
             let line = line.trim_end();
             if let Some(event) = line.strip_prefix("event: ") {
                 current = event.to_owned();

@@ -53,9 +53,7 @@ impl Camera {
 /// One half of a normalised Gaussian, from its centre.
 fn gaussian(deviation: f32) -> Vec<f32> {
     let reach = (3.0 * deviation).ceil() as usize;
-    let half: Vec<f32> = (0..=reach)
-        .map(|i| (-0.5 * (i as f32 / deviation).powi(2)).exp())
-        .collect();
+    let half: Vec<f32> = (0..=reach).map(|i| (-0.5 * (i as f32 / deviation).powi(2)).exp()).collect();
     let total = 2.0 * half.iter().sum::<f32>() - half[0];
     half.into_iter().map(|v| v / total).collect()
 }

@@ -24,13 +24,7 @@ pub struct DrawnConfig {
 impl Default for DrawnConfig {
     /// Ten classes of 400 training and 50 validation images at 72 pixels: a few seconds of drawing, some 12 MB.
     fn default() -> Self {
-        Self {
-            classes: CLASSES.len(),
-            train_per_class: 400,
-            val_per_class: 50,
-            size: 72,
-            seed: 2015,
-        }
+        Self { classes: CLASSES.len(), train_per_class: 400, val_per_class: 50, size: 72, seed: 2015 }
     }
 }
 
@@ -54,12 +48,7 @@ impl DrawnConfig {
         ];
         for (field, found, least, most) in bounds {
             if !(least..=most).contains(&found) {
-                return Err(DrawnError::OutOfRange {
-                    field,
-                    found,
-                    least,
-                    most,
-                });
+                return Err(DrawnError::OutOfRange { field, found, least, most });
             }
         }
         Ok(())

@@ -46,15 +46,8 @@ struct Manifest {
 /// cannot be written.
 pub fn draw_dataset(dir: &Path, config: &DrawnConfig) -> Result<DrawnDataset, DrawnError> {
     config.check()?;
-    let wanted = Manifest {
-        schema: SCHEMA,
-        config: config.clone(),
-    };
-    let dataset = |reused| DrawnDataset {
-        root: dir.to_owned(),
-        images: config.images(),
-        reused,
-    };
+    let wanted = Manifest { schema: SCHEMA, config: config.clone() };
+    let dataset = |reused| DrawnDataset { root: dir.to_owned(), images: config.images(), reused };
     if is_present(dir, &wanted)? {
         return Ok(dataset(true));
     }
@@ -64,10 +57,7 @@ pub fn draw_dataset(dir: &Path, config: &DrawnConfig) -> Result<DrawnDataset, Dr
         _ => Path::new("."),
     };
     fs::create_dir_all(parent).map_err(DrawnError::io(parent))?;
-    let workshop = tempfile::Builder::new()
-        .prefix(".drawing-")
-        .tempdir_in(parent)
-        .map_err(DrawnError::io(parent))?;
+    let workshop = tempfile::Builder::new().prefix(".drawing-").tempdir_in(parent).map_err(DrawnError::io(parent))?;
     // The temporary folder is private to the user; folders made inside it have ordinary permissions.
     let draft = workshop.path().join("dataset");
     draw_all(&draft, config)?;
@@ -80,10 +70,7 @@ pub fn draw_dataset(dir: &Path, config: &DrawnConfig) -> Result<DrawnDataset, Dr
         Ok(()) => Ok(dataset(false)),
         // Another process may have finished the same drawing in the meantime.
         Err(_) if is_present(dir, &wanted)? => Ok(dataset(true)),
-        Err(source) => Err(DrawnError::Io {
-            path: dir.to_owned(),
-            source,
-        }),
+        Err(source) => Err(DrawnError::Io { path: dir.to_owned(), source }),
     }
 }
 
@@ -122,12 +109,7 @@ fn is_present(dir: &Path, wanted: &Manifest) -> Result<bool, DrawnError> {
             |&image: &usize| fs::metadata(dir.join(&name).join(file_name(image))).is_ok_and(|file| file.len() > 0);
         let found = (0..expected).filter(intact).count();
         if found != expected {
-            return Err(DrawnError::Damaged {
-                dir: dir.to_owned(),
-                class: name,
-                found,
-                expected,
-            });
+            return Err(DrawnError::Damaged { dir: dir.to_owned(), class: name, found, expected });
         }
     }
     Ok(true)
@@ -152,10 +134,8 @@ fn draw_all(root: &Path, config: &DrawnConfig) -> Result<(), DrawnError> {
         jobs.extend(images.map(|image| (split, class, image, folder.join(file_name(image)))));
     }
     jobs.into_par_iter().try_for_each(|(split, class, image, path)| {
-        let bytes = draw_image(config, split, class, image).map_err(|source| DrawnError::Encode {
-            path: path.clone(),
-            source,
-        })?;
+        let bytes = draw_image(config, split, class, image)
+            .map_err(|source| DrawnError::Encode { path: path.clone(), source })?;
         fs::write(&path, bytes).map_err(DrawnError::io(&path))
     })
 }
@@ -176,15 +156,8 @@ mod tests {
 
     #[test]
     fn an_image_does_not_depend_on_the_size_of_the_dataset() {
-        let small = DrawnConfig {
-            classes: 4,
-            train_per_class: 1,
-            ..DrawnConfig::default()
-        };
+        let small = DrawnConfig { classes: 4, train_per_class: 1, ..DrawnConfig::default() };
         let large = DrawnConfig::default();
-        assert_eq!(
-            draw_image(&small, 0, 3, 0).unwrap(),
-            draw_image(&large, 0, 3, 0).unwrap()
-        );
+        assert_eq!(draw_image(&small, 0, 3, 0).unwrap(), draw_image(&large, 0, 3, 0).unwrap());
     }
 }

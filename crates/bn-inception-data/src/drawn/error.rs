@@ -71,9 +71,6 @@ pub enum DrawnError {
 impl DrawnError {
     /// Names the path in an I/O error.
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { path: path.to_owned(), source }
     }
 }

@@ -37,13 +37,7 @@ impl Scene {
         let backdrop = Backdrop::random(rng);
         let clutter = (0..rng.random_range(1..6)).map(|_| Sprite::clutter(rng)).collect();
         let subject = Sprite::subject(shape, texture, rng);
-        Self {
-            backdrop,
-            clutter,
-            subject,
-            light,
-            camera: Camera::random(rng),
-        }
+        Self { backdrop, clutter, subject, light, camera: Camera::random(rng) }
     }
 
     /// Quality of the JPEG file, in percent.
@@ -77,10 +71,7 @@ impl Scene {
         let mut sum = [0.0; 3];
         for sample in 0..OVERSAMPLING * OVERSAMPLING {
             let (dx, dy) = (sample % OVERSAMPLING, sample / OVERSAMPLING);
-            let point = [
-                corner[0] + (dx as f32 + 0.5) * step,
-                corner[1] + (dy as f32 + 0.5) * step,
-            ];
+            let point = [corner[0] + (dx as f32 + 0.5) * step, corner[1] + (dy as f32 + 0.5) * step];
             let seen = |below, sprite: &&Sprite| sprite.over(below, point, &self.light);
             let colour = near.iter().fold(backdrop, seen);
             sum = each(|c| sum[c] + colour[c]);
@@ -126,10 +117,7 @@ impl Backdrop {
     fn random(rng: &mut impl Rng) -> Self {
         let hue = rng.random_range(0.0..1.0);
         let luma = rng.random_range(0.15..0.8);
-        let other = [
-            hue + rng.random_range(-0.15..0.15),
-            (luma + rng.random_range(-0.25..0.25f32)).clamp(0.08, 0.9),
-        ];
+        let other = [hue + rng.random_range(-0.15..0.15), (luma + rng.random_range(-0.25..0.25f32)).clamp(0.08, 0.9)];
         let slope = rng.random_range(0.0..TAU);
         let pattern = rng.random_bool(0.3).then(|| {
             let texture = &texture::BACKDROP[rng.random_range(0..texture::BACKDROP.len())];
@@ -185,24 +173,13 @@ impl Sprite {
             colours.swap(0, 1);
         }
         let pattern = Some(texture.place(rng));
-        Self {
-            pose,
-            shape,
-            colours,
-            pattern,
-            height: rng.random_range(0.05..0.3),
-            seed: rng.random(),
-        }
+        Self { pose, shape, colours, pattern, height: rng.random_range(0.05..0.3), seed: rng.random() }
     }
 
     /// A small plain thing of any shape, anywhere.
     fn clutter(rng: &mut impl Rng) -> Self {
         let pose = Pose::random(rng, 0.04..0.12, 0.0, TAU / 2.0);
-        let colour = tint(
-            rng.random_range(0.0..1.0),
-            rng.random_range(0.1..0.9),
-            rng.random_range(0.12..0.88),
-        );
+        let colour = tint(rng.random_range(0.0..1.0), rng.random_range(0.1..0.9), rng.random_range(0.12..0.88));
         Self {
             pose,
             shape: shapes::CLUTTER[rng.random_range(0..shapes::CLUTTER.len())],
@@ -277,10 +254,7 @@ impl Pose {
         Self {
             centre,
             radius,
-            inverse: [
-                [wide * (cos + shear * sin), wide * (sin - shear * cos)],
-                [-high * sin, high * cos],
-            ],
+            inverse: [[wide * (cos + shear * sin), wide * (sin - shear * cos)], [-high * sin, high * cos]],
             tilt: [rng.random_range(-tilt..tilt) * 0.5, rng.random_range(-tilt..tilt) * 0.5],
         }
     }
@@ -294,7 +268,6 @@ impl Pose {
         let offset = [point[0] - self.centre[0], point[1] - self.centre[1]];
         // Far from the shape the plane would fold over the horizon; there, stop short of it.
         let depth = (1.0 + self.tilt[0] * offset[0] + self.tilt[1] * offset[1]).max(0.3);
-        self.inverse
-            .map(|row| (row[0] * offset[0] + row[1] * offset[1]) / depth)
+        self.inverse.map(|row| (row[0] * offset[0] + row[1] * offset[1]) / depth)
     }
 }

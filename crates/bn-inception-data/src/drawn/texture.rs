@@ -18,31 +18,11 @@ pub(super) struct Texture {
     tone: fn([f32; 2]) -> f32,
 }
 
-pub(super) const BRICK: Texture = Texture {
-    unit: 0.32..0.40,
-    slide: 1.0,
-    tone: brick,
-};
-pub(super) const CHECKERED: Texture = Texture {
-    unit: 0.34..0.44,
-    slide: 1.0,
-    tone: checkered,
-};
-pub(super) const DOTTED: Texture = Texture {
-    unit: 0.42..0.52,
-    slide: 1.0,
-    tone: dotted,
-};
-pub(super) const STRIPED: Texture = Texture {
-    unit: 0.42..0.58,
-    slide: 1.0,
-    tone: striped,
-};
-pub(super) const SWIRLED: Texture = Texture {
-    unit: 0.80..1.10,
-    slide: 0.12,
-    tone: swirled,
-};
+pub(super) const BRICK: Texture = Texture { unit: 0.32..0.40, slide: 1.0, tone: brick };
+pub(super) const CHECKERED: Texture = Texture { unit: 0.34..0.44, slide: 1.0, tone: checkered };
+pub(super) const DOTTED: Texture = Texture { unit: 0.42..0.52, slide: 1.0, tone: dotted };
+pub(super) const STRIPED: Texture = Texture { unit: 0.42..0.58, slide: 1.0, tone: striped };
+pub(super) const SWIRLED: Texture = Texture { unit: 0.80..1.10, slide: 0.12, tone: swirled };
 
 /// The patterns a backdrop may carry, faintly: all of them, so that a texture without its shape says nothing.
 pub(super) const BACKDROP: [Texture; 5] = [BRICK, CHECKERED, DOTTED, STRIPED, SWIRLED];
@@ -77,10 +57,7 @@ impl Placed {
     /// Tone in 0..=1 at a point in shape coordinates.
     pub(super) fn tone(&self, [x, y]: [f32; 2]) -> f32 {
         let [a, b] = self.row;
-        (self.tone)([
-            a * x + b * y + self.offset[0],
-            self.mirror * (a * y - b * x) + self.offset[1],
-        ])
+        (self.tone)([a * x + b * y + self.offset[0], self.mirror * (a * y - b * x) + self.offset[1]])
     }
 }
 

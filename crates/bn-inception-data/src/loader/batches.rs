@@ -43,12 +43,7 @@ impl ImageBatches {
             Ok(prefetch) => (Some(prefetch), None),
             Err(error) => (None, Some(error)),
         };
-        Self {
-            prefetch,
-            error,
-            shared,
-            device,
-        }
+        Self { prefetch, error, shared, device }
     }
 
     /// Counts the batch's broken images and moves it to the device.

@@ -55,12 +55,7 @@ impl Work for Epoch {
     }
 
     fn item(&self, batch: usize, place: usize) -> Self::Item {
-        let Shared {
-            source,
-            preprocess,
-            augment,
-            ..
-        } = self.shared.as_ref();
+        let Shared { source, preprocess, augment, .. } = self.shared.as_ref();
         let index = self.order[batch * source.options.batch_size + place] as usize;
         let decoded = source.decode(index)?;
         let image = match augment {
@@ -71,11 +66,7 @@ impl Work for Epoch {
             }
             None => preprocess.eval_image(&decoded.image)?,
         };
-        Ok(Loaded {
-            image,
-            class: source.folder.class(index),
-            broken: decoded.broken,
-        })
+        Ok(Loaded { image, class: source.folder.class(index), broken: decoded.broken })
     }
 
     fn assemble(&self, items: Vec<Self::Item>) -> Self::Batch {

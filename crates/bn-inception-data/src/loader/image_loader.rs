@@ -88,12 +88,7 @@ impl ImageLoader {
         preprocess.check()?;
         let indices = (0..source.folder.len() as u32).collect();
         Ok(Self {
-            shared: Arc::new(Shared {
-                source,
-                preprocess,
-                augment,
-                waited: AtomicU64::new(0),
-            }),
+            shared: Arc::new(Shared { source, preprocess, augment, waited: AtomicU64::new(0) }),
             indices,
             device: device.clone(),
         })
@@ -123,11 +118,7 @@ impl ImageLoader {
             let seed = self.shared.source.options.seed;
             order.shuffle(&mut generator(Purpose::Order, seed, epoch, 0));
         }
-        let epoch = Epoch {
-            shared: self.shared.clone(),
-            order,
-            epoch,
-        };
+        let epoch = Epoch { shared: self.shared.clone(), order, epoch };
         let device = self.device.clone();
         ImageBatches::new(epoch, batch, self.batches(), device)
     }
@@ -179,12 +170,7 @@ mod tests {
             std::fs::write(dir.path().join("class").join(name), "").unwrap();
         }
         for workers in [0, 1, 3] {
-            let options = LoaderOptions {
-                batch_size: 2,
-                workers,
-                seed: 0,
-                strict: false,
-            };
+            let options = LoaderOptions { batch_size: 2, workers, seed: 0, strict: false };
             let folder = Arc::new(ImageFolder::open(dir.path()).unwrap());
             let preprocess = Preprocess::imagenet(8);
             let mut loader = ImageLoader::eval(folder, preprocess, options, &Device::flex()).unwrap();

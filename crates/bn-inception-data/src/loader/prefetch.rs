@@ -80,30 +80,14 @@ impl<W: Work> Prefetch<W> {
     /// # Errors
     /// [`io::Error`] if a thread cannot be started.
     pub(super) fn new(work: W, start: usize, end: usize, workers: usize) -> io::Result<Self> {
-        let state = State {
-            next: start,
-            claim: (start, 0),
-            open: VecDeque::new(),
-            alive: workers,
-            stop: false,
-        };
-        let shared = Arc::new(Shared {
-            work,
-            end,
-            state: Mutex::new(state),
-            ready: Condvar::new(),
-            room: Condvar::new(),
-        });
-        let mut prefetch = Self {
-            shared,
-            threads: Vec::new(),
-        };
+        let state = State { next: start, claim: (start, 0), open: VecDeque::new(), alive: workers, stop: false };
+        let shared =
+            Arc::new(Shared { work, end, state: Mutex::new(state), ready: Condvar::new(), room: Condvar::new() });
+        let mut prefetch = Self { shared, threads: Vec::new() };
         for index in 0..workers {
             let ending = Ending(prefetch.shared.clone());
             // An error drops `prefetch`, which ends the threads that did start.
-            let thread = Builder::new()
-                .name(format!("image-loader-{index}"))
-                .spawn(move || ending.0.run())?;
+            let thread = Builder::new().name(format!("image-loader-{index}")).spawn(move || ending.0.run())?;
             prefetch.threads.push(thread);
         }
         Ok(prefetch)
@@ -208,11 +192,7 @@ impl<W: Work> Shared<W> {
                         done: None,
                     });
                 }
-                state.claim = if place + 1 < items {
-                    (batch, place + 1)
-                } else {
-                    (batch + 1, 0)
-                };
+                state.claim = if place + 1 < items { (batch, place + 1) } else { (batch + 1, 0) };
                 return Some((batch, place));
             }
             state = wait(&self.room, state);
@@ -285,19 +265,15 @@ mod tests {
         panic_at: Option<(usize, usize)>,
     ) -> (Prefetch<Numbers>, Arc<AtomicUsize>) {
         let made = Arc::new(AtomicUsize::new(0));
-        let work = Numbers {
-            panic_at,
-            made: made.clone(),
-        };
+        let work = Numbers { panic_at, made: made.clone() };
         (Prefetch::new(work, start, 20, workers).unwrap(), made)
     }
 
     #[test]
     fn any_number_of_workers_gives_the_same_batches_in_order() {
         for start in [0, 7, 20] {
-            let expected: Vec<Vec<usize>> = (start..20)
-                .map(|b| (0..if b == 19 { 2 } else { 3 }).map(|p| 100 * b + p).collect())
-                .collect();
+            let expected: Vec<Vec<usize>> =
+                (start..20).map(|b| (0..if b == 19 { 2 } else { 3 }).map(|p| 100 * b + p).collect()).collect();
             for workers in [0, 1, 2, 4, 13] {
                 let (batches, _) = prefetch(start, workers, None);
                 let found: Vec<_> = batches.map(|b| b.unwrap()).collect();

@@ -65,16 +65,10 @@ impl<T: Send + 'static> PreparedImages<T> {
         prepare: impl Fn(&RgbImage) -> Result<T, PreprocessError> + Send + Sync + 'static,
     ) -> Result<Self, LoaderError> {
         let source = Arc::new(Source::new(folder.into(), options)?);
-        let work = Preparation {
-            source: source.clone(),
-            prepare: Box::new(prepare),
-        };
+        let work = Preparation { source: source.clone(), prepare: Box::new(prepare) };
         let batches = source.folder.len().div_ceil(options.batch_size);
         let prefetch = Prefetch::new(work, 0, batches, options.workers).map_err(LoaderError::Threads)?;
-        Ok(Self {
-            prefetch: Some(prefetch),
-            source,
-        })
+        Ok(Self { prefetch: Some(prefetch), source })
     }
 
     /// The images that could not be decoded so far.
@@ -123,10 +117,7 @@ impl<T: Send + 'static> Work for Preparation<T> {
     fn item(&self, batch: usize, place: usize) -> Self::Item {
         let index = batch * self.source.options.batch_size + place;
         let decoded = self.source.decode(index)?;
-        let image = PreparedImage {
-            value: (self.prepare)(&decoded.image)?,
-            class: self.source.folder.class(index),
-        };
+        let image = PreparedImage { value: (self.prepare)(&decoded.image)?, class: self.source.folder.class(index) };
         Ok((image, decoded.broken))
     }
 

@@ -32,12 +32,7 @@ impl Source {
         if options.batch_size == 0 {
             return Err(LoaderError::NoBatchSize);
         }
-        Ok(Self {
-            folder,
-            options,
-            decode_file: |path| decode_file(path),
-            broken: BrokenImages::default(),
-        })
+        Ok(Self { folder, options, decode_file: |path| decode_file(path), broken: BrokenImages::default() })
     }
 
     /// Decodes image `index` or, unless the options are strict, the next of its class that can be decoded.
@@ -57,9 +52,7 @@ impl Source {
                 }
             }
         }
-        Err(LoaderError::NoReadableImage {
-            class: folder.classes()[folder.class(index)].clone(),
-        })
+        Err(LoaderError::NoReadableImage { class: folder.classes()[folder.class(index)].clone() })
     }
 
     /// Counts the `new` broken images, by index in the dataset.
@@ -75,12 +68,7 @@ impl Source {
             let BrokenImage { path, reason } = image.clone();
             let is_new = self.broken.add(index, image);
             if is_new && self.broken.too_many(images) {
-                return Err(LoaderError::TooManyBroken {
-                    broken: self.broken.count(),
-                    images,
-                    path,
-                    reason,
-                });
+                return Err(LoaderError::TooManyBroken { broken: self.broken.count(), images, path, reason });
             }
         }
         Ok(())

@@ -47,12 +47,7 @@ fn classes_and_images_are_sorted() {
             (images.class(i), path)
         })
         .collect();
-    let expected = [
-        (0, "n01/images/deep.jpeg"),
-        (0, "n01/x.PNG"),
-        (1, "n02/a.jpg"),
-        (1, "n02/b.JPEG"),
-    ];
+    let expected = [(0, "n01/images/deep.jpeg"), (0, "n01/x.PNG"), (1, "n02/a.jpg"), (1, "n02/b.JPEG")];
     assert_eq!(found, expected.map(|(c, p)| (c, Path::new(p).to_path_buf())));
     assert_eq!(images.others_of_class(1).collect::<Vec<_>>(), [0]);
     assert_eq!(images.others_of_class(2).collect::<Vec<_>>(), [3]);
@@ -60,14 +55,7 @@ fn classes_and_images_are_sorted() {
 
 #[test]
 fn each_wrong_folder_has_its_own_line() {
-    let dir = tree(&[
-        "train/a/1.jpg",
-        "train/b/1.jpg",
-        "file",
-        "empty/",
-        "hollow/a/",
-        "one/a/t.txt",
-    ]);
+    let dir = tree(&["train/a/1.jpg", "train/b/1.jpg", "file", "empty/", "hollow/a/", "one/a/t.txt"]);
     let at = |name: &str| dir.path().join(name);
     let path = |name: &str| at(name).display().to_string();
 
@@ -75,27 +63,17 @@ fn each_wrong_folder_has_its_own_line() {
     assert_eq!(line, format!("data folder {} does not exist", path("absent")));
     let line = error(ImageFolder::open_split(at("absent"), Split::Train));
     assert_eq!(line, format!("data folder {} does not exist", path("absent")));
-    for line in [
-        error(ImageFolder::open(at("file"))),
-        error(ImageFolder::open_split(at("file"), Split::Val)),
-    ] {
+    for line in [error(ImageFolder::open(at("file"))), error(ImageFolder::open_split(at("file"), Split::Val))] {
         assert_eq!(line, format!("{} is not a folder", path("file")));
     }
-    for line in [
-        error(ImageFolder::open_split(dir.path(), Split::Val)),
-        error(ImageFolder::open_validation(dir.path())),
-    ] {
+    for line in
+        [error(ImageFolder::open_split(dir.path(), Split::Val)), error(ImageFolder::open_validation(dir.path()))]
+    {
         let root = dir.path().display();
-        assert_eq!(
-            line,
-            format!("{root} has no `val` folder; expected {root}/{{train,val}}/CLASS/*.jpg")
-        );
+        assert_eq!(line, format!("{root} has no `val` folder; expected {root}/{{train,val}}/CLASS/*.jpg"));
     }
     let line = error(ImageFolder::open(at("empty")));
-    assert!(
-        line.starts_with(&format!("{} holds no class folders", path("empty"))),
-        "{line}"
-    );
+    assert!(line.starts_with(&format!("{} holds no class folders", path("empty"))), "{line}");
     for folder in ["hollow", "one"] {
         let line = error(ImageFolder::open(at(folder)));
         let class = at(folder).join("a");
@@ -120,20 +98,12 @@ fn train_and_val_must_have_the_same_classes() {
     let val = ImageFolder::open_split(dir.path(), Split::Val).unwrap();
     assert!(train.check_same_classes(&train).is_ok());
     let line = error(train.check_same_classes(&val));
-    assert!(
-        line.contains("only in the first: b; only in the second: c, d, e, f, g and 1 more"),
-        "{line}"
-    );
+    assert!(line.contains("only in the first: b; only in the second: c, d, e, f, g and 1 more"), "{line}");
 }
 
 #[test]
 fn validation_takes_val_or_the_folder_itself() {
-    let dir = tree(&[
-        "set/train/a/1.jpg",
-        "set/val/a/1.jpg",
-        "set/val/a/2.jpg",
-        "plain/b/1.jpg",
-    ]);
+    let dir = tree(&["set/train/a/1.jpg", "set/val/a/1.jpg", "set/val/a/2.jpg", "plain/b/1.jpg"]);
     let set = ImageFolder::open_validation(dir.path().join("set")).unwrap();
     assert_eq!((set.len(), set.classes()[0].as_str()), (2, "a"));
     let plain = ImageFolder::open_validation(dir.path().join("plain")).unwrap();

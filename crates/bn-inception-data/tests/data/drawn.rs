@@ -10,13 +10,7 @@ use bn_inception_data::drawn::{DrawnConfig, DrawnDataset, DrawnError, class_name
 const ENDLESS: &str = "DRAWN_TEST_ENDLESS_DIR";
 
 fn small() -> DrawnConfig {
-    DrawnConfig {
-        classes: 3,
-        train_per_class: 4,
-        val_per_class: 2,
-        size: 32,
-        seed: 7,
-    }
+    DrawnConfig { classes: 3, train_per_class: 4, val_per_class: 2, size: 32, seed: 7 }
 }
 
 /// Every file under `root` with its bytes, by relative path.
@@ -62,11 +56,7 @@ fn the_layout_is_that_of_imagenet_and_every_file_decodes() {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("a/b/drawn");
     let dataset = draw_dataset(&root, &small()).unwrap();
-    let expected = DrawnDataset {
-        root: root.clone(),
-        images: 18,
-        reused: false,
-    };
+    let expected = DrawnDataset { root: root.clone(), images: 18, reused: false };
     assert_eq!(dataset, expected);
 
     let mut files = tree(&root);
@@ -90,11 +80,7 @@ fn the_layout_is_that_of_imagenet_and_every_file_decodes() {
     distinct.sort();
     distinct.dedup();
     assert_eq!(distinct.len(), 18, "every image is its own");
-    assert_eq!(
-        fs::read_dir(home.path().join("a/b")).unwrap().count(),
-        1,
-        "no draft stays behind"
-    );
+    assert_eq!(fs::read_dir(home.path().join("a/b")).unwrap().count(), 1, "no draft stays behind");
 }
 
 #[test]
@@ -118,16 +104,8 @@ type Refusal = (&'static str, fn(&Path), &'static [&'static str]);
 #[test]
 fn anything_else_in_the_folder_is_refused_and_kept() {
     let cases: [Refusal; 6] = [
-        (
-            "foreign",
-            |root| fs::remove_file(root.join("manifest.json")).unwrap(),
-            &["something other"],
-        ),
-        (
-            "unreadable",
-            |root| fs::write(root.join("manifest.json"), "{").unwrap(),
-            &["something other"],
-        ),
+        ("foreign", |root| fs::remove_file(root.join("manifest.json")).unwrap(), &["something other"]),
+        ("unreadable", |root| fs::write(root.join("manifest.json"), "{").unwrap(), &["something other"]),
         (
             "older",
             |root| {
@@ -186,20 +164,8 @@ fn numbers_out_of_range_are_refused_before_anything_is_written() {
     let cases = [
         ("classes", DrawnConfig { classes: 11, ..small() }),
         ("classes", DrawnConfig { classes: 1, ..small() }),
-        (
-            "train_per_class",
-            DrawnConfig {
-                train_per_class: 0,
-                ..small()
-            },
-        ),
-        (
-            "val_per_class",
-            DrawnConfig {
-                val_per_class: 0,
-                ..small()
-            },
-        ),
+        ("train_per_class", DrawnConfig { train_per_class: 0, ..small() }),
+        ("val_per_class", DrawnConfig { val_per_class: 0, ..small() }),
         ("size", DrawnConfig { size: 15, ..small() }),
     ];
     let home = tempfile::tempdir().unwrap();
@@ -239,9 +205,6 @@ fn a_killed_drawing_leaves_nothing_half_valid() {
 #[ignore = "the process that a_killed_drawing_leaves_nothing_half_valid starts and kills"]
 fn endless_drawing() {
     let root = std::env::var_os(ENDLESS).expect("started by the test that kills it");
-    let config = DrawnConfig {
-        train_per_class: 100_000,
-        ..small()
-    };
+    let config = DrawnConfig { train_per_class: 100_000, ..small() };
     draw_dataset(root.as_ref(), &config).unwrap();
 }

@@ -10,12 +10,7 @@ use burn::tensor::Device;
 use image::{Rgb, RgbImage};
 
 const SIZE: u32 = 16;
-pub const OPTIONS: LoaderOptions = LoaderOptions {
-    batch_size: 8,
-    workers: 2,
-    seed: 7,
-    strict: false,
-};
+pub const OPTIONS: LoaderOptions = LoaderOptions { batch_size: 8, workers: 2, seed: 7, strict: false };
 
 /// A dataset of small pictures, each different: `classes` folders of `each` files.
 pub fn pictures(classes: usize, each: usize) -> tempfile::TempDir {
@@ -26,11 +21,7 @@ pub fn pictures(classes: usize, each: usize) -> tempfile::TempDir {
         for number in 0..each {
             let seed = (class * each + number) as u32;
             let image = RgbImage::from_fn(24, 20, |x, y| {
-                Rgb([
-                    (x * 9 + seed * 31) as u8,
-                    (y * 11 + seed * 17) as u8,
-                    (x * y + seed) as u8,
-                ])
+                Rgb([(x * 9 + seed * 31) as u8, (y * 11 + seed * 17) as u8, (x * y + seed) as u8])
             });
             let ending = if number % 2 == 0 { "png" } else { "jpg" };
             image.save(folder.join(format!("{number:04}.{ending}"))).unwrap();
@@ -132,13 +123,8 @@ fn training_keeps_equal_batches_and_evaluation_keeps_all() {
     for (batch_size, expected) in [(0, "at least 1"), (22, "fewer than one batch of 22")] {
         let options = LoaderOptions { batch_size, ..OPTIONS };
         let preprocess = Preprocess::imagenet(SIZE);
-        let result = ImageLoader::train(
-            folder.clone(),
-            preprocess,
-            Augment::new(16, 0.08, 0.0),
-            options,
-            &Device::flex(),
-        );
+        let result =
+            ImageLoader::train(folder.clone(), preprocess, Augment::new(16, 0.08, 0.0), options, &Device::flex());
         let text = result.err().unwrap().to_string();
         assert!(text.contains(expected), "{text}");
     }
@@ -198,10 +184,7 @@ fn broken_images_are_replaced_and_reported() {
 fn strict_stops_at_the_first_broken_image() {
     let dir = pictures(2, 150);
     damage(dir.path());
-    let options = LoaderOptions {
-        strict: true,
-        ..OPTIONS
-    };
+    let options = LoaderOptions { strict: true, ..OPTIONS };
     let loader = loader(dir.path(), false, options);
     let mut batches = loader.iter_from(0, 0);
     let error = batches.next().unwrap().unwrap_err().to_string();

@@ -27,9 +27,7 @@ fn every_image_comes_once_in_order_for_any_number_of_workers() {
     let preprocess = Preprocess::imagenet(16);
     let expected: Vec<_> = (0..folder.len())
         .map(|index| PreparedImage {
-            value: Crops::Ten
-                .render(&decode_file(folder.path(index)).unwrap(), &preprocess)
-                .unwrap(),
+            value: Crops::Ten.render(&decode_file(folder.path(index)).unwrap(), &preprocess).unwrap(),
             class: folder.class(index),
         })
         .collect();
@@ -45,9 +43,7 @@ fn every_image_comes_once_in_order_for_any_number_of_workers() {
 #[test]
 fn broken_images_are_replaced_and_counted() {
     let dir = pictures(2, 150);
-    let intact: Vec<_> = ten_crops(dir.path(), OPTIONS)
-        .flat_map(|batch| batch.unwrap())
-        .collect();
+    let intact: Vec<_> = ten_crops(dir.path(), OPTIONS).flat_map(|batch| batch.unwrap()).collect();
     let count = damage(dir.path());
     let mut images = ten_crops(dir.path(), OPTIONS);
     let found: Vec<_> = images.by_ref().flat_map(|batch| batch.unwrap()).collect();
@@ -56,10 +52,7 @@ fn broken_images_are_replaced_and_counted() {
         assert!(found[index] == intact[stand_in], "image {index}");
     }
 
-    let strict = LoaderOptions {
-        strict: true,
-        ..OPTIONS
-    };
+    let strict = LoaderOptions { strict: true, ..OPTIONS };
     let mut images = ten_crops(dir.path(), strict);
     let error = images.next().unwrap().unwrap_err();
     assert!(matches!(error, LoaderError::Broken { .. }), "{error}");
@@ -87,10 +80,7 @@ fn a_panicking_preparation_is_an_error() {
         assert!(error.contains("a bug of the caller"), "{error}");
         assert!(images.next().is_none());
     }
-    let empty = LoaderOptions {
-        batch_size: 0,
-        ..OPTIONS
-    };
+    let empty = LoaderOptions { batch_size: 0, ..OPTIONS };
     let folder = ImageFolder::open(dir.path()).unwrap();
     let refused = PreparedImages::new(folder, empty, |_| Ok(())).err();
     assert!(matches!(refused, Some(LoaderError::NoBatchSize)));

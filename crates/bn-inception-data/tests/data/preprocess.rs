@@ -11,9 +11,7 @@ use burn::tensor::Device;
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/preprocess")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/preprocess").join(name)
 }
 
 fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
@@ -32,17 +30,10 @@ fn difference(a: &RgbImage, b: &RgbImage) -> f64 {
 #[test]
 fn evaluation_resize_agrees_with_torchvision() {
     for image in ["wide", "tall"] {
-        for (mode, interpolation) in [
-            ("bilinear", Interpolation::Bilinear),
-            ("bicubic", Interpolation::Bicubic),
-        ] {
+        for (mode, interpolation) in [("bilinear", Interpolation::Bilinear), ("bicubic", Interpolation::Bicubic)] {
             for (short, size) in [(36, 32), (70, 64)] {
-                let preprocess = Preprocess {
-                    size,
-                    resize: Resize::ShortSide(short),
-                    interpolation,
-                    ..Preprocess::imagenet(size)
-                };
+                let preprocess =
+                    Preprocess { size, resize: Resize::ShortSide(short), interpolation, ..Preprocess::imagenet(size) };
                 let source = decode_file(fixture(&format!("{image}.png"))).unwrap();
                 let name = format!("{image}-{mode}-{short}-{size}.png");
                 let expected = decode_file(fixture(&name)).unwrap();
@@ -58,10 +49,7 @@ fn evaluation_resize_agrees_with_torchvision() {
 
 #[test]
 fn central_fraction_agrees_with_pillow() {
-    let preprocess = Preprocess {
-        size: 32,
-        ..Preprocess::tf_slim()
-    };
+    let preprocess = Preprocess { size: 32, ..Preprocess::tf_slim() };
     let source = decode_file(fixture("wide.png")).unwrap();
     let expected = decode_file(fixture("wide-central-32.png")).unwrap();
     let difference = difference(&preprocess.eval_image(&source).unwrap(), &expected);
@@ -86,10 +74,7 @@ fn extreme_shapes_stay_small() {
         assert_eq!(square.dimensions(), (128, 128));
         assert!(square.pixels().all(|p| *p == Rgb([9, 99, 199])));
     }
-    assert!(matches!(
-        preprocess.eval_image(&RgbImage::new(0, 4)),
-        Err(PreprocessError::NoPixels { .. })
-    ));
+    assert!(matches!(preprocess.eval_image(&RgbImage::new(0, 4)), Err(PreprocessError::NoPixels { .. })));
 }
 
 /// A crop whose first pixel falls exactly on a source pixel once made the resizer read outside the image. In a picture
@@ -102,12 +87,7 @@ fn no_crop_reads_outside_the_image() {
         for (left, top) in steps.iter().flat_map(|l| steps.map(|t| (*l, t))) {
             for (width, height) in [(1.0, 1.0), (17.0, 17.0), (4.5, 13.0), (21.0, 2.0), (99.0, 99.0)] {
                 for size in [1, 2, 8, 17, 34, 63, 64] {
-                    let crop = CropRect {
-                        left,
-                        top,
-                        width,
-                        height,
-                    };
+                    let crop = CropRect { left, top, width, height };
                     let square = crop_resize(&image, crop, size, interpolation).unwrap();
                     let same = square.pixels().all(|p| {
                         let pairs = p.0.iter().zip([200_u8, 90, 17]);
@@ -131,12 +111,7 @@ fn crops_that_are_no_part_of_the_image_are_refused() {
         [0.0, 0.0, 0.0, 3.0],
         [0.0, 0.0, 3.0, -3.0],
     ] {
-        let crop = CropRect {
-            left,
-            top,
-            width,
-            height,
-        };
+        let crop = CropRect { left, top, width, height };
         let result = crop_resize(&image, crop, 4, Interpolation::Bilinear);
         assert!(matches!(result, Err(PreprocessError::Resize(_))), "{crop:?}");
     }
@@ -185,41 +160,11 @@ fn check_names_the_field() {
     let good = Preprocess::imagenet(128);
     assert_eq!(good.check(), Ok(()));
     for (bad, name) in [
-        (
-            Preprocess {
-                size: 0,
-                ..good.clone()
-            },
-            "size",
-        ),
-        (
-            Preprocess {
-                resize: Resize::ShortSide(100),
-                ..good.clone()
-            },
-            "resize",
-        ),
-        (
-            Preprocess {
-                resize: Resize::CentralFraction(f64::NAN),
-                ..good.clone()
-            },
-            "resize",
-        ),
-        (
-            Preprocess {
-                mean: [f32::NAN; 3],
-                ..good.clone()
-            },
-            "mean",
-        ),
-        (
-            Preprocess {
-                std: [0.0; 3],
-                ..good.clone()
-            },
-            "std",
-        ),
+        (Preprocess { size: 0, ..good.clone() }, "size"),
+        (Preprocess { resize: Resize::ShortSide(100), ..good.clone() }, "resize"),
+        (Preprocess { resize: Resize::CentralFraction(f64::NAN), ..good.clone() }, "resize"),
+        (Preprocess { mean: [f32::NAN; 3], ..good.clone() }, "mean"),
+        (Preprocess { std: [0.0; 3], ..good.clone() }, "std"),
     ] {
         let error = bad.check().unwrap_err().to_string();
         assert!(error.contains(name), "{error}");
@@ -275,37 +220,13 @@ fn every_pixel_type_comes_out_as_8_bit_rgb() {
     let png = ImageFormat::Png;
     let wide = |v: u8| u16::from(v) * 257;
     let files = [
-        (
-            encode(ImageBuffer::from_pixel(size.0, size.1, Luma([77_u8])), png),
-            gray,
-        ),
-        (
-            encode(ImageBuffer::from_pixel(size.0, size.1, Luma([wide(77)])), png),
-            gray,
-        ),
-        (
-            encode(ImageBuffer::from_pixel(size.0, size.1, LumaA([77_u8, 0])), png),
-            gray,
-        ),
-        (
-            encode(
-                ImageBuffer::from_pixel(size.0, size.1, Rgb([10, 120, 250].map(wide))),
-                png,
-            ),
-            rgb,
-        ),
+        (encode(ImageBuffer::from_pixel(size.0, size.1, Luma([77_u8])), png), gray),
+        (encode(ImageBuffer::from_pixel(size.0, size.1, Luma([wide(77)])), png), gray),
+        (encode(ImageBuffer::from_pixel(size.0, size.1, LumaA([77_u8, 0])), png), gray),
+        (encode(ImageBuffer::from_pixel(size.0, size.1, Rgb([10, 120, 250].map(wide))), png), rgb),
         // Transparency is dropped, not composited.
-        (
-            encode(ImageBuffer::from_pixel(size.0, size.1, Rgba([10_u8, 120, 250, 3])), png),
-            rgb,
-        ),
-        (
-            encode(
-                ImageBuffer::from_pixel(size.0, size.1, Luma([77_u8])),
-                ImageFormat::Jpeg,
-            ),
-            gray,
-        ),
+        (encode(ImageBuffer::from_pixel(size.0, size.1, Rgba([10_u8, 120, 250, 3])), png), rgb),
+        (encode(ImageBuffer::from_pixel(size.0, size.1, Luma([77_u8])), ImageFormat::Jpeg), gray),
     ];
     for (bytes, expected) in files {
         let image = decode(&bytes).unwrap();
@@ -325,16 +246,12 @@ fn content_decides_the_format_not_the_name() {
 
 #[test]
 fn what_is_no_whole_image_is_refused() {
-    let noise = RgbImage::from_fn(64, 64, |x, y| {
-        Rgb([((x * 37) ^ (y * 91)) as u8, (x * y) as u8, (x * 13 + y * 7) as u8])
-    });
+    let noise =
+        RgbImage::from_fn(64, 64, |x, y| Rgb([((x * 37) ^ (y * 91)) as u8, (x * y) as u8, (x * 13 + y * 7) as u8]));
     let jpeg = encode(noise.clone(), ImageFormat::Jpeg);
     let png = encode(noise, ImageFormat::Png);
     assert!(matches!(decode(&[]), Err(DecodeError::Empty)));
-    assert!(matches!(
-        decode(b"<html>404</html>"),
-        Err(DecodeError::UnknownFormat { .. })
-    ));
+    assert!(matches!(decode(b"<html>404</html>"), Err(DecodeError::UnknownFormat { .. })));
     assert!(matches!(decode_file(fixture("absent.jpg")), Err(DecodeError::Io(_))));
     // A folder opens on Unix, and fails when read.
     assert!(matches!(decode_file(fixture("")), Err(DecodeError::Io(_))));
@@ -363,9 +280,7 @@ fn sizes_over_the_limit_are_refused_before_any_memory_is_taken() {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-        })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
     })
 }
 

@@ -20,10 +20,7 @@ fn a_file_is_downloaded_once() {
     client.succeeds();
     assert_eq!(server.requests().len(), 1);
     let events = client.events.lock().unwrap();
-    let last = FetchEvent::Progress {
-        received: 300_000,
-        total: Some(300_000),
-    };
+    let last = FetchEvent::Progress { received: 300_000, total: Some(300_000) };
     assert_eq!(events.last(), Some(&last));
 }
 
@@ -40,15 +37,8 @@ fn a_broken_connection_starts_anew() {
     }
     assert_eq!(client.retries(), 1);
     let events = client.events.lock().unwrap();
-    let restarted = events.iter().filter(|event| {
-        matches!(
-            event,
-            FetchEvent::Progress {
-                received: 0,
-                total: Some(300_000)
-            }
-        )
-    });
+    let restarted =
+        events.iter().filter(|event| matches!(event, FetchEvent::Progress { received: 0, total: Some(300_000) }));
     assert_eq!(restarted.count(), 2);
 }
 
@@ -103,16 +93,8 @@ fn errors_of_the_server_are_named() {
         ("403 Forbidden\r\nContent-Length: 4", "403 Forbidden", 1),
         ("204 No Content", "204 No Content", 1),
         ("206 Partial Content\r\nContent-Length: 4", "206 Partial Content", 1),
-        (
-            "503 Service Unavailable\r\nContent-Length: 4",
-            "503 Service Unavailable",
-            ATTEMPTS,
-        ),
-        (
-            "429 Too Many Requests\r\nContent-Length: 4",
-            "429 Too Many Requests",
-            ATTEMPTS,
-        ),
+        ("503 Service Unavailable\r\nContent-Length: 4", "503 Service Unavailable", ATTEMPTS),
+        ("429 Too Many Requests\r\nContent-Length: 4", "429 Too Many Requests", ATTEMPTS),
     ] {
         let server = Server::new((0..tried).map(|_| says(head, "nope")).collect());
         let client = Client::of(&server);

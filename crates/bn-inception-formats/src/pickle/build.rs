@@ -33,9 +33,7 @@ impl<'a> Machine<'a> {
         let mut globals = GLOBALS.iter();
         match globals.find(|(m, n, _)| (*m, *n) == (module, name)) {
             Some((_, _, global)) => self.push(Object::Global(*global)),
-            None => Err(Problem::ForbiddenGlobal {
-                name: shown(&format!("{module}.{name}")),
-            }),
+            None => Err(Problem::ForbiddenGlobal { name: shown(&format!("{module}.{name}")) }),
         }
     }
 
@@ -118,21 +116,17 @@ impl<'a> Machine<'a> {
         let object = |id: Id| &self.objects[id as usize];
         match (object(kind), object(element), object(key)) {
             (Object::Text("storage"), Object::Global(Global::StorageType(element)), Object::Text(key)) => {
-                let mut storage = Storage {
-                    key,
-                    element: *element,
-                    length: self.size(length).ok_or_else(wrong)?,
-                    start: 0,
-                };
+                let mut storage =
+                    Storage { key, element: *element, length: self.size(length).ok_or_else(wrong)?, start: 0 };
                 if let Some(&[_, start, length]) = view.first().and_then(|id| self.sequence(*id)) {
                     storage.start = self.size(start).ok_or_else(wrong)?;
                     storage.length = self.size(length).ok_or_else(wrong)?;
                 }
                 Ok(storage)
             }
-            (Object::Text("module"), ..) => Err(Problem::malformed(
-                "a whole pickled module, not a state dict: save `model.state_dict()`",
-            )),
+            (Object::Text("module"), ..) => {
+                Err(Problem::malformed("a whole pickled module, not a state dict: save `model.state_dict()`"))
+            }
             _ => Err(wrong()),
         }
     }

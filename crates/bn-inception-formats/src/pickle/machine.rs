@@ -268,8 +268,7 @@ impl<'a> Machine<'a> {
     fn index_from_top(&self, count: usize) -> Result<usize, Problem> {
         let floor = self.marks.last().copied().unwrap_or(0);
         let at = self.stack.len().checked_sub(count);
-        at.filter(|at| *at >= floor)
-            .ok_or_else(|| Problem::malformed("the pickle takes an object that it never made"))
+        at.filter(|at| *at >= floor).ok_or_else(|| Problem::malformed("the pickle takes an object that it never made"))
     }
 
     fn pop_to_mark(&mut self) -> Result<Vec<Id>, Problem> {

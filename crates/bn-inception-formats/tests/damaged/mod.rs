@@ -110,11 +110,7 @@ fn damaged(seeds: &[Vec<u8>], seed: u64) -> Vec<u8> {
 fn damaged_inside(file: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
     let mut archive = ZipArchive::new(Cursor::new(file)).unwrap();
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    let method = if random.random_bool(0.2) {
-        CompressionMethod::Deflated
-    } else {
-        CompressionMethod::Stored
-    };
+    let method = if random.random_bool(0.2) { CompressionMethod::Deflated } else { CompressionMethod::Stored };
     let options = SimpleFileOptions::default().compression_method(method);
     let chosen = random.random_range(0..archive.len());
     for index in 0..archive.len() {
@@ -162,11 +158,8 @@ fn damage(file: &mut Vec<u8>, others: &[Vec<u8>], random: &mut ChaCha8Rng) {
             file[at..end].copy_from_slice(&word[..end - at]);
         }
         3 => {
-            let source = if others.is_empty() {
-                file.clone()
-            } else {
-                others[random.random_range(0..others.len())].clone()
-            };
+            let source =
+                if others.is_empty() { file.clone() } else { others[random.random_range(0..others.len())].clone() };
             let from = place(source.len(), random);
             let length = random.random_range(0..512).min(source.len() - from);
             let end = (at + random.random_range(0..512)).min(file.len());

@@ -45,44 +45,22 @@ impl<'a> Builder<'a> {
         let oc = config.kernels.oc;
         let mut nothing = [Aligned::zeroed(oc), Aligned::zeroed(oc)];
         nothing[1].as_mut_slice().fill(f32::NEG_INFINITY);
-        Self {
-            config,
-            phases: vec![Vec::new()],
-            tensors: Vec::new(),
-            neutral: Arc::new(nothing),
-            scratch: 0,
-            image,
-        }
+        Self { config, phases: vec![Vec::new()], tensors: Vec::new(), neutral: Arc::new(nothing), scratch: 0, image }
     }
 
     pub(super) fn tensor(&mut self, len: usize) -> usize {
         let phase = self.phases.len() - 1;
-        self.tensors.push(Lifetime {
-            len,
-            first: phase,
-            last: phase,
-        });
+        self.tensors.push(Lifetime { len, first: phase, last: phase });
         self.tensors.len() - 1
     }
 
     /// A new feature map; the current phase clears its border.
     pub(super) fn map(&mut self, images: usize, channels: ChannelMap, size: [usize; 2]) -> FeatureMap {
-        let mut map = FeatureMap {
-            tensor: 0,
-            first: 0,
-            images,
-            size,
-            channels: Arc::new(channels),
-        };
+        let mut map = FeatureMap { tensor: 0, first: 0, images, size, channels: Arc::new(channels) };
         let to = map.view_with_border(0);
         map.tensor = self.tensor(images * to.image);
-        let op = Op::Border {
-            to: map.view_with_border(0),
-            images,
-            blocks: map.blocks(),
-            height: size[0],
-            width: size[1],
-        };
+        let op =
+            Op::Border { to: map.view_with_border(0), images, blocks: map.blocks(), height: size[0], width: size[1] };
         self.push("border", 0, op, &[]);
         map
     }
@@ -93,11 +71,7 @@ impl<'a> Builder<'a> {
             self.tensors[t].last = phase;
         }
         let name = name.to_owned();
-        self.phases[phase].push(Step {
-            name,
-            macs: macs as u64,
-            op,
-        });
+        self.phases[phase].push(Step { name, macs: macs as u64, op });
     }
 
     /// Starts a phase, unless the current one is empty: its steps see the results of all steps before.
@@ -116,9 +90,7 @@ impl<'a> Builder<'a> {
     ) -> Arc<Packed> {
         let oc = self.config.kernels.oc;
         let threads = self.config.threads;
-        self.config.filters.get((layer, layout), |allocator| {
-            Packed::new(parts, inputs, layout, oc, threads, allocator)
-        })
+        self.config.filters.get((layer, layout), |allocator| Packed::new(parts, inputs, layout, oc, threads, allocator))
     }
 
     /// 1×1 convolutions of one input, each to its own channel blocks.
@@ -180,16 +152,9 @@ impl<'a> Builder<'a> {
                 let filters = self.packed(layer, &parts, &from.channels, FilterLayout::Direct);
                 let group = images_together(&filters, view.image);
                 Op::Direct(DirectConv {
-                    from: View {
-                        offset: view.offset - top * view.row - left * BLOCK,
-                        ..view
-                    },
+                    from: View { offset: view.offset - top * view.row - left * BLOCK, ..view },
                     row: stride * view.row,
-                    pixel_stride: if stride == 1 {
-                        PixelStride::Block
-                    } else {
-                        PixelStride::TwoBlocks
-                    },
+                    pixel_stride: if stride == 1 { PixelStride::Block } else { PixelStride::TwoBlocks },
                     offsets,
                     depth: BLOCK,
                     filters,
@@ -256,10 +221,7 @@ impl<'a> Builder<'a> {
         let view = from.view(0);
         let [top, left] = from.size.map(|size| padding.of(size).0);
         let op = Op::Pooling(Pooling {
-            from: View {
-                offset: view.offset - top * view.row - left * BLOCK,
-                ..view
-            },
+            from: View { offset: view.offset - top * view.row - left * BLOCK, ..view },
             to: to.view(block),
             stride,
             images: from.images,
@@ -284,15 +246,10 @@ impl<'a> Builder<'a> {
         let [height, width] = to.size;
         // Number of pixels of the window around `i` that are inside.
         let inside = |i: usize, size: usize| {
-            if includes_padding {
-                3
-            } else {
-                (i + 2).min(size) - i.saturating_sub(1)
-            }
+            if includes_padding { 3 } else { (i + 2).min(size) - i.saturating_sub(1) }
         };
-        let scale = (0..height * width)
-            .map(|i| 1.0 / (inside(i / width, height) * inside(i % width, width)) as f32)
-            .collect();
+        let scale =
+            (0..height * width).map(|i| 1.0 / (inside(i / width, height) * inside(i % width, width)) as f32).collect();
         let op = Op::Pooling(Pooling {
             from: from.view_with_border(0),
             to: to.view(block),
@@ -301,10 +258,7 @@ impl<'a> Builder<'a> {
             blocks: from.blocks(),
             height,
             width,
-            average: Some(Average {
-                epilogue: Arc::new(Packed::epilogue(conv)),
-                scale,
-            }),
+            average: Some(Average { epilogue: Arc::new(Packed::epilogue(conv)), scale }),
         });
         self.push(name, 0, op, &[from.tensor, to.tensor]);
     }

@@ -207,12 +207,7 @@ impl Engine {
             ("logits", classes, all_logits, logits.len()),
         ] {
             if total != found || each == 0 {
-                return Err(NetworkError::Length {
-                    layer: "forward".to_owned(),
-                    what,
-                    expected: total,
-                    found,
-                });
+                return Err(NetworkError::Length { layer: "forward".to_owned(), what, expected: total, found });
             }
         }
         // Chunks of equal size share one plan.
@@ -235,10 +230,7 @@ impl Engine {
             filters: &self.filters,
         };
         let plan = Plan::new(&self.network, size, &config)?;
-        let cached = Arc::new(CachedPlan {
-            plan,
-            idle: Mutex::default(),
-        });
+        let cached = Arc::new(CachedPlan { plan, idle: Mutex::default() });
         let mut plans = lock(&self.plans);
         if plans.len() >= PLANS {
             plans.clear();
@@ -311,11 +303,7 @@ impl Call<'_> {
         let mut times = Vec::new();
         let mut record_time = |start: Option<Instant>, name: &str, macs| {
             if let Some(start) = start {
-                times.push(LayerTime {
-                    name: name.to_owned(),
-                    macs,
-                    time: start.elapsed(),
-                });
+                times.push(LayerTime { name: name.to_owned(), macs, time: start.elapsed() });
             }
         };
         for phase in &self.plan.phases {

@@ -174,11 +174,7 @@ impl WinogradConv {
                         offsets: self.offsets.as_ptr(),
                         groups: self.blocks,
                         depth: self.depth,
-                        w: self
-                            .filters
-                            .weights
-                            .as_ptr()
-                            .add(tile * self.filters.tile_len + position * depth),
+                        w: self.filters.weights.as_ptr().add(tile * self.filters.tile_len + position * depth),
                         bias: self.neutral[0].as_ptr(),
                         floor: self.neutral[1].as_ptr(),
                         to: [to, to.add(c.kernels.lanes)],

@@ -139,41 +139,20 @@ impl Builder<'_> {
         for axis in 0..2 {
             // Rows of the image are copied as a whole, even if no window reaches their end.
             let image = (before[axis] + self.image[axis]).div_ceil(phases);
-            extent[axis] = image.max(if phased {
-                out[axis].next_multiple_of(3) + 3
-            } else {
-                (out[axis] - 1) * stride + k
-            });
+            extent[axis] =
+                image.max(if phased { out[axis].next_multiple_of(3) + 3 } else { (out[axis] - 1) * stride + k });
         }
         let row = lanes * extent[1];
         let image = extent[0] * row;
         let tensor = self.tensor(images * image);
-        let view = View {
-            tensor,
-            offset: 0,
-            row,
-            plane: 0,
-            image,
-        };
-        let op = Op::Input {
-            to: view,
-            images,
-            first,
-            size: self.image,
-            before,
-            padded: extent,
-            phases,
-        };
+        let view = View { tensor, offset: 0, row, plane: 0, image };
+        let op = Op::Input { to: view, images, first, size: self.image, before, padded: extent, phases };
         self.push("input", 0, op, &[tensor]);
         self.barrier();
         let targets: Vec<View> = to.views(block, conv.out_channels.div_ceil(BLOCK)).collect();
         let parts = [Part { conv, epilogue: true }];
         let macs = images * out[0] * out[1] * conv.weight.len();
-        let (layout, algorithm) = if phased {
-            (FilterLayout::Phases, "F3")
-        } else {
-            (FilterLayout::Rgb, "Direct")
-        };
+        let (layout, algorithm) = if phased { (FilterLayout::Phases, "F3") } else { (FilterLayout::Rgb, "Direct") };
         let filters = self.packed(0, &parts, &ChannelMap::new(), layout);
         let op = if phased {
             self.winograd(WinogradConv {
@@ -195,11 +174,7 @@ impl Builder<'_> {
             Op::Direct(DirectConv {
                 from: view,
                 row: stride * row,
-                pixel_stride: if stride == 1 {
-                    PixelStride::Rgb
-                } else {
-                    PixelStride::TwoRgb
-                },
+                pixel_stride: if stride == 1 { PixelStride::Rgb } else { PixelStride::TwoRgb },
                 offsets: (0..k).map(|y| y * row).collect(),
                 depth: 3 * k,
                 filters,
@@ -218,13 +193,7 @@ impl Builder<'_> {
     fn classify(&mut self, name: &str, layer: usize, linear: &Linear, x: &FeatureMap) {
         let batch = x.images;
         // The images take the place of pixels in features and logits, so that the classifier is a 1×1 convolution.
-        let flat = |tensor| View {
-            tensor,
-            offset: 0,
-            row: 0,
-            plane: batch * BLOCK,
-            image: BLOCK,
-        };
+        let flat = |tensor| View { tensor, offset: 0, row: 0, plane: batch * BLOCK, image: BLOCK };
         let features = flat(self.tensor(batch * x.channels.len()));
         let op = Op::Mean {
             from: x.view(0),
@@ -242,9 +211,7 @@ impl Builder<'_> {
         let filters = {
             let oc = self.config.kernels.oc;
             let key = (layer, FilterLayout::Direct);
-            self.config
-                .filters
-                .get(key, |allocator| Packed::linear(linear, &x.channels, oc, allocator))
+            self.config.filters.get(key, |allocator| Packed::linear(linear, &x.channels, oc, allocator))
         };
         let op = Op::Direct(DirectConv {
             from: features,
@@ -253,12 +220,7 @@ impl Builder<'_> {
             offsets: (0..x.blocks()).map(|b| b * features.plane).collect(),
             depth: BLOCK,
             filters,
-            to: (0..blocks)
-                .map(|b| View {
-                    offset: b * logits.plane,
-                    ..logits
-                })
-                .collect(),
+            to: (0..blocks).map(|b| View { offset: b * logits.plane, ..logits }).collect(),
             images: 1,
             height: 1,
             width: batch,
@@ -267,11 +229,7 @@ impl Builder<'_> {
         let macs = batch * linear.weight.len();
         self.push(name, macs, op, &[features.tensor, logits.tensor]);
         self.barrier();
-        let op = Op::Output {
-            from: logits,
-            images: batch,
-            classes,
-        };
+        let op = Op::Output { from: logits, images: batch, classes };
         self.push("output", 0, op, &[logits.tensor]);
     }
 }

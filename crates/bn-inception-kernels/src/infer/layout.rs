@@ -12,9 +12,7 @@ pub(super) type ChannelMap = Vec<Option<usize>>;
 
 /// `channels` in order, padded to whole blocks.
 pub(super) fn padded(channels: usize) -> ChannelMap {
-    (0..channels.next_multiple_of(BLOCK))
-        .map(|c| (c < channels).then_some(c))
-        .collect()
+    (0..channels.next_multiple_of(BLOCK)).map(|c| (c < channels).then_some(c)).collect()
 }
 
 /// A strided view of a tensor: the offset of pixel (0, 0) of image 0, block 0, and the strides from there, in floats.
@@ -52,22 +50,13 @@ impl FeatureMap {
         let row = (self.size[1] + 2) * BLOCK;
         let plane = spread((self.size[0] + 2) * (self.size[1] + 2)) * BLOCK;
         let image = self.blocks() * plane;
-        View {
-            tensor: self.tensor,
-            offset: self.first * image + block * plane,
-            row,
-            plane,
-            image,
-        }
+        View { tensor: self.tensor, offset: self.first * image + block * plane, row, plane, image }
     }
 
     /// View of a block from its first pixel.
     pub(super) fn view(&self, block: usize) -> View {
         let corner = self.view_with_border(block);
-        View {
-            offset: corner.offset + corner.row + BLOCK,
-            ..corner
-        }
+        View { offset: corner.offset + corner.row + BLOCK, ..corner }
     }
 
     /// Views of `count` blocks from `block` on.
@@ -77,11 +66,7 @@ impl FeatureMap {
 
     /// The run of `images` images from `first` on.
     pub(super) fn images(&self, first: usize, images: usize) -> Self {
-        Self {
-            first: self.first + first,
-            images,
-            ..self.clone()
-        }
+        Self { first: self.first + first, images, ..self.clone() }
     }
 }
 

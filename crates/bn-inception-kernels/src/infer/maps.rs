@@ -44,9 +44,9 @@ impl<'a> Maps<'a> {
             let channels = match &layer.operation {
                 Operation::Conv(conv) => padded(conv.out_channels),
                 Operation::MaxPool { .. } => all.channels[layer.inputs[0]].clone(),
-                Operation::AveragePool { .. } => all
-                    .pointwise(i)
-                    .map_or(ChannelMap::new(), |(_, part)| padded(part.conv.out_channels)),
+                Operation::AveragePool { .. } => {
+                    all.pointwise(i).map_or(ChannelMap::new(), |(_, part)| padded(part.conv.out_channels))
+                }
                 Operation::Concat => {
                     let (mut channels, mut logical) = (ChannelMap::new(), 0);
                     for &input in &layer.inputs {

@@ -30,11 +30,7 @@ impl Allocation {
         let lead = (whole as usize).next_multiple_of(align) - whole as usize;
         // SAFETY: `lead` is less than `align` bytes, which the vector has in addition to `len` floats.
         let start = unsafe { whole.byte_add(lead) };
-        Self {
-            start,
-            len,
-            _memory: memory,
-        }
+        Self { start, len, _memory: memory }
     }
 
     /// At least `len` floats in huge pages, if the system provides them: the processor prefetches within a page only,
@@ -101,16 +97,8 @@ impl Aligned {
     /// # Safety
     /// `len` floats from `start` on must be initialised, outlive the value and be accessed only through it.
     pub(super) unsafe fn borrowed(start: *mut f32, len: usize) -> Self {
-        let allocation = Allocation {
-            start,
-            len,
-            _memory: Vec::new(),
-        };
-        Self {
-            start,
-            len,
-            _allocation: Arc::new(allocation),
-        }
+        let allocation = Allocation { start, len, _memory: Vec::new() };
+        Self { start, len, _allocation: Arc::new(allocation) }
     }
 }
 
@@ -127,18 +115,12 @@ impl BumpAllocator {
 
     /// An empty allocator; its first allocation happens on first use.
     pub(super) fn new() -> Self {
-        Self {
-            allocation: Arc::new(Allocation::new(0, LINE)),
-            used: 0,
-        }
+        Self { allocation: Arc::new(Allocation::new(0, LINE)), used: 0 }
     }
 
     /// An allocator with space for `len` floats.
     pub(super) fn with_capacity(len: usize) -> Self {
-        Self {
-            allocation: Arc::new(Allocation::huge(len)),
-            used: 0,
-        }
+        Self { allocation: Arc::new(Allocation::huge(len)), used: 0 }
     }
 
     /// `len` zeros.
@@ -156,11 +138,7 @@ impl BumpAllocator {
         // SAFETY: inside the allocation by the assertion. `used` only grows, so nothing else refers to these floats.
         let start = unsafe { self.allocation.start.add(self.used) };
         self.used += lines;
-        Aligned {
-            start,
-            len,
-            _allocation: self.allocation.clone(),
-        }
+        Aligned { start, len, _allocation: self.allocation.clone() }
     }
 }
 
@@ -210,20 +188,14 @@ mod tests {
     fn tensors_of_a_common_phase_do_not_overlap() {
         let mut state = 7u64;
         let mut next = |n: usize| {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 33) as usize % n
         };
         for _ in 0..50 {
             let tensors: Vec<Lifetime> = (0..30)
                 .map(|_| {
                     let first = next(20);
-                    Lifetime {
-                        len: 1 + next(1000),
-                        first,
-                        last: first + next(5),
-                    }
+                    Lifetime { len: 1 + next(1000), first, last: first + next(5) }
                 })
                 .collect();
             let (offsets, total) = assign(&tensors);

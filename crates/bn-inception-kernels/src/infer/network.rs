@@ -190,10 +190,7 @@ pub struct Placement {
 impl Placement {
     /// The same padding for all sizes.
     pub const fn both(before: usize, after: usize) -> Self {
-        Self {
-            even: (before, after),
-            odd: (before, after),
-        }
+        Self { even: (before, after), odd: (before, after) }
     }
 
     pub(crate) fn of(self, size: usize) -> (usize, usize) {

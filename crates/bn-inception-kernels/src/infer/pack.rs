@@ -104,13 +104,7 @@ impl Packed {
                 }
             }
         });
-        Self {
-            weights,
-            bias,
-            floor,
-            tiles,
-            tile_len,
-        }
+        Self { weights, bias, floor, tiles, tile_len }
     }
 
     /// Bias and ReLU of `conv`, without its filters.
@@ -118,13 +112,7 @@ impl Packed {
         let len = conv.out_channels.next_multiple_of(BLOCK);
         let mut bias = Aligned::zeroed(len);
         bias.as_mut_slice()[..conv.out_channels].copy_from_slice(&conv.bias);
-        Self {
-            weights: Aligned::zeroed(0),
-            bias,
-            floor: Aligned::zeroed(len),
-            tiles: 0,
-            tile_len: 0,
-        }
+        Self { weights: Aligned::zeroed(0), bias, floor: Aligned::zeroed(len), tiles: 0, tile_len: 0 }
     }
 
     /// The classifier as a 1×1 convolution without ReLU.
@@ -147,13 +135,7 @@ impl Packed {
                 }
             }
         }
-        Self {
-            weights,
-            bias,
-            floor,
-            tiles: outputs / oc,
-            tile_len,
-        }
+        Self { weights, bias, floor, tiles: outputs / oc, tile_len }
     }
 
     /// Size in bytes.
@@ -235,9 +217,8 @@ fn transform<'a, S: Scheme<M, A, 3>, const M: usize, const A: usize>(
     for (c, i) in inputs.iter().enumerate() {
         let Some(i) = i else { continue };
         let g = filter(*i);
-        let u = winograd::filter::<S, M, A, 3>(std::array::from_fn(|y| {
-            std::array::from_fn(|x| f64::from(g[3 * y + x]))
-        }));
+        let u =
+            winograd::filter::<S, M, A, 3>(std::array::from_fn(|y| std::array::from_fn(|x| f64::from(g[3 * y + x]))));
         for (n, u) in u.as_flattened().iter().enumerate() {
             to[(n * inputs.len() + c) * oc] = *u as f32;
         }

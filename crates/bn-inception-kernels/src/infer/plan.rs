@@ -46,21 +46,9 @@ impl Plan {
             .ok_or_else(too_large)?;
         let mut builder = Builder::new(config, [height, width]);
         builder.network(network, batch)?;
-        let Builder {
-            phases,
-            tensors,
-            scratch,
-            ..
-        } = builder;
+        let Builder { phases, tensors, scratch, .. } = builder;
         let (offsets, arena) = assign(&tensors);
-        let plan = Self {
-            phases,
-            offsets,
-            arena,
-            scratch,
-            input,
-            output: batch * network.classes(),
-        };
+        let plan = Self { phases, offsets, arena, scratch, input, output: batch * network.classes() };
         plan.check(&tensors, config.kernels.oc);
         Ok(plan)
     }
@@ -74,21 +62,10 @@ impl Plan {
         };
         for Step { name, op, .. } in self.phases.iter().flatten() {
             let inside = |view: &View, extra: usize| {
-                assert!(
-                    view.offset + extra <= tensors[view.tensor].len,
-                    "{name} leaves its tensor"
-                );
+                assert!(view.offset + extra <= tensors[view.tensor].len, "{name} leaves its tensor");
             };
             match op {
-                Op::Input {
-                    to,
-                    images,
-                    first,
-                    size,
-                    before,
-                    padded,
-                    phases,
-                } => {
+                Op::Input { to, images, first, size, before, padded, phases } => {
                     assert!((first + images) * 3 * size[0] * size[1] <= self.input);
                     let lanes = to.row / padded[1];
                     assert!(to.row == lanes * padded[1] && lanes >= 3 * phases * phases);
@@ -96,14 +73,7 @@ impl Plan {
                     inside(to, (images - 1) * to.image + padded[0] * to.row);
                 }
                 Op::Direct(op) => {
-                    let DirectConv {
-                        from,
-                        filters,
-                        images,
-                        height,
-                        width,
-                        ..
-                    } = op;
+                    let DirectConv { from, filters, images, height, width, .. } = op;
                     let reach = op.offsets.iter().max().copied().unwrap_or(0) + op.depth;
                     let last = (width - 1) * op.pixel_stride.floats() + reach;
                     inside(from, (images - 1) * from.image + (height - 1) * op.row + last);
@@ -114,14 +84,7 @@ impl Plan {
                     assert!(op.to.len() * BLOCK <= filters.tiles * oc);
                 }
                 Op::Winograd(op) => {
-                    let WinogradConv {
-                        from,
-                        filters,
-                        images,
-                        height,
-                        width,
-                        ..
-                    } = op;
+                    let WinogradConv { from, filters, images, height, width, .. } = op;
                     let [rows, columns] = op.readable;
                     let last = (op.blocks - 1) * from.plane + (rows - 1) * from.row;
                     inside(from, (images - 1) * from.image + last + columns * BLOCK);
@@ -136,16 +99,7 @@ impl Plan {
                     assert!(op.offsets.iter().all(|o| o + op.group * BLOCK <= op.v_stride()));
                 }
                 Op::Pooling(op) => {
-                    let Pooling {
-                        from,
-                        to,
-                        images,
-                        blocks,
-                        height,
-                        width,
-                        stride,
-                        ..
-                    } = op;
+                    let Pooling { from, to, images, blocks, height, width, stride, .. } = op;
                     let last = (blocks - 1) * from.plane + ((height - 1) * stride + 2) * from.row;
                     let columns = (width - 1) * stride + 3;
                     inside(from, (images - 1) * from.image + last + columns * BLOCK);
@@ -157,14 +111,7 @@ impl Plan {
                         assert!(average.epilogue.floor.len() >= blocks * BLOCK && *stride == 1);
                     }
                 }
-                Op::Mean {
-                    from,
-                    to,
-                    images,
-                    blocks,
-                    height,
-                    width,
-                } => {
+                Op::Mean { from, to, images, blocks, height, width } => {
                     let last = (blocks - 1) * from.plane + (height - 1) * from.row;
                     inside(from, (images - 1) * from.image + last + width * BLOCK);
                     inside(to, (images - 1) * to.image + (blocks - 1) * to.plane + BLOCK);
@@ -174,13 +121,7 @@ impl Plan {
                     inside(from, (images - 1) * from.image + last + BLOCK);
                     assert!(images * classes == self.output);
                 }
-                Op::Border {
-                    to,
-                    images,
-                    blocks,
-                    height,
-                    width,
-                } => {
+                Op::Border { to, images, blocks, height, width } => {
                     assert!(to.row == (width + 2) * BLOCK && *height > 0);
                     let last = (blocks - 1) * to.plane + (height + 2) * to.row;
                     inside(to, (images - 1) * to.image + last);

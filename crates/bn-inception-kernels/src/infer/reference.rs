@@ -105,11 +105,8 @@ pub fn forward(
     }
     let mut logits = Vec::with_capacity(batch * network.classes());
     for image in images.chunks(pixels.max(1)) {
-        let image = Tensor {
-            channels: 3,
-            size: [height, width],
-            values: image.iter().map(|&v| f64::from(v)).collect(),
-        };
+        let image =
+            Tensor { channels: 3, size: [height, width], values: image.iter().map(|&v| f64::from(v)).collect() };
         // Output of each layer.
         let mut maps: Vec<Tensor> = Vec::with_capacity(network.layers.len());
         for layer in &network.layers {
@@ -136,11 +133,7 @@ pub fn forward(
                     break;
                 }
             };
-            maps.push(map.ok_or_else(|| NetworkError::TooSmall {
-                layer: layer.name.clone(),
-                height,
-                width,
-            })?);
+            maps.push(map.ok_or_else(|| NetworkError::TooSmall { layer: layer.name.clone(), height, width })?);
         }
     }
     Ok(logits)

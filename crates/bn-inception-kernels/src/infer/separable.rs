@@ -21,12 +21,7 @@ pub fn merge_separable(
         ("pointwise weight", out_channels * middle, pointwise.len()),
     ] {
         if expected != found {
-            return Err(NetworkError::Length {
-                layer: "separable".to_owned(),
-                what,
-                expected,
-                found,
-            });
+            return Err(NetworkError::Length { layer: "separable".to_owned(), what, expected, found });
         }
     }
     let mut weight = Vec::with_capacity(out_channels * in_channels * taps);

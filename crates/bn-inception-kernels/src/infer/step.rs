@@ -92,15 +92,7 @@ impl Op {
                 Op::Direct(op) => op.run(c),
                 Op::Winograd(op) => op.run(c),
                 Op::Pooling(op) => op.run(c),
-                &Op::Input {
-                    ref to,
-                    images,
-                    first,
-                    size: [height, width],
-                    before,
-                    padded,
-                    phases,
-                } => {
+                &Op::Input { ref to, images, first, size: [height, width], before, padded, phases } => {
                     let lanes = to.row / padded[1];
                     for task in c.share(images * padded[0]) {
                         let (n, y) = (task / padded[0], task % padded[0]);
@@ -130,14 +122,7 @@ impl Op {
                         }
                     }
                 }
-                &Op::Mean {
-                    ref from,
-                    ref to,
-                    images,
-                    blocks,
-                    height,
-                    width,
-                } => {
+                &Op::Mean { ref from, ref to, images, blocks, height, width } => {
                     for task in c.share(images * blocks) {
                         let (n, b) = (task / blocks, task % blocks);
                         let x = c.pointer(from, n * from.image + b * from.plane);
@@ -145,11 +130,7 @@ impl Op {
                         (c.kernels.mean)(x, from.row, height, width, to);
                     }
                 }
-                &Op::Output {
-                    ref from,
-                    images,
-                    classes,
-                } => {
+                &Op::Output { ref from, images, classes } => {
                     for n in c.share(images) {
                         for o in 0..classes {
                             let from = c.pointer(from, o / BLOCK * from.plane + n * from.image + o % BLOCK);
@@ -157,13 +138,7 @@ impl Op {
                         }
                     }
                 }
-                &Op::Border {
-                    ref to,
-                    images,
-                    blocks,
-                    height,
-                    width,
-                } => {
+                &Op::Border { ref to, images, blocks, height, width } => {
                     for task in c.share(images * blocks) {
                         let plane = c.pointer(to, task / blocks * to.image + task % blocks * to.plane);
                         // `to` is the corner of the border.

@@ -40,10 +40,7 @@ impl Barrier {
         }
         let mut turns = 0;
         while self.generation.load(Ordering::Acquire) == generation {
-            assert!(
-                !self.poisoned.load(Ordering::Relaxed),
-                "another thread of the team panicked"
-            );
+            assert!(!self.poisoned.load(Ordering::Relaxed), "another thread of the team panicked");
             turns += 1;
             if turns < SPINS {
                 std::hint::spin_loop();

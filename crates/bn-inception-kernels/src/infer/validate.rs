@@ -35,17 +35,11 @@ impl Network {
             let map = match &layer.operation {
                 Operation::Conv(conv) => {
                     conv.check(&layer.name, channels, layer.inputs.is_empty())?;
-                    Map {
-                        channels: conv.out_channels,
-                        size: strided(layer, size, &mut sizes),
-                    }
+                    Map { channels: conv.out_channels, size: strided(layer, size, &mut sizes) }
                 }
                 &Operation::MaxPool { stride, padding } => {
                     check_window(&layer.name, 3, stride, padding)?;
-                    Map {
-                        channels,
-                        size: strided(layer, size, &mut sizes),
-                    }
+                    Map { channels, size: strided(layer, size, &mut sizes) }
                 }
                 Operation::AveragePool { .. } => Map { channels, size },
                 Operation::Concat => {
@@ -60,10 +54,7 @@ impl Network {
                         require(name, of, expected.of, found.of)?;
                     }
                     let channels = layer.inputs.iter().map(|&input| maps[input].channels);
-                    Map {
-                        channels: channels.fold(0, usize::saturating_add),
-                        size,
-                    }
+                    Map { channels: channels.fold(0, usize::saturating_add), size }
                 }
                 Operation::Classifier(linear) => {
                     let expected = channels.saturating_mul(linear.bias.len());
@@ -102,11 +93,7 @@ impl Network {
         for (i, layer) in layers.iter().enumerate() {
             let is = |what, expected, found| require(&layer.name, what, expected, found);
             let conv = matches!(layer.operation, Operation::Conv(_));
-            is(
-                "number of convolutions in the first place",
-                1,
-                usize::from(conv || i > 0),
-            )?;
+            is("number of convolutions in the first place", 1, usize::from(conv || i > 0))?;
             let classifier = matches!(layer.operation, Operation::Classifier(_));
             if classifier || i == last {
                 is("position of the classifier", last, i)?;
@@ -171,10 +158,9 @@ impl Conv {
         }
         let filter = in_channels.saturating_mul(self.kernel * self.kernel);
         let weight = self.out_channels.saturating_mul(filter);
-        for (what, expected, found) in [
-            ("weight", weight, self.weight.len()),
-            ("bias", self.out_channels, self.bias.len()),
-        ] {
+        for (what, expected, found) in
+            [("weight", weight, self.weight.len()), ("bias", self.out_channels, self.bias.len())]
+        {
             if expected != found {
                 return Err(wrong_length(layer, what, expected, found));
             }
@@ -199,23 +185,9 @@ fn check_window(layer: &str, kernel: usize, stride: usize, padding: Placement) -
 
 /// Error unless a property of a layer has the expected value.
 fn require(layer: &str, what: &'static str, expected: usize, found: usize) -> Result<(), NetworkError> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(NetworkError::Layer {
-            layer: layer.to_owned(),
-            what,
-            expected,
-            found,
-        })
-    }
+    if expected == found { Ok(()) } else { Err(NetworkError::Layer { layer: layer.to_owned(), what, expected, found }) }
 }
 
 fn wrong_length(layer: &str, what: &'static str, expected: usize, found: usize) -> NetworkError {
-    NetworkError::Length {
-        layer: layer.to_owned(),
-        what,
-        expected,
-        found,
-    }
+    NetworkError::Length { layer: layer.to_owned(), what, expected, found }
 }

@@ -52,14 +52,7 @@ impl Scheme<4, 6, 3> for F4 {
     fn filter([a, b, c]: [f64; 3]) -> [f64; 6] {
         // The denominators are the derivative of x(x² − ½)(x² − 2) at the point.
         let at = |p: f64, n: f64| (a + p * b + p * p * c) / n;
-        [
-            a,
-            at(FRAC_1_SQRT_2, -1.5),
-            at(-FRAC_1_SQRT_2, -1.5),
-            at(SQRT_2, 6.0),
-            at(-SQRT_2, 6.0),
-            c,
-        ]
+        [a, at(FRAC_1_SQRT_2, -1.5), at(-FRAC_1_SQRT_2, -1.5), at(SQRT_2, 6.0), at(-SQRT_2, 6.0), c]
     }
 
     #[inline(always)]
@@ -106,14 +99,7 @@ pub(super) struct F3;
 impl Scheme<3, 6, 4> for F3 {
     fn filter([a, b, c, d]: [f64; 4]) -> [f64; 6] {
         let at = |p: f64, n: f64| (a + p * b + p * p * c + p * p * p * d) / n;
-        [
-            a,
-            at(FRAC_1_SQRT_2, -1.5),
-            at(-FRAC_1_SQRT_2, -1.5),
-            at(SQRT_2, 6.0),
-            at(-SQRT_2, 6.0),
-            d,
-        ]
+        [a, at(FRAC_1_SQRT_2, -1.5), at(-FRAC_1_SQRT_2, -1.5), at(SQRT_2, 6.0), at(-SQRT_2, 6.0), d]
     }
 
     #[inline(always)]

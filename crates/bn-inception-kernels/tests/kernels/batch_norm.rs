@@ -3,15 +3,7 @@
 use super::common::*;
 use bn_inception_kernels::*;
 
-const SHAPES: &[[usize; 3]] = &[
-    [1, 1, 2],
-    [2, 3, 1],
-    [4, 5, 7],
-    [3, 2, 16],
-    [9, 4, 49],
-    [8, 33, 196],
-    [2, 1, 5000],
-];
+const SHAPES: &[[usize; 3]] = &[[1, 1, 2], [2, 3, 1], [4, 5, 7], [3, 2, 16], [9, 4, 49], [8, 33, 196], [2, 1, 5000]];
 
 struct Fixture {
     shape: BatchNormShape,
@@ -25,22 +17,11 @@ impl Fixture {
     fn new([batch, channels, spatial]: [usize; 3]) -> Self {
         let shape = BatchNormShape::new(batch, channels, spatial).unwrap();
         let n = shape.tensor_len();
-        Self {
-            shape,
-            x: random(n, 1),
-            dy: random(n, 2),
-            gamma: random(channels, 3),
-            beta: random(channels, 4),
-        }
+        Self { shape, x: random(n, 1), dy: random(n, 2), gamma: random(channels, 3), beta: random(channels, 4) }
     }
 
     fn params(&self, relu: bool) -> BatchNormParams<'_> {
-        BatchNormParams {
-            gamma: &self.gamma,
-            beta: &self.beta,
-            epsilon: 1e-5,
-            relu,
-        }
+        BatchNormParams { gamma: &self.gamma, beta: &self.beta, epsilon: 1e-5, relu }
     }
 
     /// `y`, `mean`, `var`.
@@ -55,11 +36,7 @@ impl Fixture {
     fn backward(&self, relu: bool, mean: &[f32], var: &[f32]) -> [Vec<f32>; 3] {
         let c = self.gamma.len();
         let (mut dx, mut dgamma, mut dbeta) = (vec![f32::NAN; self.x.len()], vec![f32::NAN; c], vec![f32::NAN; c]);
-        let out = BatchNormGradients {
-            dx: &mut dx,
-            dgamma: &mut dgamma,
-            dbeta: &mut dbeta,
-        };
+        let out = BatchNormGradients { dx: &mut dx, dgamma: &mut dgamma, dbeta: &mut dbeta };
         batch_norm_train_backward(&self.shape, &self.params(relu), &self.x, mean, var, &self.dy, out).unwrap();
         [dx, dgamma, dbeta]
     }
@@ -84,12 +61,7 @@ fn training_passes_are_close() {
             assert_close(&format!("dbeta {extents:?} relu {relu}"), &dbeta, &expected.dbeta, 1e-6);
             if fixture.shape.values_per_channel() > 2 {
                 // With two values the gradient is a difference of nearly equal terms, all of it rounding error.
-                assert_close(
-                    &format!("dgamma {extents:?} relu {relu}"),
-                    &dgamma,
-                    &expected.dgamma,
-                    1e-6,
-                );
+                assert_close(&format!("dgamma {extents:?} relu {relu}"), &dgamma, &expected.dgamma, 1e-6);
                 assert_close(&format!("dx {extents:?} relu {relu}"), &dx, &expected.dx, 1e-6);
             }
         }
@@ -164,44 +136,13 @@ fn wrong_lengths_are_named() {
     let (x, c, short) = (vec![0.0; 30], vec![0.0; 3], vec![0.0; 7]);
     let params = fixture.params(false);
     let expect = |result: Result<(), ShapeError>, buffer, expected| {
-        assert_eq!(
-            result,
-            Err(ShapeError::Length {
-                buffer,
-                expected,
-                found: 7
-            })
-        );
+        assert_eq!(result, Err(ShapeError::Length { buffer, expected, found: 7 }));
     };
     let train = |params: &BatchNormParams<'_>, x: &[f32], y: &[f32], mean: &[f32], var: &[f32]| {
-        batch_norm_train(
-            &fixture.shape,
-            params,
-            x,
-            &mut y.to_vec(),
-            &mut mean.to_vec(),
-            &mut var.to_vec(),
-        )
+        batch_norm_train(&fixture.shape, params, x, &mut y.to_vec(), &mut mean.to_vec(), &mut var.to_vec())
     };
-    expect(
-        train(
-            &BatchNormParams {
-                gamma: &short,
-                ..params
-            },
-            &x,
-            &x,
-            &c,
-            &c,
-        ),
-        "gamma",
-        3,
-    );
-    expect(
-        train(&BatchNormParams { beta: &short, ..params }, &x, &x, &c, &c),
-        "beta",
-        3,
-    );
+    expect(train(&BatchNormParams { gamma: &short, ..params }, &x, &x, &c, &c), "gamma", 3);
+    expect(train(&BatchNormParams { beta: &short, ..params }, &x, &x, &c, &c), "beta", 3);
     expect(train(&params, &short, &x, &c, &c), "x", 30);
     expect(train(&params, &x, &short, &c, &c), "y", 30);
     expect(train(&params, &x, &x, &short, &c), "mean", 3);
@@ -213,30 +154,11 @@ fn wrong_lengths_are_named() {
         let expected = a[i].len();
         a[i] = short.clone();
         let [x, mean, var, dy, mut dx, mut dgamma, mut dbeta] = a;
-        let out = BatchNormGradients {
-            dx: &mut dx,
-            dgamma: &mut dgamma,
-            dbeta: &mut dbeta,
-        };
-        expect(
-            batch_norm_train_backward(&fixture.shape, &params, &x, &mean, &var, &dy, out),
-            name,
-            expected,
-        );
+        let out = BatchNormGradients { dx: &mut dx, dgamma: &mut dgamma, dbeta: &mut dbeta };
+        expect(batch_norm_train_backward(&fixture.shape, &params, &x, &mean, &var, &dy, out), name, expected);
     }
-    expect(
-        batch_norm_eval(&fixture.shape, &x, &short, &c, false, &mut x.clone()),
-        "scale",
-        3,
-    );
-    expect(
-        batch_norm_eval(&fixture.shape, &x, &c, &short, false, &mut x.clone()),
-        "shift",
-        3,
-    );
+    expect(batch_norm_eval(&fixture.shape, &x, &short, &c, false, &mut x.clone()), "scale", 3);
+    expect(batch_norm_eval(&fixture.shape, &x, &c, &short, false, &mut x.clone()), "shift", 3);
     assert_eq!(BatchNormShape::new(1, 0, 1), Err(ShapeError::Zero { what: "channels" }));
-    assert_eq!(
-        BatchNormShape::new(usize::MAX, 2, 2),
-        Err(ShapeError::Overflow { what: "input" })
-    );
+    assert_eq!(BatchNormShape::new(usize::MAX, 2, 2), Err(ShapeError::Overflow { what: "input" }));
 }

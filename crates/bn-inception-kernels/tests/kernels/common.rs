@@ -10,27 +10,18 @@ pub fn random(len: usize, seed: u64) -> Vec<f32> {
         state ^= state << 17;
         (state >> 40) as f32 / (1 << 24) as f32
     };
-    (0..len)
-        .map(|_| (uniform() + uniform() + uniform() + uniform() - 2.0) * 1.7)
-        .collect()
+    (0..len).map(|_| (uniform() + uniform() + uniform() + uniform() - 2.0) * 1.7).collect()
 }
 
 /// Small integers, whose products and sums are exact in `f32`.
 pub fn integers(len: usize, seed: u64) -> Vec<f32> {
-    random(len, seed)
-        .into_iter()
-        .map(|v| (v * 2.0).round().clamp(-4.0, 4.0))
-        .collect()
+    random(len, seed).into_iter().map(|v| (v * 2.0).round().clamp(-4.0, 4.0)).collect()
 }
 
 /// Root mean square of the error, relative to that of the expected values.
 pub fn relative_rms(found: &[f32], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
-    let error: f64 = found
-        .iter()
-        .zip(expected)
-        .map(|(&f, e)| (f64::from(f) - e).powi(2))
-        .sum();
+    let error: f64 = found.iter().zip(expected).map(|(&f, e)| (f64::from(f) - e).powi(2)).sum();
     let size: f64 = expected.iter().map(|e| e * e).sum();
     if error == 0.0 { 0.0 } else { (error / size).sqrt() }
 }
@@ -50,18 +41,9 @@ pub fn bits(values: &[f32]) -> Vec<u32> {
 /// Asserts that `f` gives equal results on pools of one, two and four threads.
 #[track_caller]
 pub fn assert_same_on_all_pools<R: PartialEq + std::fmt::Debug + Send>(f: impl Fn() -> R + Sync) {
-    let run = |threads: usize| {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap()
-            .install(&f)
-    };
+    let run = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(&f);
     let one = run(1);
     for threads in [2, 4] {
-        assert!(
-            run(threads) == one,
-            "{threads} threads give a different result than one"
-        );
+        assert!(run(threads) == one, "{threads} threads give a different result than one");
     }
 }

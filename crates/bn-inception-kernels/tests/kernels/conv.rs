@@ -78,13 +78,9 @@ fn small_integers_are_exact() {
 #[test]
 fn every_layer_of_the_half_width_network_is_close() {
     // Map, in, out, kernel, stride of the distinct layer kinds, at batch 2.
-    for (map, ic, oc, k, stride) in [
-        (64, 3, 32, 7, 2),
-        (32, 32, 96, 3, 1),
-        (16, 160, 32, 1, 1),
-        (8, 96, 128, 3, 2),
-        (4, 96, 112, 3, 1),
-    ] {
+    for (map, ic, oc, k, stride) in
+        [(64, 3, 32, 7, 2), (32, 32, 96, 3, 1), (16, 160, 32, 1, 1), (8, 96, 128, 3, 2), (4, 96, 112, 3, 1)]
+    {
         let row = ([2, ic, map, map], oc, [k, k], [stride; 2], [k / 2; 4], 1);
         for (what, found, expected) in passes(&shape(&row), random) {
             assert_close(&format!("{what} of {row:?}"), &found, &expected, 1e-6);
@@ -96,17 +92,10 @@ fn every_layer_of_the_half_width_network_is_close() {
 fn results_do_not_depend_on_the_thread_count() {
     for row in SHAPES {
         let s = shape(row);
-        let (x, w, dy) = (
-            random(s.input_len(), 1),
-            random(s.weight_len(), 2),
-            random(s.output_len(), 3),
-        );
+        let (x, w, dy) = (random(s.input_len(), 1), random(s.weight_len(), 2), random(s.output_len(), 3));
         assert_same_on_all_pools(|| {
-            let (mut y, mut dx, mut dw) = (
-                vec![0.0; s.output_len()],
-                vec![0.0; s.input_len()],
-                vec![0.0; s.weight_len()],
-            );
+            let (mut y, mut dx, mut dw) =
+                (vec![0.0; s.output_len()], vec![0.0; s.input_len()], vec![0.0; s.weight_len()]);
             conv2d(&s, &x, &w, &mut y).unwrap();
             conv2d_backward_input(&s, &w, &dy, &mut dx).unwrap();
             conv2d_backward_weight(&s, &x, &dy, &mut dw).unwrap();
@@ -131,14 +120,7 @@ fn wrong_lengths_are_named() {
     let (x, w, y) = (vec![0.0; 200], vec![0.0; 108], vec![0.0; 300]);
     let short = vec![0.0; 5];
     let expect = |result: Result<(), ShapeError>, buffer, expected| {
-        assert_eq!(
-            result,
-            Err(ShapeError::Length {
-                buffer,
-                expected,
-                found: 5
-            })
-        );
+        assert_eq!(result, Err(ShapeError::Length { buffer, expected, found: 5 }));
     };
     expect(conv2d(&s, &short, &w, &mut y.clone()), "x", 200);
     expect(conv2d(&s, &x, &short, &mut y.clone()), "weight", 108);
@@ -154,39 +136,19 @@ fn wrong_lengths_are_named() {
 #[test]
 fn impossible_shapes_are_refused() {
     let new = Conv2dShape::new;
-    assert_eq!(
-        new([0, 1, 1, 1], 1, [1, 1], [1, 1], [0; 4], 1),
-        Err(ShapeError::Zero { what: "batch" })
-    );
-    assert_eq!(
-        new([1, 1, 1, 1], 1, [1, 1], [1, 0], [0; 4], 1),
-        Err(ShapeError::Zero { what: "stride width" })
-    );
-    assert_eq!(
-        new([1, 1, 1, 1], 1, [1, 1], [1, 1], [0; 4], 0),
-        Err(ShapeError::Zero { what: "groups" })
-    );
+    assert_eq!(new([0, 1, 1, 1], 1, [1, 1], [1, 1], [0; 4], 1), Err(ShapeError::Zero { what: "batch" }));
+    assert_eq!(new([1, 1, 1, 1], 1, [1, 1], [1, 0], [0; 4], 1), Err(ShapeError::Zero { what: "stride width" }));
+    assert_eq!(new([1, 1, 1, 1], 1, [1, 1], [1, 1], [0; 4], 0), Err(ShapeError::Zero { what: "groups" }));
     assert_eq!(
         new([1, 1, 3, 5], 1, [5, 5], [1, 1], [1, 0, 0, 0], 1),
-        Err(ShapeError::KernelTooLarge {
-            axis: "height",
-            kernel: 5,
-            padded: 4
-        })
+        Err(ShapeError::KernelTooLarge { axis: "height", kernel: 5, padded: 4 })
     );
     assert_eq!(
         new([1, 4, 3, 3], 6, [1, 1], [1, 1], [0; 4], 4),
-        Err(ShapeError::Groups {
-            what: "output channels",
-            channels: 6,
-            groups: 4
-        })
+        Err(ShapeError::Groups { what: "output channels", channels: 6, groups: 4 })
     );
     for input in [[usize::MAX, 2, 2, 2], [1 << 20, 1 << 20, 1 << 20, 1 << 20]] {
-        assert_eq!(
-            new(input, 1, [1, 1], [1, 1], [0; 4], 1),
-            Err(ShapeError::Overflow { what: "input" })
-        );
+        assert_eq!(new(input, 1, [1, 1], [1, 1], [0; 4], 1), Err(ShapeError::Overflow { what: "input" }));
     }
     assert_eq!(
         new([1, 1, 1, 1], 1, [1, 1], [1, 1], [usize::MAX, 0, 1, 0], 1),

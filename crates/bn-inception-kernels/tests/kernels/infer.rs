@@ -7,11 +7,7 @@ use bn_inception_kernels::infer::{
 };
 
 fn options(isa: &str, threads: usize, algorithm: Option<Algorithm>) -> Options {
-    Options {
-        threads: threads.try_into().ok(),
-        instruction_set: Some(isa.to_owned()),
-        algorithm,
-    }
+    Options { threads: threads.try_into().ok(), instruction_set: Some(isa.to_owned()), algorithm }
 }
 
 fn logits(network: &Network, images: &[f32], size: [usize; 3], options: &Options) -> Vec<f32> {
@@ -43,15 +39,7 @@ fn every_variant_on_every_instruction_set_with_every_algorithm() {
 #[test]
 fn any_size_and_any_batch() {
     // Sizes with every remainder modulo tiles and image tiles, batches around the engine's groups.
-    let extents = [
-        [1, 32, 32],
-        [3, 32, 41],
-        [1, 61, 33],
-        [2, 97, 64],
-        [5, 35, 38],
-        [19, 32, 33],
-        [1, 128, 112],
-    ];
+    let extents = [[1, 32, 32], [3, 32, 41], [1, 61, 33], [2, 97, 64], [5, 35, 38], [19, 32, 33], [1, 128, 112]];
     for (variant, width) in VARIANTS.iter().zip([0.125, 0.2, 0.3, 0.125, 0.3]) {
         let network = network(variant, width, 17);
         for size in extents {
@@ -168,20 +156,10 @@ fn wrong_extents_are_errors() {
     let engine = Engine::new(good.clone(), &Options::default()).unwrap();
     let mut logits = vec![0.0; 4];
     let mut call = |pixels: usize, size| engine.forward(&vec![0.0; pixels], size, &mut logits);
-    assert!(matches!(
-        call(10, [1, 32, 32]),
-        Err(NetworkError::Length {
-            expected: 3072,
-            found: 10,
-            ..
-        })
-    ));
+    assert!(matches!(call(10, [1, 32, 32]), Err(NetworkError::Length { expected: 3072, found: 10, .. })));
     assert!(matches!(call(3072, [1, 32, 32]), Ok(())));
     assert!(matches!(call(3, [1, 1, 1]), Err(NetworkError::TooSmall { .. })));
-    assert!(matches!(
-        call(0, [usize::MAX, 32, 32]),
-        Err(NetworkError::TooLarge { .. } | NetworkError::Length { .. })
-    ));
+    assert!(matches!(call(0, [usize::MAX, 32, 32]), Err(NetworkError::TooLarge { .. } | NetworkError::Length { .. })));
     assert!(matches!(call(0, [1, 0, 32]), Err(NetworkError::Length { .. })));
 
     let mut bad = good.clone();
@@ -190,10 +168,7 @@ fn wrong_extents_are_errors() {
     assert!(error.to_string().starts_with("4a.conv_3x3: weight holds"), "{error}");
     let mut bad = good.clone();
     conv_mut(&mut bad, "3c.conv_3x3").stride = 3;
-    assert!(matches!(
-        bad.validate(),
-        Err(NetworkError::Layer { what: "stride", .. })
-    ));
+    assert!(matches!(bad.validate(), Err(NetworkError::Layer { what: "stride", .. })));
     let mut bad = good.clone();
     match &mut layer_mut(&mut bad, "3c.pool").operation {
         Operation::MaxPool { padding, .. } => padding.even = (0, 0),
@@ -202,10 +177,7 @@ fn wrong_extents_are_errors() {
     assert!(matches!(bad.validate(), Err(NetworkError::Layer { .. })));
     let mut bad = good.clone();
     conv_mut(&mut bad, "3c.conv_3x3").padding.odd = (2, 0);
-    assert!(matches!(
-        bad.validate(),
-        Err(NetworkError::Layer { what: "padding", .. })
-    ));
+    assert!(matches!(bad.validate(), Err(NetworkError::Layer { what: "padding", .. })));
     let mut bad = good.clone();
     for layer in &good.layers {
         if let Some((block @ ("4b" | "5a"), part)) = layer.name.split_once('.') {
@@ -215,10 +187,7 @@ fn wrong_extents_are_errors() {
     }
     assert!(bad.validate().is_err());
 
-    let unknown = Options {
-        instruction_set: Some("mmx".to_owned()),
-        ..Options::default()
-    };
+    let unknown = Options { instruction_set: Some("mmx".to_owned()), ..Options::default() };
     let small = network(&VARIANTS[4], 0.1, 4);
     let error = Engine::new(small, &unknown).err().unwrap();
     assert!(matches!(error, NetworkError::InstructionSet { .. }));
@@ -236,26 +205,14 @@ fn wrong_connections_are_errors() {
     type Change<'a> = &'a dyn Fn(&mut Network);
     let cases: [(Change<'_>, &str); 15] = [
         (&|n| n.layers.clear(), "network: number of layers is 0"),
-        (
-            &|n| drop(n.layers.pop()),
-            "5b: number of classifiers in the last place is 0",
-        ),
+        (&|n| drop(n.layers.pop()), "5b: number of classifiers in the last place is 0"),
         (
             &|n| layer_mut(n, "3a").operation = n.layers.last().unwrap().operation.clone(),
             "3a: number of inputs is 4, expected 1",
         ),
-        (
-            &|n| drop(n.layers.remove(0)),
-            "stem.pool1: number of inputs is 1, expected 0",
-        ),
-        (
-            &|n| layer_mut(n, "stem.pool1").inputs = vec![at("3a")],
-            "stem.pool1: position of an input is",
-        ),
-        (
-            &|n| layer_mut(n, "3b").inputs.clear(),
-            "3b: number of inputs is 0, expected 1",
-        ),
+        (&|n| drop(n.layers.remove(0)), "stem.pool1: number of inputs is 1, expected 0"),
+        (&|n| layer_mut(n, "stem.pool1").inputs = vec![at("3a")], "stem.pool1: position of an input is"),
+        (&|n| layer_mut(n, "3b").inputs.clear(), "3b: number of inputs is 0, expected 1"),
         (
             // Another layer reads an input of a concatenation.
             &|n| layer_mut(n, "4b.conv_1x1").inputs = vec![at("4a.conv_1x1")],
@@ -265,10 +222,7 @@ fn wrong_connections_are_errors() {
             &|n| layer_mut(n, "4a").inputs.truncate(3),
             "4a.pool_projection: number of layers that read it is 0, expected 1",
         ),
-        (
-            &|n| layer_mut(n, "4b").inputs[0] = at("4a"),
-            "4b.conv_1x1: number of layers that read it is 0, expected 1",
-        ),
+        (&|n| layer_mut(n, "4b").inputs[0] = at("4a"), "4b.conv_1x1: number of layers that read it is 0, expected 1"),
         (
             &|n| layer_mut(n, "4a.reduce_3x3").inputs = vec![at("3b.pool")],
             "3b.pool: number of layers that read it is 2, expected 1",
@@ -287,14 +241,8 @@ fn wrong_connections_are_errors() {
             &|n| conv_mut(n, "3c.conv_3x3").padding.odd = (0, 0),
             "3c.conv_double_2: height of the output (8 or 9 rows in) is 5, expected 4",
         ),
-        (
-            &|n| conv_mut(n, "3a.conv_3x3").padding = Placement::both(0, 1),
-            "3a.conv_3x3: padding is 0, expected 1",
-        ),
-        (
-            &|n| conv_mut(n, "3a.conv_1x1").kernel = 7,
-            "3a.conv_1x1: kernel is 7, expected 3",
-        ),
+        (&|n| conv_mut(n, "3a.conv_3x3").padding = Placement::both(0, 1), "3a.conv_3x3: padding is 0, expected 1"),
+        (&|n| conv_mut(n, "3a.conv_1x1").kernel = 7, "3a.conv_1x1: kernel is 7, expected 3"),
     ];
     for (change, expected) in cases {
         let mut bad = good.clone();
@@ -324,21 +272,10 @@ fn another_network() {
             padding,
         })
     };
-    let halved = Placement {
-        even: (0, 1),
-        odd: (1, 1),
-    };
-    let max = || Operation::MaxPool {
-        stride: 2,
-        padding: halved,
-    };
-    let average = Operation::AveragePool {
-        includes_padding: false,
-    };
-    let linear = Linear {
-        weight: random(5 * 39, 1),
-        bias: random(5, 2),
-    };
+    let halved = Placement { even: (0, 1), odd: (1, 1) };
+    let max = || Operation::MaxPool { stride: 2, padding: halved };
+    let average = Operation::AveragePool { includes_padding: false };
+    let linear = Linear { weight: random(5 * 39, 1), bias: random(5, 2) };
     let layers: [(&[usize], Operation); 14] = [
         (&[], conv(3, 20, window(3))),
         (&[0], conv(20, 7, window(1))),
@@ -360,11 +297,7 @@ fn another_network() {
     let layers = layers.into_iter().enumerate();
     let network = Network {
         layers: layers
-            .map(|(i, (inputs, operation))| Layer {
-                name: format!("layer {i}"),
-                inputs: inputs.to_vec(),
-                operation,
-            })
+            .map(|(i, (inputs, operation))| Layer { name: format!("layer {i}"), inputs: inputs.to_vec(), operation })
             .collect(),
     };
     // Chunks of three, three and one image in the early stages; any size; a single image.

@@ -6,11 +6,7 @@ use super::networks::{VARIANTS, network};
 use bn_inception_kernels::infer::{Algorithm, Engine, Options, reference};
 
 fn options(isa: &str, threads: usize) -> Options {
-    Options {
-        threads: threads.try_into().ok(),
-        instruction_set: Some(isa.to_owned()),
-        algorithm: None,
-    }
+    Options { threads: threads.try_into().ok(), instruction_set: Some(isa.to_owned()), algorithm: None }
 }
 
 #[test]
@@ -60,10 +56,7 @@ fn one_non_finite_pixel_affects_the_same_logits_as_in_the_reference() {
                 }
                 for isa in Engine::instruction_sets() {
                     for algorithm in [None, Some(Algorithm::Direct), Some(Algorithm::F4)] {
-                        let options = Options {
-                            algorithm,
-                            ..options(isa, 1)
-                        };
+                        let options = Options { algorithm, ..options(isa, 1) };
                         let engine = Engine::new(network.clone(), &options).unwrap();
                         let mut logits = vec![0.0; 10];
                         engine.forward(&images, size, &mut logits).unwrap();

@@ -16,14 +16,8 @@ pub struct Variant {
 }
 
 const SYMMETRIC: Placement = Placement::both(1, 1);
-const SAME: Placement = Placement {
-    even: (0, 1),
-    odd: (1, 1),
-};
-const CEIL: Placement = Placement {
-    even: (0, 1),
-    odd: (0, 0),
-};
+const SAME: Placement = Placement { even: (0, 1), odd: (1, 1) };
+const CEIL: Placement = Placement { even: (0, 1), odd: (0, 0) };
 
 pub const VARIANTS: [Variant; 5] = [
     Variant {
@@ -40,10 +34,7 @@ pub const VARIANTS: [Variant; 5] = [
         name: "tf_slim",
         small: false,
         literal: false,
-        stem_padding: Placement {
-            even: (2, 3),
-            odd: (3, 3),
-        },
+        stem_padding: Placement { even: (2, 3), odd: (3, 3) },
         stem_pool: SAME,
         block_padding: SAME,
         block_pool: SAME,
@@ -124,11 +115,7 @@ struct Layers {
 
 impl Layers {
     fn push(&mut self, name: &str, inputs: &[usize], channels: usize, op: Operation) -> usize {
-        self.layers.push(Layer {
-            name: name.to_owned(),
-            inputs: inputs.to_vec(),
-            operation: op,
-        });
+        self.layers.push(Layer { name: name.to_owned(), inputs: inputs.to_vec(), operation: op });
         self.channels.push(channels);
         self.layers.len() - 1
     }
@@ -220,10 +207,7 @@ pub fn first_blocks(variant: &Variant, blocks: usize, width: f64, classes: usize
             }
             _ => Some(all.max_pool(&unit("pool"), x, stride, pool_padding)),
         };
-        let pool = pool.map(|pool| {
-            all.pointwise(&unit("pool_projection"), pool, scaled(projection))
-                .unwrap_or(pool)
-        });
+        let pool = pool.map(|pool| all.pointwise(&unit("pool_projection"), pool, scaled(projection)).unwrap_or(pool));
         let strided = (3, stride, conv_padding);
         let from = reduce_3x3.or(Some(x));
         let conv_3x3 = all.conv(&unit("conv_3x3"), from, scaled(conv_3x3), strided);

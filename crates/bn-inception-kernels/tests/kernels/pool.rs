@@ -14,21 +14,11 @@ fn check_all(s: &Pool2dShape, x: &[f32]) {
     let dy = random(n, 9);
     let mut dx = vec![f32::NAN; s.input_len()];
     max_pool2d_backward(s, &dy, &indices, &mut dx).unwrap();
-    assert_close(
-        &format!("max gradient of {s:?}"),
-        &dx,
-        &reference::max_pool2d_backward(s, &dy, &indices),
-        1e-6,
-    );
+    assert_close(&format!("max gradient of {s:?}"), &dx, &reference::max_pool2d_backward(s, &dy, &indices), 1e-6);
     let x: Vec<f32> = x.iter().map(|v| if v.is_finite() { *v } else { 1.0 }).collect();
     for include in [false, true] {
         avg_pool2d(s, include, &x, &mut y).unwrap();
-        assert_close(
-            &format!("average of {s:?} {include}"),
-            &y,
-            &reference::avg_pool2d(s, include, &x),
-            1e-6,
-        );
+        assert_close(&format!("average of {s:?} {include}"), &y, &reference::avg_pool2d(s, include, &x), 1e-6);
         avg_pool2d_backward(s, include, &dy, &mut dx).unwrap();
         assert_close(
             &format!("average gradient of {s:?} {include}"),
@@ -42,13 +32,9 @@ fn check_all(s: &Pool2dShape, x: &[f32]) {
 #[test]
 fn the_pools_of_the_network_match_the_reference() {
     for size in [1, 2, 4, 7, 8, 14, 28, 33] {
-        for (kernel, stride, padding) in [
-            (3, 2, [0; 4]),
-            (3, 2, [1; 4]),
-            (3, 1, [1; 4]),
-            (3, 2, [0, 0, 1, 1]),
-            (1, 1, [0; 4]),
-        ] {
+        for (kernel, stride, padding) in
+            [(3, 2, [0; 4]), (3, 2, [1; 4]), (3, 1, [1; 4]), (3, 2, [0, 0, 1, 1]), (1, 1, [0; 4])]
+        {
             for ceil in [false, true] {
                 if let Ok(s) = Pool2dShape::new([3, 2, size, size], [kernel; 2], [stride; 2], padding, ceil) {
                     check_all(&s, &random(s.input_len(), 1));
@@ -71,11 +57,7 @@ fn output_extents_follow_the_ceil_rule() {
         (3, [1; 4], true, 2),
     ] {
         let s = Pool2dShape::new([1, 1, size, size], [3, 3], [2, 2], padding, ceil).unwrap();
-        assert_eq!(
-            (s.out_height(), s.out_width()),
-            (expected, expected),
-            "{size} {padding:?} {ceil}"
-        );
+        assert_eq!((s.out_height(), s.out_width()), (expected, expected), "{size} {padding:?} {ceil}");
     }
 }
 
@@ -125,14 +107,7 @@ fn wrong_input_is_named() {
     let s = Pool2dShape::new([1, 2, 4, 4], [2, 2], [2, 2], [0; 4], false).unwrap();
     let (x, y, short, i) = (vec![0.0; 32], vec![0.0; 8], vec![0.0; 3], vec![0; 8]);
     let expect = |result: Result<(), ShapeError>, buffer, expected| {
-        assert_eq!(
-            result,
-            Err(ShapeError::Length {
-                buffer,
-                expected,
-                found: 3
-            })
-        );
+        assert_eq!(result, Err(ShapeError::Length { buffer, expected, found: 3 }));
     };
     expect(max_pool2d(&s, &short, &mut y.clone(), &mut i.clone()), "x", 32);
     expect(max_pool2d(&s, &x, &mut short.clone(), &mut i.clone()), "y", 8);
@@ -146,27 +121,15 @@ fn wrong_input_is_named() {
     expect(avg_pool2d_backward(&s, true, &y, &mut short.clone()), "dx", 32);
     let mut bad = i.clone();
     bad[5] = 16;
-    let error = ShapeError::Index {
-        position: 5,
-        index: 16,
-        plane: 16,
-    };
+    let error = ShapeError::Index { position: 5, index: 16, plane: 16 };
     assert_eq!(max_pool2d_backward(&s, &y, &bad, &mut x.clone()), Err(error));
     assert_eq!(
         Pool2dShape::new([1, 1, 4, 4], [2, 2], [1, 1], [0, 2, 0, 0], false),
-        Err(ShapeError::PaddingTooLarge {
-            axis: "width",
-            padding: 2,
-            kernel: 2
-        })
+        Err(ShapeError::PaddingTooLarge { axis: "width", padding: 2, kernel: 2 })
     );
     assert_eq!(
         Pool2dShape::new([1, 1, 4, 2], [3, 3], [1, 1], [0; 4], false),
-        Err(ShapeError::KernelTooLarge {
-            axis: "width",
-            kernel: 3,
-            padded: 2
-        })
+        Err(ShapeError::KernelTooLarge { axis: "width", kernel: 3, padded: 2 })
     );
 }
 

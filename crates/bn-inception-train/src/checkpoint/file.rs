@@ -128,10 +128,7 @@ impl Checkpoint {
             file.write_all(&bytes)?;
             file.commit()
         };
-        write().map_err(|source| CheckpointError::Io {
-            path: path.to_owned(),
-            source,
-        })
+        write().map_err(|source| CheckpointError::Io { path: path.to_owned(), source })
     }
 
     /// Reads the checkpoint at `path`.
@@ -139,10 +136,7 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError`], which names the file.
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = fs::read(path).map_err(|source| CheckpointError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes = fs::read(path).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
         Self::decode(&bytes, path)
     }
 
@@ -154,21 +148,14 @@ impl Checkpoint {
         });
         let run = run.to_string();
         let mut arrays = BTreeMap::new();
-        for (group, members) in [
-            ("model", &self.model),
-            ("velocity", &self.velocity),
-            ("average", &self.average),
-        ] {
+        for (group, members) in [("model", &self.model), ("velocity", &self.velocity), ("average", &self.average)] {
             for (name, values) in members {
                 let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
                 arrays.insert(format!("{group}.{name}"), bytes);
             }
         }
-        let header = Header {
-            schema: SCHEMA,
-            sha256: digest(&run, arrays.iter().map(|(name, bytes)| (name, &bytes[..]))),
-            run,
-        };
+        let header =
+            Header { schema: SCHEMA, sha256: digest(&run, arrays.iter().map(|(name, bytes)| (name, &bytes[..]))), run };
         let header = serde_json::to_string(&header)?;
         let views = arrays.iter().map(|(name, bytes)| {
             let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes)?;
@@ -182,18 +169,14 @@ impl Checkpoint {
 
     fn decode(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
         let no_checkpoint = || CheckpointError::NotACheckpoint { path: path.to_owned() };
-        let damaged = |what: String| CheckpointError::Damaged {
-            path: path.to_owned(),
-            what,
-        };
+        let damaged = |what: String| CheckpointError::Damaged { path: path.to_owned(), what };
         let invalid = |error: serde_json::Error| damaged(error.to_string());
         let file = SafeTensors::deserialize(bytes).map_err(|error| match error {
             SafeTensorError::HeaderTooSmall
             | SafeTensorError::InvalidHeaderLength
-            | SafeTensorError::MetadataIncompleteBuffer => CheckpointError::CutShort {
-                path: path.to_owned(),
-                found: bytes.len(),
-            },
+            | SafeTensorError::MetadataIncompleteBuffer => {
+                CheckpointError::CutShort { path: path.to_owned(), found: bytes.len() }
+            }
             // A checkpoint starts with the length of its header; other files start with bytes that are not a valid
             // length.
             SafeTensorError::HeaderTooLarge => no_checkpoint(),
@@ -261,11 +244,7 @@ mod tests {
         let arrays = |values: &[f32]| Arrays::from([("w".to_owned(), values.to_vec())]);
         Checkpoint {
             settings: Choices::default().settings(None, None).unwrap(),
-            data: DataFacts {
-                classes: vec!["cat".to_owned(), "dog".to_owned()],
-                train_images: 7,
-                val_images: 3,
-            },
+            data: DataFacts { classes: vec!["cat".to_owned(), "dog".to_owned()], train_images: 7, val_images: 3 },
             progress: Progress::default(),
             model: arrays(&[1.0, f32::MIN_POSITIVE, -0.0]),
             velocity: arrays(&[0.1]),

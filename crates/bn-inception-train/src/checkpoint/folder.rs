@@ -85,10 +85,7 @@ impl CheckpointFolder {
     }
 
     fn io(&self, source: io::Error) -> CheckpointError {
-        CheckpointError::Io {
-            path: self.path.clone(),
-            source,
-        }
+        CheckpointError::Io { path: self.path.clone(), source }
     }
 }
 

@@ -54,15 +54,7 @@ impl Window {
 
 impl<W: Write> Console<W> {
     pub(super) fn new(out: W, plan: Plan) -> Self {
-        Self {
-            out,
-            plan,
-            started: Instant::now(),
-            last_line: None,
-            steps: 0,
-            window: Window::default(),
-            validated: 0,
-        }
+        Self { out, plan, started: Instant::now(), last_line: None, steps: 0, window: Window::default(), validated: 0 }
     }
 
     fn is_time(&self) -> bool {
@@ -90,11 +82,7 @@ impl<W: Write> Console<W> {
 fn training_line(plan: &Plan, window: &Window, last: &StepFacts, steps: u64, elapsed: Duration) -> String {
     let count = window.steps.max(1) as f64;
     let per_second = |amount: f64| {
-        if window.seconds > 0.0 {
-            amount / window.seconds
-        } else {
-            0.0
-        }
+        if window.seconds > 0.0 { amount / window.seconds } else { 0.0 }
     };
     let left = plan.total_steps.saturating_sub(last.step);
     let eta = elapsed.as_secs_f64() / steps.max(1) as f64 * left as f64;
@@ -175,11 +163,7 @@ mod tests {
 
     #[test]
     fn a_line_says_what_happened_since_the_last_one() {
-        let plan = Plan {
-            total_steps: 120,
-            total_epochs: 8,
-            ..Plan::default()
-        };
+        let plan = Plan { total_steps: 120, total_epochs: 8, ..Plan::default() };
         let mut window = Window::default();
         let mut facts = StepFacts {
             step: 10,
@@ -207,13 +191,8 @@ mod tests {
 
     #[test]
     fn durations_have_two_units() {
-        let cases = [
-            (0.2, "0 s"),
-            (59.0, "59 s"),
-            (200.0, "3 min 20 s"),
-            (7260.0, "2 h 1 min"),
-            (100_000.0, "1 d 3 h"),
-        ];
+        let cases =
+            [(0.2, "0 s"), (59.0, "59 s"), (200.0, "3 min 20 s"), (7260.0, "2 h 1 min"), (100_000.0, "1 d 3 h")];
         for (seconds, expected) in cases {
             assert_eq!(duration(seconds), expected);
         }

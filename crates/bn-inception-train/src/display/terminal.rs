@@ -49,14 +49,7 @@ impl Terminal {
             renderer.register_metric(curve.definition.clone());
         }
         renderer.start(plan.total_epochs, plan.epoch + 1, None, None);
-        Self {
-            renderer,
-            interrupter,
-            plan,
-            split: None,
-            curves,
-            _ctrl_c: KeepCtrlC::start(),
-        }
+        Self { renderer, interrupter, plan, split: None, curves, _ctrl_c: KeepCtrlC::start() }
     }
 
     /// Shows a batch, with `values` for the first curves.

@@ -46,17 +46,12 @@ pub(super) struct Change {
 impl Change {
     /// From all values of a network before the step to those after it.
     pub(super) fn between(before: &NamedTensors, after: &NamedTensors) -> Result<Self, TensorReadError> {
-        let weights = before
-            .iter()
-            .filter(|(name, _)| TensorRole::of(name) == TensorRole::Weight);
+        let weights = before.iter().filter(|(name, _)| TensorRole::of(name) == TensorRole::Weight);
         let both = weights.filter_map(|(name, old)| Some((name, old, after.get(name)?)));
         let difference = both.map(|(name, old, new)| (name.clone(), new.clone() - old.clone()));
         let difference: NamedTensors = difference.collect();
         let before = difference.keys().map(|name| (name.clone(), before[name].clone()));
-        Ok(Self {
-            before: Norms::of(&before.collect())?,
-            difference: Norms::of(&difference)?,
-        })
+        Ok(Self { before: Norms::of(&before.collect())?, difference: Norms::of(&difference)? })
     }
 
     fn ratio(&self, block: &str) -> f64 {
@@ -136,9 +131,7 @@ mod tests {
         let device = Device::flex();
         let tensor = |values: &[f32]| Tensor::<1>::from_data(values, &device);
         let pairs = pairs.iter();
-        pairs
-            .map(|(name, values)| ((*name).to_owned(), tensor(values)))
-            .collect()
+        pairs.map(|(name, values)| ((*name).to_owned(), tensor(values))).collect()
     }
 
     #[test]
@@ -181,9 +174,7 @@ mod tests {
         assert_eq!(names.join(" "), expected);
         let count = |h: &Histogram| h.counts.iter().sum::<u64>() as usize;
         let optional = |h: &Option<Histogram>| h.as_ref().map_or(0, count);
-        let all = found
-            .iter()
-            .map(|block| count(&block.weights) + optional(&block.gamma) + optional(&block.beta));
+        let all = found.iter().map(|block| count(&block.weights) + optional(&block.gamma) + optional(&block.beta));
         assert_eq!(all.sum::<usize>(), model.config().parameters());
         assert!(found[0].gamma.is_some() && found[11].gamma.is_none());
     }

@@ -45,12 +45,7 @@ pub(crate) fn png(image: &RgbImage) -> Option<Picture> {
 fn picture(image: &RgbImage, mime: &str, encode: impl FnOnce(&mut Vec<u8>) -> ImageResult<()>) -> Option<Picture> {
     let mut bytes = Vec::new();
     encode(&mut bytes).ok()?;
-    Some(Picture {
-        width: image.width(),
-        height: image.height(),
-        mime: mime.to_owned(),
-        data: STANDARD.encode(bytes),
-    })
+    Some(Picture { width: image.width(), height: image.height(), mime: mime.to_owned(), data: STANDARD.encode(bytes) })
 }
 
 #[cfg(test)]

@@ -65,11 +65,9 @@ mod tests {
 
     #[test]
     fn every_filter_has_a_tile() {
-        for (preset, layer, side) in [
-            (Preset::Caffe, "stem.conv1", 7),
-            (Preset::TfSlim, "stem.depthwise", 7),
-            (Preset::Small, "stem.conv1", 3),
-        ] {
+        for (preset, layer, side) in
+            [(Preset::Caffe, "stem.conv1", 7), (Preset::TfSlim, "stem.depthwise", 7), (Preset::Small, "stem.conv1", 3)]
+        {
             let config = preset.config().with_width(0.25);
             let model = config.init(&Device::flex()).unwrap();
             let found = grid(&model, 1).unwrap();

@@ -23,13 +23,8 @@ const IMAGES: usize = 4;
 
 /// Dark blue over violet and orange to yellow, evenly in brightness: readable in grey and by the colour-blind. Sampled
 /// from the perceptually uniform map `plasma`.
-const COLOURS: [[f32; 3]; 5] = [
-    [13.0, 8.0, 135.0],
-    [126.0, 3.0, 168.0],
-    [204.0, 71.0, 120.0],
-    [248.0, 149.0, 64.0],
-    [240.0, 249.0, 33.0],
-];
+const COLOURS: [[f32; 3]; 5] =
+    [[13.0, 8.0, 135.0], [126.0, 3.0, 168.0], [204.0, 71.0, 120.0], [248.0, 149.0, 64.0], [240.0, 249.0, 33.0]];
 
 /// The probe's first images with the evidence for the class that `model` predicts; `None` without images.
 pub(super) fn overlays(model: &Model, probe: &Probe, step: u64) -> Result<Option<GradCam>, TensorReadError> {
@@ -57,11 +52,7 @@ pub(super) fn overlays(model: &Model, probe: &Probe, step: u64) -> Result<Option
         let probability = probabilities[number * classes + predicted];
         overlay(image, heat, [height, width], predicted, probability)
     });
-    Ok(Some(GradCam {
-        step,
-        layer: LAYER.to_owned(),
-        overlays: overlays.collect(),
-    }))
+    Ok(Some(GradCam { step, layer: LAYER.to_owned(), overlays: overlays.collect() }))
 }
 
 /// ReLU of the maps weighted by the gradient of each image's `predicted` logit: `[N, C, H, W]` → `[N, H, W]`.
@@ -159,10 +150,7 @@ mod tests {
     fn heat_between_cells_is_blended() {
         let heat = [0.0, 1.0, 2.0, 3.0];
         let at = |y, x| interpolated(&heat, [2, 2], [y, x]);
-        assert_eq!(
-            [at(0.0, 0.0), at(0.25, 0.25), at(0.5, 0.5), at(0.99, 0.99)],
-            [0.0, 0.0, 1.5, 3.0]
-        );
+        assert_eq!([at(0.0, 0.0), at(0.25, 0.25), at(0.5, 0.5), at(0.99, 0.99)], [0.0, 0.0, 1.5, 3.0]);
         assert_eq!(interpolated(&[4.0], [1, 1], [0.3, 0.9]), 4.0);
         assert_eq!((colour(0.0), colour(1.0)), (COLOURS[0], COLOURS[4]));
     }

@@ -27,13 +27,7 @@ pub(super) fn of(parts: &[Vec<f32>]) -> Option<Histogram> {
         let bin = ((f64::from(value) - start) * scale) as usize;
         counts[bin.min(BINS - 1)] += 1;
     }
-    Some(Histogram {
-        min,
-        max,
-        sum,
-        sum_squares,
-        counts,
-    })
+    Some(Histogram { min, max, sum, sum_squares, counts })
 }
 
 #[cfg(test)]

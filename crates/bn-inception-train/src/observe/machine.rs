@@ -33,10 +33,7 @@ impl Monitor {
             }
         };
         let thread = thread::Builder::new().name("machine monitor".to_owned());
-        Self {
-            stop: Some(stop),
-            thread: thread.spawn(watch).ok(),
-        }
+        Self { stop: Some(stop), thread: thread.spawn(watch).ok() }
     }
 }
 
@@ -58,11 +55,8 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
-        let mut machine = Self {
-            system: System::new(),
-            process: Pid::from_u32(process::id()),
-            nvml: Nvml::init().ok(),
-        };
+        let mut machine =
+            Self { system: System::new(), process: Pid::from_u32(process::id()), nvml: Nvml::init().ok() };
         // Usage is measured from one refresh to the next.
         machine.refresh();
         machine

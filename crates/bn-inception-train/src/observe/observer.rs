@@ -24,11 +24,7 @@ pub(crate) struct Observer {
 impl Observer {
     /// Telemetry after every `every`-th step (never, if that is 0), with images of `folder` on `device`.
     pub(crate) fn new(every: u64, folder: &ImageFolder, preprocess: &Preprocess, device: &Device) -> Self {
-        let probe = if every == 0 {
-            Probe::none()
-        } else {
-            Probe::new(folder, preprocess, device)
-        };
+        let probe = if every == 0 { Probe::none() } else { Probe::new(folder, preprocess, device) };
         Self { every, probe }
     }
 

@@ -43,11 +43,7 @@ impl Predictions {
         let largest = predicted.map_or(f32::NAN, |predicted| logits[predicted]);
         let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
         self.classes = logits.len();
-        self.list.push(Prediction {
-            class,
-            predicted,
-            probability: sum.recip(),
-        });
+        self.list.push(Prediction { class, predicted, probability: sum.recip() });
     }
 
     /// The whole report. `loader` is the one that the images came from.
@@ -96,11 +92,7 @@ impl Predictions {
         let pairs = rows.flat_map(|(class, row)| {
             let row = row.iter().enumerate();
             row.filter(move |(predicted, count)| *predicted != class && **count > 0)
-                .map(move |(predicted, &count)| ConfusedPair {
-                    class,
-                    predicted,
-                    count,
-                })
+                .map(move |(predicted, &count)| ConfusedPair { class, predicted, count })
         });
         let mut pairs: Vec<_> = pairs.collect();
         pairs.sort_by_key(|pair| Reverse(pair.count));
@@ -180,9 +172,7 @@ mod tests {
         assert!(counts.iter().all(|count| (count.correct, count.total) == (2, 10)));
         let matrix = vec![vec![2, 8, 0], vec![0, 2, 8], vec![8, 0, 2]];
         assert_eq!(found.confusion(3, 9), Confusion::Matrix(matrix));
-        let Confusion::Top(pairs) = found.confusion(2, 2) else {
-            panic!("too many classes for a matrix")
-        };
+        let Confusion::Top(pairs) = found.confusion(2, 2) else { panic!("too many classes for a matrix") };
         let pairs: Vec<_> = pairs.iter().map(|p| (p.class, p.predicted, p.count)).collect();
         assert_eq!(pairs, [(0, 1, 8), (1, 2, 8)]);
     }

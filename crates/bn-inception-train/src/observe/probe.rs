@@ -28,10 +28,7 @@ pub(crate) struct Probe {
 impl Probe {
     /// No images, for a run without telemetry.
     pub(crate) fn none() -> Self {
-        Self {
-            list: Vec::new(),
-            images: None,
-        }
+        Self { list: Vec::new(), images: None }
     }
 
     /// Eight images spread evenly over `folder`, on `device`; fewer if the folder is smaller or some cannot be decoded.
@@ -48,18 +45,10 @@ impl Probe {
             let Ok(image) = preprocess.eval_image(&decoded) else {
                 continue;
             };
-            list.push(ProbeImage {
-                file: folder.name(index),
-                class: folder.class(index),
-                image,
-            });
+            list.push(ProbeImage { file: folder.name(index), class: folder.class(index), image });
         }
         let crops = list.iter().map(|probe| &probe.image);
-        let images = if list.is_empty() {
-            None
-        } else {
-            preprocess.batch(crops, device).ok()
-        };
+        let images = if list.is_empty() { None } else { preprocess.batch(crops, device).ok() };
         Self { list, images }
     }
 

@@ -31,10 +31,7 @@ pub fn add(mut gradients: NamedTensors, more: NamedTensors) -> NamedTensors {
 /// All gradients times `factor`.
 #[must_use]
 pub fn scaled(gradients: NamedTensors, factor: f64) -> NamedTensors {
-    gradients
-        .into_iter()
-        .map(|(name, tensor)| (name, tensor.mul_scalar(factor)))
-        .collect()
+    gradients.into_iter().map(|(name, tensor)| (name, tensor.mul_scalar(factor))).collect()
 }
 
 #[cfg(test)]
@@ -50,10 +47,7 @@ mod tests {
     }
 
     fn flat(tensors: &NamedTensors) -> Vec<f32> {
-        tensors
-            .values()
-            .flat_map(|t| t.to_data().try_to_vec::<f32>().unwrap())
-            .collect()
+        tensors.values().flat_map(|t| t.to_data().try_to_vec::<f32>().unwrap()).collect()
     }
 
     #[test]
@@ -69,10 +63,7 @@ mod tests {
 
     #[test]
     fn accumulation_adds_by_name() {
-        let sum = add(
-            named(&[("a", &[1.0]), ("b", &[2.0])]),
-            named(&[("b", &[3.0]), ("c", &[4.0])]),
-        );
+        let sum = add(named(&[("a", &[1.0]), ("b", &[2.0])]), named(&[("b", &[3.0]), ("c", &[4.0])]));
         assert_eq!(flat(&scaled(sum, 0.5)), [0.5, 2.5, 2.0]);
     }
 }

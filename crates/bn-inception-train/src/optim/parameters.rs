@@ -28,11 +28,7 @@ pub fn gradients(model: &Model, gradients: Gradients) -> NamedTensors {
 }
 
 fn collect(model: &Model, gradients: Option<Gradients>) -> NamedTensors {
-    let mut visitor = Collect {
-        path: TensorPath::default(),
-        found: NamedTensors::new(),
-        gradients,
-    };
+    let mut visitor = Collect { path: TensorPath::default(), found: NamedTensors::new(), gradients };
     model.visit(&mut visitor);
     visitor.found
 }
@@ -103,11 +99,7 @@ impl<F: FnMut(&str, Tensor<1>) -> Option<Tensor<1>>> ModuleMapper for Update<F> 
         let tensor = new.reshape(old.shape());
         // The new value enters the model as a fresh leaf: nothing of the step that made it is kept, so the graph cannot
         // grow from one step to the next.
-        let tensor = if old.is_autodiff() {
-            tensor.autodiff().set_require_grad(old.is_require_grad())
-        } else {
-            tensor
-        };
+        let tensor = if old.is_autodiff() { tensor.autodiff().set_require_grad(old.is_require_grad()) } else { tensor };
         Param::from_mapped_value(id, tensor, mapper)
     }
 }
@@ -149,10 +141,7 @@ mod tests {
         let before = model(&device);
         let old = values(&before);
         let ones = || old["classifier.bias"].ones_like();
-        let new = NamedTensors::from([
-            ("classifier.bias".to_owned(), ones()),
-            ("3a.unknown".to_owned(), ones()),
-        ]);
+        let new = NamedTensors::from([("classifier.bias".to_owned(), ones()), ("3a.unknown".to_owned(), ones())]);
         let mut seen = 0;
         let after = update(before, |name, _| {
             seen += usize::from(new.contains_key(name));

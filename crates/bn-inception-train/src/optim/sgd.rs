@@ -77,21 +77,13 @@ impl Sgd {
     }
 
     fn delta(&mut self, name: &str, value: &Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
-        let SgdConfig {
-            momentum,
-            nesterov,
-            weight_decay,
-            decay_scope,
-        } = self.config;
+        let SgdConfig { momentum, nesterov, weight_decay, decay_scope } = self.config;
         let decays = match decay_scope {
             DecayScope::Everything => true,
             DecayScope::Weights => TensorRole::of(name) == TensorRole::Weight,
         };
-        let gradient = if decays && weight_decay != 0.0 {
-            gradient + value.clone().mul_scalar(weight_decay)
-        } else {
-            gradient
-        };
+        let gradient =
+            if decays && weight_decay != 0.0 { gradient + value.clone().mul_scalar(weight_decay) } else { gradient };
         if momentum == 0.0 {
             return gradient;
         }
@@ -101,11 +93,7 @@ impl Sgd {
             None => gradient.clone(),
         };
         self.velocity.insert(name.to_owned(), velocity.clone());
-        if nesterov {
-            gradient + velocity.mul_scalar(momentum)
-        } else {
-            velocity
-        }
+        if nesterov { gradient + velocity.mul_scalar(momentum) } else { velocity }
     }
 }
 
@@ -114,12 +102,8 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
 
-    const CONFIG: SgdConfig = SgdConfig {
-        momentum: 0.5,
-        nesterov: false,
-        weight_decay: 0.0,
-        decay_scope: DecayScope::Everything,
-    };
+    const CONFIG: SgdConfig =
+        SgdConfig { momentum: 0.5, nesterov: false, weight_decay: 0.0, decay_scope: DecayScope::Everything };
 
     fn one(value: f32) -> Tensor<1> {
         Tensor::from_data([value], &Device::flex())
@@ -137,19 +121,9 @@ mod tests {
 
     #[test]
     fn updates_follow_the_rule() {
-        let nesterov = SgdConfig {
-            nesterov: true,
-            ..CONFIG
-        };
-        let decay = SgdConfig {
-            momentum: 0.0,
-            weight_decay: 0.5,
-            ..CONFIG
-        };
-        let weights = SgdConfig {
-            decay_scope: DecayScope::Weights,
-            ..decay
-        };
+        let nesterov = SgdConfig { nesterov: true, ..CONFIG };
+        let decay = SgdConfig { momentum: 0.0, weight_decay: 0.5, ..CONFIG };
+        let weights = SgdConfig { decay_scope: DecayScope::Weights, ..decay };
         let cases = [
             // velocity 1, then 1.5
             (CONFIG, "weight", 2.0 - 0.1 - 0.15),
@@ -169,10 +143,7 @@ mod tests {
     /// The same numbers as PyTorch's `SGD`, from the fixture beside the network's own.
     #[test]
     fn agrees_with_pytorch() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../bn-inception/tests/fixtures/parity/optim.json"
-        );
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../bn-inception/tests/fixtures/parity/optim.json");
         let fixture: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let fixture = &fixture["sgd"];
         let number = |name: &str| fixture[name].as_f64().unwrap();

@@ -57,27 +57,13 @@ struct Defaults {
 }
 
 /// For a dataset of the user's.
-const PHOTOGRAPHS: Defaults = Defaults {
-    recipe: "modern",
-    width: 1.0,
-    image_size: 224,
-    epochs: 20,
-};
+const PHOTOGRAPHS: Defaults = Defaults { recipe: "modern", width: 1.0, image_size: 224, epochs: 20 };
 
 /// For the embedded dataset: a few minutes on two processor cores.
-const EMBEDDED: Defaults = Defaults {
-    recipe: "drawn",
-    width: 0.25,
-    image_size: 64,
-    epochs: 10,
-};
+const EMBEDDED: Defaults = Defaults { recipe: "drawn", width: 0.25, image_size: 64, epochs: 10 };
 
 /// For fine-tuning. Width and image size are those of the weights.
-const FINE_TUNING: Defaults = Defaults {
-    recipe: "fine-tune",
-    epochs: 10,
-    ..PHOTOGRAPHS
-};
+const FINE_TUNING: Defaults = Defaults { recipe: "fine-tune", epochs: 10, ..PHOTOGRAPHS };
 
 /// Default learning rate of the classifier over that of the rest.
 const HEAD_FACTOR: f64 = 10.0;
@@ -116,10 +102,7 @@ impl Choices {
             seed: self.seed.unwrap_or(0),
             fine_tune,
         };
-        if let Some(FineTune {
-            network, preprocess, ..
-        }) = &settings.fine_tune
-        {
+        if let Some(FineTune { network, preprocess, .. }) = &settings.fine_tune {
             settings.preset = Preset::of(network).map_or("other", Preset::name).to_owned();
             settings.width = network.width;
             settings.image_size = preprocess.size as usize;
@@ -132,11 +115,8 @@ impl Choices {
     /// there are any.
     fn fine_tune(&self, base: Option<&Metadata>, recipe: &Recipe) -> Result<Option<FineTune>, SettingsError> {
         let Some(base) = base else {
-            let given = [
-                ("freeze", self.freeze.is_some()),
-                ("lr", self.lr.is_some()),
-                ("head-lr", self.head_lr.is_some()),
-            ];
+            let given =
+                [("freeze", self.freeze.is_some()), ("lr", self.lr.is_some()), ("head-lr", self.head_lr.is_some())];
             return match first_given(given) {
                 Some(flag) => Err(SettingsError::NeedsWeights { flag }),
                 None => Ok(None),
@@ -191,11 +171,7 @@ impl Choices {
                 format!("--{flag} {} (was: {before})", show(value))
             })
             .collect();
-        if differences.is_empty() {
-            Ok(())
-        } else {
-            Err(SettingsError::Differs { differences })
-        }
+        if differences.is_empty() { Ok(()) } else { Err(SettingsError::Differs { differences }) }
     }
 }
 

@@ -63,10 +63,7 @@ const DECAY_STEPS: f64 = 8.0 * 1_281_167.0 / 32.0;
 
 /// 4 % every `DECAY_STEPS / speed` steps in a run that has `steps` steps in the paper.
 const fn exponential(steps: f64, speed: f64) -> Schedule {
-    Schedule::Exponential {
-        rate: 0.96,
-        decays: steps / (DECAY_STEPS / speed),
-    }
+    Schedule::Exponential { rate: 0.96, decays: steps / (DECAY_STEPS / speed) }
 }
 
 const INCEPTION: Recipe = Recipe {
@@ -75,12 +72,7 @@ const INCEPTION: Recipe = Recipe {
     learning_rate: 0.0015,
     schedule: exponential(31.0e6, 1.0),
     batch_size: 32,
-    optimizer: SgdConfig {
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 2e-4,
-        decay_scope: DecayScope::Everything,
-    },
+    optimizer: SgdConfig { momentum: 0.9, nesterov: false, weight_decay: 2e-4, decay_scope: DecayScope::Everything },
     label_smoothing: 0.0,
     ema: None,
     clip_norm: None,
@@ -104,10 +96,7 @@ const BN_X5: Recipe = Recipe {
     about: "BN-x5 of Figure 3: section 4.2.1's changes and 5 times the learning rate",
     learning_rate: 0.0075,
     schedule: exponential(6.0e6, 6.0),
-    optimizer: SgdConfig {
-        weight_decay: 4e-5,
-        ..INCEPTION.optimizer
-    },
+    optimizer: SgdConfig { weight_decay: 4e-5, ..INCEPTION.optimizer },
     dropout: 0.0,
     distortion: 0.5,
     ..BN_BASELINE
@@ -133,12 +122,7 @@ const MODERN: Recipe = Recipe {
     learning_rate: 0.1,
     schedule: Schedule::Cosine { warm_up: 0.05 },
     batch_size: 64,
-    optimizer: SgdConfig {
-        momentum: 0.9,
-        nesterov: true,
-        weight_decay: 5e-4,
-        decay_scope: DecayScope::Weights,
-    },
+    optimizer: SgdConfig { momentum: 0.9, nesterov: true, weight_decay: 5e-4, decay_scope: DecayScope::Weights },
     label_smoothing: 0.1,
     ema: Some(0.998),
     clip_norm: None,
@@ -167,10 +151,7 @@ const FINE_TUNE: Recipe = Recipe {
     about: "ours, for weights that are trained already: modern with a tenth of its rate, less decay, smaller batches",
     learning_rate: 0.01,
     batch_size: 32,
-    optimizer: SgdConfig {
-        weight_decay: 1e-4,
-        ..MODERN.optimizer
-    },
+    optimizer: SgdConfig { weight_decay: 1e-4, ..MODERN.optimizer },
     ema: Some(0.99),
     min_crop_area: 0.5,
     distortion: 0.2,
@@ -178,16 +159,7 @@ const FINE_TUNE: Recipe = Recipe {
 };
 
 /// All recipes, in the order of the documentation.
-pub const RECIPES: [Recipe; 8] = [
-    INCEPTION,
-    BN_BASELINE,
-    BN_X5,
-    BN_X30,
-    BN_X5_SIGMOID,
-    MODERN,
-    DRAWN,
-    FINE_TUNE,
-];
+pub const RECIPES: [Recipe; 8] = [INCEPTION, BN_BASELINE, BN_X5, BN_X30, BN_X5_SIGMOID, MODERN, DRAWN, FINE_TUNE];
 
 /// A name that no recipe has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -207,10 +179,7 @@ impl Recipe {
     /// # Errors
     /// [`UnknownRecipe`] with the valid names.
     pub fn named(name: &str) -> Result<Self, UnknownRecipe> {
-        RECIPES
-            .into_iter()
-            .find(|recipe| recipe.name == name)
-            .ok_or_else(|| UnknownRecipe { name: name.to_owned() })
+        RECIPES.into_iter().find(|recipe| recipe.name == name).ok_or_else(|| UnknownRecipe { name: name.to_owned() })
     }
 
     /// The learning rate of optimizer step `step` (counted from 0) of `total`.
@@ -228,15 +197,8 @@ impl Recipe {
     /// `network` with the recipe's normalisation, activation and dropout.
     #[must_use]
     pub fn apply(&self, network: BnInceptionConfig) -> BnInceptionConfig {
-        let normalization = if self.batch_norm {
-            network.normalization
-        } else {
-            Normalization::LocalResponse
-        };
-        network
-            .with_normalization(normalization)
-            .with_activation(self.activation)
-            .with_dropout(self.dropout)
+        let normalization = if self.batch_norm { network.normalization } else { Normalization::LocalResponse };
+        network.with_normalization(normalization).with_activation(self.activation).with_dropout(self.dropout)
     }
 }
 

@@ -55,11 +55,7 @@ impl Settings {
             if ok {
                 return Ok(());
             }
-            Err(SettingsError::Range {
-                flag,
-                found: found.to_string(),
-                expected,
-            })
+            Err(SettingsError::Range { flag, found: found.to_string(), expected })
         };
         if let Some(epochs) = self.epochs {
             range(epochs > 0, "epochs", &epochs, whole)?;
@@ -94,11 +90,7 @@ impl Settings {
         let recipe = Recipe::named(&self.recipe)?;
         Ok(match &self.fine_tune {
             None => recipe,
-            Some(fine_tune) => Recipe {
-                learning_rate: fine_tune.lr,
-                dropout: fine_tune.network.dropout,
-                ..recipe
-            },
+            Some(fine_tune) => Recipe { learning_rate: fine_tune.lr, dropout: fine_tune.network.dropout, ..recipe },
         })
     }
 

@@ -59,10 +59,7 @@ mod tests {
 
     #[test]
     fn exponential_starts_at_one_and_ends_after_its_decays() {
-        let schedule = Schedule::Exponential {
-            rate: 0.96,
-            decays: 10.0,
-        };
+        let schedule = Schedule::Exponential { rate: 0.96, decays: 10.0 };
         assert_close(schedule.factor(0, 1000), 1.0);
         assert_close(schedule.factor(500, 1000), 0.96_f64.powf(5.0));
         assert_close(schedule.factor(999, 1000), 0.96_f64.powf(9.99));
@@ -71,10 +68,7 @@ mod tests {
 
     #[test]
     fn exponential_keeps_its_shape_for_any_length() {
-        let schedule = Schedule::Exponential {
-            rate: 0.96,
-            decays: 40.0,
-        };
+        let schedule = Schedule::Exponential { rate: 0.96, decays: 40.0 };
         for (step, total) in [(1, 4), (25, 100), (250_000, 1_000_000)] {
             assert_close(schedule.factor(step, total), 0.96_f64.powf(10.0));
         }

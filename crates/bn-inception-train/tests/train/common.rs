@@ -11,13 +11,7 @@ use bn_inception_train::{Choices, Outcome, StopSignal, TrainConfig, TrainError, 
 /// Draws `[train, val]` images of each class, of `size` pixels. Returns the dataset's folder.
 pub fn dataset(folder: &Path, classes: usize, [train, val]: [usize; 2], size: u32) -> PathBuf {
     let data = folder.join("data");
-    let config = DrawnConfig {
-        classes,
-        train_per_class: train,
-        val_per_class: val,
-        size,
-        seed: 1,
-    };
+    let config = DrawnConfig { classes, train_per_class: train, val_per_class: val, size, seed: 1 };
     draw_dataset(&data, &config).unwrap();
     data
 }
@@ -39,11 +33,7 @@ pub fn finish(config: TrainConfig) {
 
 /// The same run, resumed. Its settings come from the checkpoint.
 pub fn resumed(config: TrainConfig) -> TrainConfig {
-    TrainConfig {
-        resume: true,
-        choices: Choices::default(),
-        ..config
-    }
+    TrainConfig { resume: true, choices: Choices::default(), ..config }
 }
 
 pub fn newest_checkpoint(out: &Path) -> Checkpoint {

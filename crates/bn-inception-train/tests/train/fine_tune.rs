@@ -21,10 +21,7 @@ fn prepare(folder: &Path, dropout: f64) -> (PathBuf, PathBuf) {
     let metadata = Metadata {
         config,
         // Values that a run from scratch does not have: they have to be carried over.
-        preprocess: Preprocess {
-            size: SIZE,
-            ..Preprocess::tf_slim()
-        },
+        preprocess: Preprocess { size: SIZE, ..Preprocess::tf_slim() },
         labels: (0..7).map(|class| format!("class {class}")).collect(),
         facts: serde_json::Map::new(),
     };
@@ -64,9 +61,7 @@ fn values(state: &State, name: &str) -> Vec<u32> {
 }
 
 fn is_frozen(name: &str) -> bool {
-    ["stem.", "3a.", "3b.", "3c."]
-        .iter()
-        .any(|block| name.starts_with(block))
+    ["stem.", "3a.", "3b.", "3c."].iter().any(|block| name.starts_with(block))
 }
 
 #[test]
@@ -186,16 +181,10 @@ fn what_cannot_be_fine_tuned_is_one_clear_line() {
         assert!(!message.contains('\n'), "{message}");
         assert!(!out.join("run.jsonl").exists(), "{message}");
     };
-    fails(
-        &|config| config.choices.freeze = Some("6a".into()),
-        &["--freeze", "`6a`", "stem, 3a", "5b"],
-    );
+    fails(&|config| config.choices.freeze = Some("6a".into()), &["--freeze", "`6a`", "stem, 3a", "5b"]);
     fails(&|config| config.choices.lr = Some(0.0), &["--lr is 0", "positive"]);
     fails(&|config| config.choices.head_lr = Some(-1.0), &["--head-lr is -1"]);
-    fails(
-        &|config| config.choices.preset = Some("caffe".into()),
-        &["--preset comes with the weights"],
-    );
+    fails(&|config| config.choices.preset = Some("caffe".into()), &["--preset comes with the weights"]);
     fails(&|config| config.choices.weights = None, &["--freeze needs --weights"]);
     fails(
         &|config| config.choices.weights = Some("nowhere.safetensors".into()),
@@ -206,10 +195,7 @@ fn what_cannot_be_fine_tuned_is_one_clear_line() {
     let network = Preset::Small.config().with_normalization(Normalization::Folded);
     let network = network.with_width(0.05).with_classes(7);
     let folded = folder.path().join("folded.safetensors");
-    let metadata = Metadata {
-        config: network.clone(),
-        ..load(&base).1
-    };
+    let metadata = Metadata { config: network.clone(), ..load(&base).1 };
     let model = network.init(&Device::flex()).unwrap();
     let weights = Weights::from_model(&model, metadata).unwrap();
     weights.save(&folded, Precision::Full).unwrap();
@@ -224,10 +210,7 @@ fn what_cannot_be_fine_tuned_is_one_clear_line() {
     train(config(&base, &data, &stopped), &stop).unwrap();
     let other = TrainConfig {
         resume: true,
-        choices: Choices {
-            freeze: Some("4e".into()),
-            ..Choices::default()
-        },
+        choices: Choices { freeze: Some("4e".into()), ..Choices::default() },
         ..config(&base, &data, &stopped)
     };
     let message = train(other, &stop).unwrap_err().to_string();

@@ -37,10 +37,7 @@ fn config(case: &str, data: &Path, out: &Path) -> TrainConfig {
             seed: Some(7),
             ..Choices::default()
         },
-        device: DeviceSpec::Named {
-            backend: "flex",
-            index: 0,
-        },
+        device: DeviceSpec::Named { backend: "flex", index: 0 },
         workers: 1,
         checkpoint_every: CheckpointEvery::Steps(3),
         display: Display::Quiet,
@@ -50,10 +47,7 @@ fn config(case: &str, data: &Path, out: &Path) -> TrainConfig {
 
 /// With another number of workers, which makes no difference.
 fn resumed(config: TrainConfig) -> TrainConfig {
-    TrainConfig {
-        workers: 3,
-        ..crate::common::resumed(config)
-    }
+    TrainConfig { workers: 3, ..crate::common::resumed(config) }
 }
 
 /// The newest checkpoint in `out`, without the times, which differ from run to run.

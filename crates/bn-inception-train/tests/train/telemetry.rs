@@ -24,10 +24,7 @@ fn config(recipe: &str, every: u64, data: &Path, out: &Path) -> TrainConfig {
             seed: Some(7),
             ..Choices::default()
         },
-        device: DeviceSpec::Named {
-            backend: "flex",
-            index: 0,
-        },
+        device: DeviceSpec::Named { backend: "flex", index: 0 },
         workers: 1,
         checkpoint_every: CheckpointEvery::Steps(2),
         display: Display::Quiet,
@@ -96,9 +93,7 @@ fn the_log_has_all_that_a_page_shows() {
             _ => {}
         }
     }
-    let Event::Start(start) = &events[0] else {
-        panic!("{:?}", events[0])
-    };
+    let Event::Start(start) = &events[0] else { panic!("{:?}", events[0]) };
     assert_eq!(start.telemetry_every, 4);
     assert_eq!(start.recipe["name"], "modern");
     assert_eq!(start.settings["batch-size"], 8);
@@ -118,9 +113,7 @@ fn the_log_has_all_that_a_page_shows() {
     for report in &validations {
         let correct: u64 = report.classes.iter().map(|class| class.correct).sum();
         assert_eq!(correct as f64 / 18.0, report.result.top1);
-        let Some(Confusion::Matrix(matrix)) = &report.confusion else {
-            panic!("three classes")
-        };
+        let Some(Confusion::Matrix(matrix)) = &report.confusion else { panic!("three classes") };
         assert_eq!(matrix.iter().flatten().sum::<u64>(), 18);
         assert_eq!(report.samples.len(), 12);
         for sample in &report.samples {
@@ -192,11 +185,7 @@ fn tensorboard_reads_the_same_numbers() {
     stop.stop("a test");
     let outcome = train(first.clone(), &stop);
     assert!(matches!(outcome, Outcome::Stopped { .. }));
-    finish(TrainConfig {
-        resume: true,
-        choices: Choices::default(),
-        ..first
-    });
+    finish(TrainConfig { resume: true, choices: Choices::default(), ..first });
     let Some(found) = read_tensorboard(&out.join("tensorboard")) else {
         return;
     };
@@ -215,10 +204,7 @@ fn tensorboard_reads_the_same_numbers() {
     assert_eq!(step(|facts| facts.loss).len(), 6);
     assert_eq!(series(&found, "train/loss"), step(|facts| facts.loss));
     assert_eq!(series(&found, "train/learning_rate"), step(|facts| facts.lr));
-    assert_eq!(
-        series(&found, "train/gradient_norm"),
-        step(|facts| facts.grad_norm.unwrap())
-    );
+    assert_eq!(series(&found, "train/gradient_norm"), step(|facts| facts.grad_norm.unwrap()));
     let validation = of(&|event| match event {
         Event::Validation(report) => Some((report.result.step, report.result.top1)),
         _ => None,

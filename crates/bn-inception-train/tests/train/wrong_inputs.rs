@@ -69,10 +69,7 @@ fn data_that_is_none() {
     let data = dataset(folder.path(), 2);
     let out = folder.path().join("out");
 
-    fails(
-        config(&folder.path().join("nowhere"), &out),
-        &["nowhere", "does not exist"],
-    );
+    fails(config(&folder.path().join("nowhere"), &out), &["nowhere", "does not exist"]);
 
     let no_val = folder.path().join("no-val");
     fs::create_dir_all(no_val.join("train/a")).unwrap();
@@ -101,10 +98,7 @@ fn broken_images() {
     let name = image.file_name().unwrap().to_string_lossy().into_owned();
     for (kind, content) in [("cut", &bytes[..bytes.len() / 3]), ("text", b"no image")] {
         fs::write(&image, content).unwrap();
-        let strict = TrainConfig {
-            strict: true,
-            ..config(&data, &folder.path().join(format!("strict-{kind}")))
-        };
+        let strict = TrainConfig { strict: true, ..config(&data, &folder.path().join(format!("strict-{kind}"))) };
         fails(strict, &[&name]);
         // One of eight images is more than one in a hundred.
         let lenient = config(&data, &folder.path().join(format!("lenient-{kind}")));
@@ -122,10 +116,7 @@ fn names_and_numbers() {
         change(&mut config.choices);
         config
     };
-    fails(
-        with(|c| c.recipe = Some("adam".into())),
-        &["adam", "bn-x30, bn-x5-sigmoid, modern, drawn"],
-    );
+    fails(with(|c| c.recipe = Some("adam".into())), &["adam", "bn-x30, bn-x5-sigmoid, modern, drawn"]);
     fails(with(|c| c.preset = Some("vgg".into())), &["vgg", "caffe"]);
     fails(with(|c| c.batch_size = Some(0)), &["batch-size"]);
     fails(with(|c| c.batch_size = Some(100)), &["8 images", "batch of 100"]);
@@ -211,8 +202,5 @@ fn training_that_diverges() {
     );
     let log = fs::read_to_string(out.join("run.jsonl")).unwrap();
     let last = log.lines().last().unwrap();
-    assert!(
-        last.contains("\"failed\"") && last.contains("at step 2"),
-        "{last} {message}"
-    );
+    assert!(last.contains("\"failed\"") && last.contains("at step 2"), "{last} {message}");
 }

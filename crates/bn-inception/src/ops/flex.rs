@@ -28,9 +28,7 @@ impl Dense {
     }
 
     fn values(&self) -> &[f32] {
-        self.0
-            .as_slice()
-            .expect("`serves` admits f32 only, and the tensor is contiguous")
+        self.0.as_slice().expect("`serves` admits f32 only, and the tensor is contiguous")
     }
 
     fn dims<const D: usize>(&self) -> [usize; D] {

@@ -76,11 +76,7 @@ impl ImageClassifier {
     /// A classifier from a network on `device` and the metadata of its weights.
     pub fn new(model: FoldedModel, metadata: Metadata, device: &Device) -> Self {
         let device = device.clone().inner();
-        Self {
-            model,
-            metadata,
-            device,
-        }
+        Self { model, metadata, device }
     }
 
     /// The network, folded for inference.

@@ -103,10 +103,7 @@ impl Ensemble {
             let classes = places(&labels, own, index + 1)?;
             Ok(Member { classifier, classes })
         });
-        Ok(Self {
-            members: members.collect::<Result<_, EnsembleError>>()?,
-            crops,
-        })
+        Ok(Self { members: members.collect::<Result<_, EnsembleError>>()?, crops })
     }
 
     /// Opens each of `weights` as by [`ImageClassifier::open`].
@@ -188,10 +185,7 @@ impl From<ImageClassifier> for Ensemble {
     /// One model with single crops.
     fn from(classifier: ImageClassifier) -> Self {
         let classes = (0..classifier.metadata().labels.len()).collect();
-        Self {
-            members: vec![Member { classifier, classes }],
-            crops: Crops::Single,
-        }
+        Self { members: vec![Member { classifier, classes }], crops: Crops::Single }
     }
 }
 
@@ -205,11 +199,7 @@ fn places(labels: &[String], own: &[String], member: usize) -> Result<Vec<usize>
     let lacking: Vec<String> = first.difference(&this).map(|label| (*label).clone()).collect();
     let additional: Vec<String> = this.difference(&first).map(|label| (*label).clone()).collect();
     if !lacking.is_empty() || !additional.is_empty() {
-        return Err(EnsembleError::Classes {
-            member,
-            lacking,
-            additional,
-        });
+        return Err(EnsembleError::Classes { member, lacking, additional });
     }
     let once = |labels: &[String], label: &String| {
         let mut places = labels.iter().enumerate().filter(|(_, known)| *known == label);
@@ -220,10 +210,7 @@ fn places(labels: &[String], own: &[String], member: usize) -> Result<Vec<usize>
     };
     let place = |label: &String| match (once(labels, label), once(own, label)) {
         (Some(place), Some(_)) => Ok(place),
-        _ => Err(EnsembleError::Ambiguous {
-            member,
-            label: label.clone(),
-        }),
+        _ => Err(EnsembleError::Ambiguous { member, label: label.clone() }),
     };
     own.iter().map(place).collect()
 }
@@ -249,10 +236,7 @@ mod tests {
     fn differences_are_named() {
         let first = strings(&["cat", "dog", "crane"]);
         let table: [(&[&str], &str); 3] = [
-            (
-                &["cat", "dog"],
-                "model 2 of the ensemble has other classes than the first: it lacks `crane`",
-            ),
+            (&["cat", "dog"], "model 2 of the ensemble has other classes than the first: it lacks `crane`"),
             (
                 &["cat", "a", "b", "c", "d", "e"],
                 "model 2 of the ensemble has other classes than the first: it lacks `crane`, `dog`; only it has `a`, \

@@ -69,10 +69,8 @@ impl<'a> ImageSource<'a> {
             ImageSource::Image(image) => Ok(Cow::Borrowed(image)),
             ImageSource::Bytes(bytes) => Ok(Cow::Owned(data::decode(bytes)?)),
             ImageSource::Path(path) => {
-                let image = data::decode_file(path).map_err(|source| PredictError::File {
-                    path: path.to_owned(),
-                    source,
-                });
+                let image =
+                    data::decode_file(path).map_err(|source| PredictError::File { path: path.to_owned(), source });
                 Ok(Cow::Owned(image?))
             }
             ImageSource::Rgb { width, height, pixels } => {
@@ -80,12 +78,7 @@ impl<'a> ImageSource<'a> {
                 let found = pixels.len();
                 let fits = (found as u64 == expected).then(|| pixels.to_vec());
                 let image = fits.and_then(|pixels| RgbImage::from_raw(width, height, pixels));
-                let error = PredictError::Pixels {
-                    width,
-                    height,
-                    expected,
-                    found,
-                };
+                let error = PredictError::Pixels { width, height, expected, found };
                 image.map(Cow::Owned).ok_or(error)
             }
         }

@@ -16,9 +16,7 @@ pub struct Prediction {
 /// Softmax, in 64 bits: in 32 the probabilities of classes far behind would all be 0.
 pub(crate) fn softmax(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers = logits
-        .iter()
-        .map(|logit| (f64::from(*logit) - f64::from(largest)).exp());
+    let powers = logits.iter().map(|logit| (f64::from(*logit) - f64::from(largest)).exp());
     let powers: Vec<f64> = powers.collect();
     let sum: f64 = powers.iter().sum();
     powers.into_iter().map(|power| power / sum).collect()

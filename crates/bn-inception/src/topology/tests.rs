@@ -27,15 +27,7 @@ fn walk(model: &Model, images: Tensor<4>) -> Tensor<2> {
             Operation::Convolution(convolution) => {
                 let weight = Tensor::from_data(get(layer, "weight").unwrap(), &device);
                 let (stride, groups) = (convolution.stride, convolution.groups);
-                let y = ops::conv2d(
-                    x,
-                    weight,
-                    ConvGeometry {
-                        stride,
-                        padding,
-                        groups,
-                    },
-                );
+                let y = ops::conv2d(x, weight, ConvGeometry { stride, padding, groups });
                 let relu = convolution.activation == Some(Activation::Relu);
                 let bias = vector(layer, "bias");
                 let y = match (config.normalization, bias) {
@@ -74,12 +66,7 @@ fn walk(model: &Model, images: Tensor<4>) -> Tensor<2> {
             }
         };
         assert_eq!(y.dims()[1], layer.channels, "{}", layer.name);
-        assert_eq!(
-            y.dims()[2..],
-            [height, width].map(|size| layer.out_size(size)),
-            "{}",
-            layer.name
-        );
+        assert_eq!(y.dims()[2..], [height, width].map(|size| layer.out_size(size)), "{}", layer.name);
         outputs.push(y);
     }
     outputs.pop().unwrap().flatten(1, 3)
@@ -92,9 +79,7 @@ fn configurations() -> Vec<BnInceptionConfig> {
     all.push(paper.clone().with_normalization(Normalization::LocalResponse));
     all.push(paper.clone().with_activation(Activation::Sigmoid));
     all.push(paper.with_strided_padding(StridedPadding::Same));
-    all.into_iter()
-        .map(|config| config.with_width(0.125).with_classes(7))
-        .collect()
+    all.into_iter().map(|config| config.with_width(0.125).with_classes(7)).collect()
 }
 
 #[test]
@@ -112,11 +97,8 @@ fn the_forward_pass_is_the_list_of_layers() {
         trained.forward(batch);
         let model = trained.valid();
         for size in [size, 45, 64] {
-            let images = Tensor::<4>::random(
-                [2, 3, size, size + 3],
-                burn::tensor::Distribution::Normal(0.0, 1.0),
-                &device,
-            );
+            let images =
+                Tensor::<4>::random([2, 3, size, size + 3], burn::tensor::Distribution::Normal(0.0, 1.0), &device);
             let by_hand = model.forward(images.clone()).into_data();
             assert_eq!(by_hand, walk(&model, images).into_data(), "{config:?} at {size}");
         }
@@ -127,10 +109,7 @@ fn the_forward_pass_is_the_list_of_layers() {
 fn tensors_are_those_of_a_real_model() {
     for config in configurations() {
         let state = config.init(&Device::flex()).unwrap().state();
-        let shapes: BTreeMap<_, _> = state
-            .iter()
-            .map(|(name, data)| (name.clone(), data.shape().to_vec()))
-            .collect();
+        let shapes: BTreeMap<_, _> = state.iter().map(|(name, data)| (name.clone(), data.shape().to_vec())).collect();
         assert_eq!(config.tensors(), shapes, "{config:?}");
         assert!(state::check(&config.tensors(), &state).is_ok());
     }

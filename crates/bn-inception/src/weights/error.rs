@@ -21,10 +21,7 @@ pub struct WeightsError {
 
 impl WeightsError {
     pub(crate) fn new(path: Option<&Path>, problem: impl Into<WeightsProblem>) -> Self {
-        Self {
-            path: path.map(Path::to_owned),
-            problem: Box::new(problem.into()),
-        }
+        Self { path: path.map(Path::to_owned), problem: Box::new(problem.into()) }
     }
 
     /// The file, or the name of the weights; `None` for weights that do not come from a file.

@@ -56,10 +56,7 @@ impl Weights {
             None => parse(std::fs::read(path)?, import),
         };
         let weights = read().map_err(|problem| WeightsError::new(Some(path), problem))?;
-        Ok(Self {
-            path: Some(path.to_owned()),
-            ..weights
-        })
+        Ok(Self { path: Some(path.to_owned()), ..weights })
     }
 
     /// The weights in the content of a file that [`Self::open`] would accept.
@@ -174,11 +171,7 @@ impl Weights {
 fn checked(state: State, metadata: Metadata) -> Result<Weights, WeightsProblem> {
     metadata.check()?;
     state::check(&metadata.config.tensors(), &state)?;
-    Ok(Weights {
-        state,
-        metadata,
-        path: None,
-    })
+    Ok(Weights { state, metadata, path: None })
 }
 
 /// The weights of `entry`. `import` must be `None`, because the registry describes the file.
@@ -215,21 +208,13 @@ fn parse(bytes: impl AsRef<[u8]>, import: Option<&Import>) -> Result<Weights, We
             };
             let (state, imported) = import::read(archive, &import)?;
             metadata.config = imported.config;
-            Ok(Weights {
-                state,
-                metadata,
-                path: None,
-            })
+            Ok(Weights { state, metadata, path: None })
         }
         (Some(_), Some(_)) => Err(WeightsProblem::HasConfiguration),
         (None, Some(import)) => {
             metadata::check_preprocess(&import.preprocess, &import.config)?;
             let (state, metadata) = import::read(archive, import)?;
-            Ok(Weights {
-                state,
-                metadata,
-                path: None,
-            })
+            Ok(Weights { state, metadata, path: None })
         }
         (None, None) => Err(WeightsProblem::NoConfiguration { format: archive.format }),
     }

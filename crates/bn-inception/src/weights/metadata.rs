@@ -81,21 +81,14 @@ impl Metadata {
     /// The metadata entry of a file.
     pub(crate) fn to_entry(&self) -> serde_json::Result<String> {
         let metadata = self.clone();
-        serde_json::to_string(&Header {
-            schema: SCHEMA,
-            metadata,
-        })
+        serde_json::to_string(&Header { schema: SCHEMA, metadata })
     }
 
     pub(crate) fn check(&self) -> Result<(), MetadataError> {
         self.config.validate()?;
         check_preprocess(&self.preprocess, &self.config)?;
         let (labels, classes) = (self.labels.len(), self.config.classes);
-        if labels == classes {
-            Ok(())
-        } else {
-            Err(MetadataError::Labels { labels, classes })
-        }
+        if labels == classes { Ok(()) } else { Err(MetadataError::Labels { labels, classes }) }
     }
 }
 
@@ -103,9 +96,5 @@ impl Metadata {
 pub(crate) fn check_preprocess(preprocess: &Preprocess, config: &BnInceptionConfig) -> Result<(), MetadataError> {
     preprocess.check()?;
     let (size, smallest) = (preprocess.size, config.smallest_input());
-    if size as usize >= smallest {
-        Ok(())
-    } else {
-        Err(MetadataError::TooSmall { size, smallest })
-    }
+    if size as usize >= smallest { Ok(()) } else { Err(MetadataError::TooSmall { size, smallest }) }
 }

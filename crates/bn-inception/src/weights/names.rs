@@ -62,28 +62,17 @@ const OWN: Naming = Naming {
 };
 
 /// ONNX files, whose tensors get our names from the graph.
-pub(crate) const GRAPH: Naming = Naming {
-    source: "its graph",
-    ..OWN
-};
+pub(crate) const GRAPH: Naming = Naming { source: "its graph", ..OWN };
 
 /// Names that Burn's own recorders give the fields of our module.
-const BURN: Naming = Naming {
-    source: "Burn's names",
-    block: "blocks.{index}.{layer}",
-    ..OWN
-};
+const BURN: Naming = Naming { source: "Burn's names", block: "blocks.{index}.{layer}", ..OWN };
 
 const WEIGHT_AND_BIAS: &[(&str, &str)] = &[("weight", "{}.weight"), ("bias", "{}.bias")];
 
 /// `pretrained-models.pytorch` and what descends from it; the names are the Caffe layers' with `_` for `/`.
 const CADENE: Naming = Naming {
     source: "Cadene's names",
-    stem: &[
-        ("stem.conv1", "conv1_7x7_s2"),
-        ("stem.conv2_reduce", "conv2_3x3_reduce"),
-        ("stem.conv2", "conv2_3x3"),
-    ],
+    stem: &[("stem.conv1", "conv1_7x7_s2"), ("stem.conv2_reduce", "conv2_3x3_reduce"), ("stem.conv2", "conv2_3x3")],
     block: "inception_{block}_{layer}",
     layers: &[
         ("conv_1x1", "1x1"),
@@ -110,11 +99,7 @@ const CADENE: Naming = Naming {
 /// The layout of torchvision's GoogLeNet, for this network's layers.
 const TORCHVISION: Naming = Naming {
     source: "torchvision's names",
-    stem: &[
-        ("stem.conv1", "conv1"),
-        ("stem.conv2_reduce", "conv2"),
-        ("stem.conv2", "conv3"),
-    ],
+    stem: &[("stem.conv1", "conv1"), ("stem.conv2_reduce", "conv2"), ("stem.conv2", "conv3")],
     block: "inception{block}.{layer}",
     layers: &[
         ("conv_1x1", "branch1"),
@@ -170,22 +155,14 @@ const MXNET: Naming = Naming {
 /// The model gallery's older symbols.
 const MXNET_GALLERY: Naming = Naming {
     source: "the MXNet gallery's names",
-    stem: &[
-        ("stem.conv1", "conv1"),
-        ("stem.conv2_reduce", "conv2red"),
-        ("stem.conv2", "conv2"),
-    ],
+    stem: &[("stem.conv1", "conv1"), ("stem.conv2_reduce", "conv2red"), ("stem.conv2", "conv2")],
     ..MXNET
 };
 
 /// Caffe's convolution, `BatchNorm` and `Scale` layers as `lim0606/caffe-googlenet-bn` names them.
 const CAFFE_SCALE: Naming = Naming {
     source: "names of layers with BatchNorm and Scale",
-    stem: &[
-        ("stem.conv1", "conv1/7x7_s2"),
-        ("stem.conv2_reduce", "conv2/3x3_reduce"),
-        ("stem.conv2", "conv2/3x3"),
-    ],
+    stem: &[("stem.conv1", "conv1/7x7_s2"), ("stem.conv2_reduce", "conv2/3x3_reduce"), ("stem.conv2", "conv2/3x3")],
     block: "inception_{block}/{layer}",
     layers: &[
         ("conv_1x1", "1x1"),
@@ -254,16 +231,8 @@ impl Names {
 }
 
 /// Every naming known here.
-pub(crate) const NAMINGS: [&Naming; 8] = [
-    &OWN,
-    &BURN,
-    &CADENE,
-    &TORCHVISION,
-    &MXNET,
-    &MXNET_GALLERY,
-    &CAFFE_SCALE,
-    &CAFFE_BN,
-];
+pub(crate) const NAMINGS: [&Naming; 8] =
+    [&OWN, &BURN, &CADENE, &TORCHVISION, &MXNET, &MXNET_GALLERY, &CAFFE_SCALE, &CAFFE_BN];
 
 impl Naming {
     /// Possible names here of the tensor that we call `name`; several only for the classifier.
@@ -271,9 +240,7 @@ impl Naming {
         if let Some(tensor) = name.strip_prefix("classifier.") {
             let template = lookup(self.classifier_tensors, tensor);
             let layers = self.classifiers.iter();
-            return layers
-                .flat_map(|layer| template.map(|template| template.replace("{}", layer)))
-                .collect();
+            return layers.flat_map(|layer| template.map(|template| template.replace("{}", layer))).collect();
         }
         let template = self.tensors.iter().find_map(|(ours, template)| {
             let layer = name.strip_suffix(ours)?.strip_suffix('.')?;

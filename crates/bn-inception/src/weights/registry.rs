@@ -164,10 +164,7 @@ impl Entry {
     /// The entry's network and preprocessing, which the file does not state itself.
     pub(crate) fn import(&self) -> Import {
         let config = self.preset.config().with_width(self.width);
-        Import {
-            classes: Some(self.classes),
-            ..Import::new(config, self.preprocess.clone())
-        }
+        Import { classes: Some(self.classes), ..Import::new(config, self.preprocess.clone()) }
     }
 
     /// Facts for the metadata of the entry's weights.

@@ -76,10 +76,7 @@ fn agrees_with_flex(name: &str) {
     assert!(expected[3] < expected[0], "it learns: {expected:?}");
     let expected = expected.into_iter().chain(logits(&Device::flex()));
     for (a, b) in found.into_iter().chain(logits(&device.device)).zip(expected) {
-        assert!(
-            (a - b).abs() <= 1e-3 * b.abs().max(1.0),
-            "{name}: {a} against Flex's {b}"
-        );
+        assert!((a - b).abs() <= 1e-3 * b.abs().max(1.0), "{name}: {a} against Flex's {b}");
     }
 }
 

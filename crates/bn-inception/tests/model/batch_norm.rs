@@ -103,21 +103,13 @@ fn population_statistics_of_one_layer_are_pytorchs() {
         let x = fixture.tensor::<4>(&format!("x{batch}"), &device.clone().autodiff());
         once.forward(x);
         let add = |total: &mut Vec<f32>, value: Vec<f32>| {
-            total
-                .iter_mut()
-                .zip(value)
-                .for_each(|(total, value)| *total += value / 3.0);
+            total.iter_mut().zip(value).for_each(|(total, value)| *total += value / 3.0);
         };
         add(&mut mean, host(&once.running_mean.value()));
         add(&mut variance, host(&once.running_var.value()));
     }
     assert_close("mean", &mean, &fixture.values("recalibrated.running_mean"), BOUND);
-    assert_close(
-        "variance",
-        &variance,
-        &fixture.values("recalibrated.running_var"),
-        BOUND,
-    );
+    assert_close("variance", &variance, &fixture.values("recalibrated.running_var"), BOUND);
 }
 
 #[test]

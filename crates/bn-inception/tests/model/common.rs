@@ -21,10 +21,7 @@ impl Fixture {
             let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity");
             std::fs::read(folder.join(name).with_extension(extension)).unwrap()
         };
-        Self {
-            bytes: file("safetensors"),
-            json: serde_json::from_slice(&file("json")).unwrap(),
-        }
+        Self { bytes: file("safetensors"), json: serde_json::from_slice(&file("json")).unwrap() }
     }
 
     pub fn values(&self, name: &str) -> Vec<f32> {
@@ -55,17 +52,14 @@ pub fn relative(a: &[f32], b: &[f32]) -> f64 {
 
 pub fn assert_close(what: &str, a: &[f32], b: &[f32], bound: f64) {
     let error = if a == b { 0.0 } else { relative(a, b) };
-    assert!(
-        error <= bound,
-        "{what}: relative difference {error:.2e}, allowed {bound:.0e}"
-    );
+    assert!(error <= bound, "{what}: relative difference {error:.2e}, allowed {bound:.0e}");
 }
 
 /// The formula of the fixtures' README: element `i` of the tensor called `name`, in [-1, 1).
 pub fn formula(name: &str, len: usize) -> impl Iterator<Item = f32> {
-    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let seed = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     (1..=len as u64).map(move |i| {
         let mut z = seed.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -12,10 +12,7 @@ use super::common::{lively, missing, relative};
 fn metadata(config: &BnInceptionConfig) -> Metadata {
     Metadata {
         config: config.clone(),
-        preprocess: Preprocess {
-            size: config.input_size as u32,
-            ..Preprocess::cadene()
-        },
+        preprocess: Preprocess { size: config.input_size as u32, ..Preprocess::cadene() },
         labels: (0..config.classes).map(|i| format!("class {i}")).collect(),
         facts: serde_json::Map::from_iter([("licence".to_owned(), "CC0".into())]),
     }

@@ -11,9 +11,7 @@ fn trained() -> Model {
 }
 
 fn images() -> Tensor<4> {
-    let values: Vec<f32> = (0..4 * 3 * 28 * 28)
-        .map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0)
-        .collect();
+    let values: Vec<f32> = (0..4 * 3 * 28 * 28).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
     Tensor::<1>::from_data(values.as_slice(), &Device::flex()).reshape([4, 3, 28, 28])
 }
 
@@ -24,9 +22,7 @@ fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 /// Bits of the tensors that are `wanted`.
 fn bits(state: &State, wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<u32>)> {
     let wanted = state.iter().filter(|(name, _)| wanted(name));
-    wanted
-        .map(|(name, data)| (name.clone(), data.iter::<f32>().map(f32::to_bits).collect()))
-        .collect()
+    wanted.map(|(name, data)| (name.clone(), data.iter::<f32>().map(f32::to_bits).collect())).collect()
 }
 
 fn of_classifier(name: &str) -> bool {
@@ -38,10 +34,7 @@ fn only_the_classifier_is_new() {
     let before = trained().state();
     let model = trained().with_classes_seeded(9, 1).unwrap();
     let after = model.state();
-    assert_eq!(
-        bits(&after, |name| !of_classifier(name)),
-        bits(&before, |name| !of_classifier(name))
-    );
+    assert_eq!(bits(&after, |name| !of_classifier(name)), bits(&before, |name| !of_classifier(name)));
     assert_eq!(model.config(), &trained().config().clone().with_classes(9));
     assert_eq!(model.forward(images().autodiff()).dims(), [4, 9]);
 
@@ -101,10 +94,7 @@ fn freezing_adds_up_and_survives_a_new_classifier() {
     assert!(model.is_frozen("4a.conv_1x1.weight") && !model.is_frozen("4b.conv_1x1.weight"));
 
     let message = trained().freeze_through("6a").unwrap_err().to_string();
-    assert_eq!(
-        message,
-        "unknown end point `6a`, expected one of: stem, 3a, 3b, 3c, 4a, 4b, 4c, 4d, 4e, 5a, 5b"
-    );
+    assert_eq!(message, "unknown end point `6a`, expected one of: stem, 3a, 3b, 3c, 4a, 4b, 4c, 4d, 4e, 5a, 5b");
 }
 
 #[test]

@@ -28,21 +28,13 @@ fn narrow(preset: Preset) -> BnInceptionConfig {
 }
 
 fn variants() -> Vec<(String, BnInceptionConfig)> {
-    let mut variants: Vec<_> = Preset::ALL
-        .into_iter()
-        .map(|preset| (preset.to_string(), narrow(preset)))
-        .collect();
+    let mut variants: Vec<_> = Preset::ALL.into_iter().map(|preset| (preset.to_string(), narrow(preset))).collect();
     let caffe = || narrow(Preset::Caffe);
     variants.push(("sigmoid".to_owned(), caffe().with_activation(Activation::Sigmoid)));
-    variants.push((
-        "inception".to_owned(),
-        caffe().with_normalization(Normalization::LocalResponse),
-    ));
+    variants.push(("inception".to_owned(), caffe().with_normalization(Normalization::LocalResponse)));
     variants.push((
         "inception, separable".to_owned(),
-        caffe()
-            .with_normalization(Normalization::LocalResponse)
-            .with_stem(StemKind::Separable),
+        caffe().with_normalization(Normalization::LocalResponse).with_stem(StemKind::Separable),
     ));
     variants
 }
@@ -98,10 +90,7 @@ fn small_batches_and_algorithms_agree() {
     let x = images(5, 64, 64, &device);
     let expected = host(model.forward(x.clone()));
     for algorithm in [Algorithm::Direct, Algorithm::F2, Algorithm::F4] {
-        let options = EngineOptions {
-            algorithm: Some(algorithm),
-            ..EngineOptions::default()
-        };
+        let options = EngineOptions { algorithm: Some(algorithm), ..EngineOptions::default() };
         let folded = FoldedModel::new(model.config(), model.state(), &device, &options);
         let error = relative(&host(folded.unwrap().forward(x.clone())), &expected);
         assert!(error < 1e-5, "{algorithm:?}: {error:e}");

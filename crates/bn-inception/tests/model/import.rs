@@ -100,9 +100,8 @@ fn our_own_names_without_configuration() {
         })
         .collect();
     let folder = tempfile::tempdir().unwrap();
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    let views =
+        tensors.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
     let bytes = safetensors::serialize(views, None).unwrap();
     let file = folder.path().join("foreign").display().to_string();
     fs::write(&file, bytes).unwrap();
@@ -130,10 +129,7 @@ fn our_own_names_without_configuration() {
 
 #[test]
 fn fix_gamma_takes_every_scale_as_one() {
-    let import = Import {
-        fix_gamma: true,
-        ..import(narrow())
-    };
+    let import = Import { fix_gamma: true, ..import(narrow()) };
     let weights = Weights::open(path("mxnet.params"), Some(&import)).unwrap();
     let (model, _) = weights.model(&Device::flex());
     for (name, data) in model.state() {
@@ -148,11 +144,7 @@ fn the_structure_of_the_onnx_zoos_network_loads() {
     let import = Import::new(Preset::Onnx.config(), Preprocess::onnx());
     let state = structure(&path("structure.onnx"), &import);
     // Caffe's two steps in one: 0.02 · 0.02 + 0.02.
-    assert!(
-        state["3a.conv_1x1.norm.beta"]
-            .iter::<f32>()
-            .all(|v| (v - 0.0204).abs() < 1e-6)
-    );
+    assert!(state["3a.conv_1x1.norm.beta"].iter::<f32>().all(|v| (v - 0.0204).abs() < 1e-6));
     // The same network as the onnx package ships it.
     let shipped = std::env::var("ONNX_LIGHT_INCEPTION_V2");
     match shipped {
@@ -176,12 +168,7 @@ fn structure(file: &str, import: &Import) -> State {
 #[test]
 fn the_wrong_plan_is_refused_with_the_right_one() {
     let onnx = import(Preset::Onnx.config().with_width(0.125));
-    let WeightsProblem::Import(ImportError::Tensors {
-        missing,
-        unused,
-        shapes,
-        ..
-    }) = refused(&path("zip.pth"), &onnx)
+    let WeightsProblem::Import(ImportError::Tensors { missing, unused, shapes, .. }) = refused(&path("zip.pth"), &onnx)
     else {
         panic!("expected the differences by name");
     };
@@ -210,13 +197,11 @@ fn changed(change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<u8>)>)) -> (tempfil
     let bytes = fs::read(folder().join("cadene.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let floats = file.iter().filter(|(_, view)| view.dtype() == Dtype::F32);
-    let mut tensors: Vec<_> = floats
-        .map(|(name, view)| (name.to_owned(), view.shape().to_vec(), view.data().to_vec()))
-        .collect();
+    let mut tensors: Vec<_> =
+        floats.map(|(name, view)| (name.to_owned(), view.shape().to_vec(), view.data().to_vec())).collect();
     change(&mut tensors);
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    let views =
+        tensors.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("changed").display().to_string();
     fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
@@ -227,13 +212,7 @@ fn changed(change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<u8>)>)) -> (tempfil
 fn nothing_is_missing_or_left_over() {
     let (_folder, file) = changed(|tensors| tensors.retain(|(name, ..)| !name.ends_with("running_var")));
     let problem = refused(&file, &import(narrow()));
-    let WeightsProblem::Import(ImportError::Tensors {
-        missing,
-        unused,
-        shapes,
-        ..
-    }) = problem
-    else {
+    let WeightsProblem::Import(ImportError::Tensors { missing, unused, shapes, .. }) = problem else {
         panic!("expected the differences by name");
     };
     assert_eq!((missing.len(), unused.len(), shapes.len()), (69, 0, 0));
@@ -247,26 +226,15 @@ fn nothing_is_missing_or_left_over() {
     assert_eq!(unused, ["extra.weight"]);
 
     let (_folder, file) = changed(|tensors| tensors.iter_mut().for_each(|(name, ..)| name.insert_str(0, "x.")));
-    assert!(matches!(
-        refused(&file, &import(narrow())),
-        WeightsProblem::Import(ImportError::UnknownNames { .. })
-    ));
+    assert!(matches!(refused(&file, &import(narrow())), WeightsProblem::Import(ImportError::UnknownNames { .. })));
 }
 
 #[test]
 fn a_missing_classifier_has_to_be_asked_for() {
     let (_folder, file) = changed(|tensors| tensors.retain(|(name, ..)| !name.starts_with("last_linear")));
     let plain = import(narrow());
-    assert!(
-        refused(&file, &plain)
-            .to_string()
-            .contains("missing last_linear.bias, last_linear.weight")
-    );
-    let tuned = Import {
-        allow_missing_classifier: true,
-        classes: Some(7),
-        ..plain
-    };
+    assert!(refused(&file, &plain).to_string().contains("missing last_linear.bias, last_linear.weight"));
+    let tuned = Import { allow_missing_classifier: true, classes: Some(7), ..plain };
     let weights = Weights::open(&file, Some(&tuned)).unwrap();
     let (model, metadata) = weights.model(&Device::flex());
     assert_eq!(metadata.labels.len(), 7);
@@ -279,19 +247,9 @@ fn a_missing_classifier_has_to_be_asked_for() {
 fn the_file_says_how_many_classes() {
     let import = import(narrow());
     let weights = Weights::open(path("zip.pth"), Some(&import)).unwrap();
-    assert_eq!(
-        weights.metadata().labels,
-        ["class 0", "class 1", "class 2", "class 3", "class 4"]
-    );
-    let five = Import {
-        classes: Some(1000),
-        ..import.clone()
-    };
-    assert!(
-        refused(&path("zip.pth"), &five)
-            .to_string()
-            .contains("5 classes, expected 1000")
-    );
+    assert_eq!(weights.metadata().labels, ["class 0", "class 1", "class 2", "class 3", "class 4"]);
+    let five = Import { classes: Some(1000), ..import.clone() };
+    assert!(refused(&path("zip.pth"), &five).to_string().contains("5 classes, expected 1000"));
     // A background class before ImageNet's shifts every label by one.
     let (_folder, file) = changed(|tensors| {
         for (name, shape, bytes) in tensors.iter_mut() {
@@ -302,10 +260,7 @@ fn the_file_says_how_many_classes() {
         }
     });
     assert!(refused(&file, &import).to_string().contains("`--classes 1001`"));
-    let meant = Import {
-        classes: Some(1001),
-        ..import
-    };
+    let meant = Import { classes: Some(1001), ..import };
     let weights = Weights::open(&file, Some(&meant)).unwrap();
     assert_eq!(weights.metadata().labels[..2], ["background", "tench"]);
 }

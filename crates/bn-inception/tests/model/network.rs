@@ -32,18 +32,10 @@ fn parameter_counts_are_the_published_ones() {
         // osmr/imgclsmob prints this figure; so do MXNet's shapes.
         ("caffe", thousand(Preset::Caffe), 11_295_240),
         ("mxnet", thousand(Preset::MxNet), 11_295_240),
-        (
-            "608, plain, no bias",
-            paper.clone().with_stem(StemKind::Plain),
-            11_285_224,
-        ),
+        ("608, plain, no bias", paper.clone().with_stem(StemKind::Plain), 11_285_224),
         ("paper", paper, 11_278_528),
         ("onnx", onnx.clone(), 11_194_984),
-        (
-            "576, separable, no bias",
-            onnx.with_stem(StemKind::Separable),
-            11_188_288,
-        ),
+        ("576, separable, no bias", onnx.with_stem(StemKind::Separable), 11_188_288),
     ] {
         assert_eq!(learned(&config), expected, "{what}");
     }
@@ -185,10 +177,7 @@ fn a_state_that_does_not_fit_is_refused_by_name() {
 
     let eleven = model(&config.clone().with_classes(11));
     let message = error(eleven.state()).to_string();
-    assert!(
-        message.contains("classifier.bias") && message.contains("[11]"),
-        "{message}"
-    );
+    assert!(message.contains("classifier.bias") && message.contains("[11]"), "{message}");
 }
 
 #[test]
@@ -220,9 +209,7 @@ fn frozen_layers_keep_their_statistics() {
     let config = Preset::Small.config().with_width(0.25);
     let statistics = |model: &Model| -> BTreeMap<_, _> {
         let state = model.state().into_iter();
-        state
-            .filter(|(name, _)| TensorRole::of(name) == TensorRole::Statistic)
-            .collect()
+        state.filter(|(name, _)| TensorRole::of(name) == TensorRole::Statistic).collect()
     };
     let frozen = config.init(&device).unwrap().freeze();
     let before = statistics(&frozen);

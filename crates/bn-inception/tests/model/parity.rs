@@ -91,10 +91,7 @@ fn check_sample(fixture: &Fixture, what: &str, about: &serde_json::Value, values
     let square: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
     let expected = about["sum_sq"].as_f64().unwrap();
     let error = (square - expected).abs() / expected;
-    assert!(
-        error <= 2.0 * BOUND,
-        "{what}: sum of squares {square}, expected {expected}"
-    );
+    assert!(error <= 2.0 * BOUND, "{what}: sum of squares {square}, expected {expected}");
 }
 
 fn check_end_points(fixture: &Fixture, case: &str, model: &Model, images: Tensor<4>) {
@@ -106,13 +103,7 @@ fn check_end_points(fixture: &Fixture, case: &str, model: &Model, images: Tensor
         let shape: Vec<usize> = serde_json::from_value(about[key]["shape"].clone()).unwrap();
         assert_eq!(tensor.dims().to_vec(), shape, "{case} {name}");
         let values = host(tensor);
-        check_sample(
-            fixture,
-            &format!("{case} {name}"),
-            &about[key],
-            &values,
-            &format!("{case}.{key}"),
-        );
+        check_sample(fixture, &format!("{case} {name}"), &about[key], &values, &format!("{case}.{key}"));
         checked += 1;
     }
     assert_eq!(checked, 12);
@@ -133,12 +124,7 @@ fn training(device: &Device) {
     let fixture = Fixture::open("network");
     let device = device.clone().autodiff();
     let about = &fixture.json["cases"]["train"];
-    check_end_points(
-        &fixture,
-        "train",
-        &reference(true, &device),
-        images(&fixture, "train", &device),
-    );
+    check_end_points(&fixture, "train", &reference(true, &device), images(&fixture, "train", &device));
 
     let model = reference(true, &device);
     let logits = model.forward(images(&fixture, "train", &device));
@@ -148,10 +134,7 @@ fn training(device: &Device) {
     let loss = CrossEntropyLossConfig::new().init(&device).forward(logits, targets);
     let value = f64::from(host(&loss)[0]);
     let expected = about["loss"].as_f64().unwrap();
-    assert!(
-        (value - expected).abs() <= BOUND * expected,
-        "loss {value}, expected {expected}"
-    );
+    assert!((value - expected).abs() <= BOUND * expected, "loss {value}, expected {expected}");
 
     let gradients = loss.backward();
     let last = model.blocks.last().unwrap();
@@ -166,22 +149,10 @@ fn training(device: &Device) {
         ("conv1_7x7_s2_bn.weight", vector(first.gamma.unwrap().grad(&gradients))),
         ("conv1_7x7_s2_bn.bias", vector(first.beta.grad(&gradients))),
         ("inception_5b_double_3x3_2.weight", flat(double.weight.grad(&gradients))),
-        (
-            "inception_5b_pool_proj.weight",
-            flat(projection.weight.grad(&gradients)),
-        ),
-        (
-            "inception_5b_pool_proj_bn.weight",
-            vector(last_norm.gamma.unwrap().grad(&gradients)),
-        ),
-        (
-            "inception_5b_pool_proj_bn.bias",
-            vector(last_norm.beta.grad(&gradients)),
-        ),
-        (
-            "last_linear.weight",
-            host(&model.classifier.weight.grad(&gradients).unwrap()),
-        ),
+        ("inception_5b_pool_proj.weight", flat(projection.weight.grad(&gradients))),
+        ("inception_5b_pool_proj_bn.weight", vector(last_norm.gamma.unwrap().grad(&gradients))),
+        ("inception_5b_pool_proj_bn.bias", vector(last_norm.beta.grad(&gradients))),
+        ("last_linear.weight", host(&model.classifier.weight.grad(&gradients).unwrap())),
         ("last_linear.bias", vector(model.classifier.bias.grad(&gradients))),
     ] {
         let name = format!("train.grad.{key}");
@@ -270,8 +241,5 @@ fn weights_survive_a_round_trip_through_a_file() {
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
     let error = Weights::open(&path, None).unwrap_err().to_string();
-    assert!(
-        error.contains("model.safetensors") && error.contains("safetensors file"),
-        "{error}"
-    );
+    assert!(error.contains("model.safetensors") && error.contains("safetensors file"), "{error}");
 }

@@ -67,11 +67,7 @@ fn an_image_is_the_same_wherever_it_is() {
     let path = folder.path().join("image.of.no.extension");
     let bytes = png(&image);
     std::fs::write(&path, &bytes).unwrap();
-    let pixels = ImageSource::Rgb {
-        width: image.width(),
-        height: image.height(),
-        pixels: image.as_raw(),
-    };
+    let pixels = ImageSource::Rgb { width: image.width(), height: image.height(), pixels: image.as_raw() };
     assert_eq!(classifier.predict(&bytes, 2).unwrap(), expected);
     assert_eq!(classifier.predict(bytes.as_slice(), 2).unwrap(), expected);
     assert_eq!(classifier.predict(&path, 2).unwrap(), expected);
@@ -91,10 +87,7 @@ fn what_is_no_image_is_a_typed_error() {
     let error = classifier.predict(pixels(0, 0, &[]), 1).unwrap_err();
     assert!(matches!(error, PredictError::Preprocess(_)), "{error}");
     let error = classifier.predict(&b"<html>"[..], 1).unwrap_err();
-    assert!(
-        matches!(error, PredictError::Bytes(DecodeError::UnknownFormat { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, PredictError::Bytes(DecodeError::UnknownFormat { .. })), "{error}");
     let error = classifier.predict("nowhere.jpg", 1).unwrap_err();
     assert!(error.to_string().starts_with("nowhere.jpg: cannot be read"), "{error}");
 }
@@ -140,10 +133,7 @@ fn crops_are_averaged() {
         }
         for prediction in found {
             let expected = mean[prediction.class] / crops.count() as f32;
-            assert!(
-                (prediction.probability - expected).abs() < 1e-5,
-                "{crops}: {prediction:?}"
-            );
+            assert!((prediction.probability - expected).abs() < 1e-5, "{crops}: {prediction:?}");
         }
     }
 }
@@ -171,10 +161,7 @@ fn an_ensemble_averages_models_with_their_own_preprocessing_and_order() {
 
 #[test]
 fn batches_of_views_do_not_matter() {
-    let members = vec![
-        classifier(1, &LABELS, Preprocess::cadene()),
-        classifier(2, &LABELS, Preprocess::tf_slim()),
-    ];
+    let members = vec![classifier(1, &LABELS, Preprocess::cadene()), classifier(2, &LABELS, Preprocess::tf_slim())];
     let ensemble = Ensemble::new(members, Crops::Ten).unwrap();
     let views: Vec<_> = (0..3).map(|index| ensemble.views(&pattern(index)).unwrap()).collect();
     let whole = ensemble.probabilities(&views, 64).unwrap();

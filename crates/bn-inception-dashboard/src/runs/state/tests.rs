@@ -4,23 +4,13 @@ use super::*;
 use crate::run_log::SCHEMA;
 
 fn fold(state: &mut RunState, event: Event) {
-    let record = Record {
-        schema: SCHEMA,
-        time: 100.0 + state.offset as f64,
-        event,
-    };
+    let record = Record { schema: SCHEMA, time: 100.0 + state.offset as f64, event };
     let end = state.offset + 1;
     state.fold(record, end);
 }
 
 fn histogram() -> Histogram {
-    Histogram {
-        min: 0.0,
-        max: 1.0,
-        sum: 1.0,
-        sum_squares: 1.0,
-        counts: vec![1],
-    }
+    Histogram { min: 0.0, max: 1.0, sum: 1.0, sum_squares: 1.0, counts: vec![1] }
 }
 
 #[test]
@@ -35,11 +25,7 @@ fn a_log_that_names_too_much_stays_small() {
             gamma: Some(histogram()),
             beta: None,
         });
-        let telemetry = Telemetry {
-            step,
-            blocks: blocks.collect(),
-            activations: Vec::new(),
-        };
+        let telemetry = Telemetry { step, blocks: blocks.collect(), activations: Vec::new() };
         fold(&mut state, Event::Telemetry(Box::new(telemetry)));
     }
     assert_eq!(state.series.len(), MOST_SERIES);
@@ -51,11 +37,7 @@ fn pauses_between_processes_take_no_time() {
     let mut state = RunState::default();
     let mut at = |time: f64, event: Event| {
         let offset = state.offset + 1;
-        let record = Record {
-            schema: SCHEMA,
-            time,
-            event,
-        };
+        let record = Record { schema: SCHEMA, time, event };
         state.fold(record, offset);
         state.standing.seconds
     };

@@ -49,12 +49,7 @@ impl Server {
                 answer(&request, &mut stream);
             }
         });
-        Self {
-            url: format!("http://{address}/file.bin"),
-            requests,
-            thread: Some(thread),
-            address,
-        }
+        Self { url: format!("http://{address}/file.bin"), requests, thread: Some(thread), address }
     }
 
     /// The requests so far, in lower case.

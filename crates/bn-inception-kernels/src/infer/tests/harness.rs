@@ -34,12 +34,7 @@ pub(super) struct Harness {
 impl Harness {
     pub(super) fn new(builder: Builder<'_>, threads: usize, arena: Arena, flush: Flush) -> Self {
         let kernels = builder.config.kernels;
-        let Builder {
-            mut phases,
-            tensors,
-            scratch,
-            ..
-        } = builder;
+        let Builder { mut phases, tensors, scratch, .. } = builder;
         let (offsets, arena) = match arena {
             Arena::Separate => {
                 let lengths: Vec<usize> = tensors.iter().map(|t| t.len).collect();
@@ -60,10 +55,8 @@ impl Harness {
                 Op::Winograd(op) => {
                     op.filters = guarded_filters(&op.filters, flush, &mut filters);
                     let [zeros, floor] = &*op.neutral;
-                    op.neutral = Arc::new([
-                        guarded_copy(zeros, flush, &mut filters),
-                        guarded_copy(floor, flush, &mut filters),
-                    ]);
+                    op.neutral =
+                        Arc::new([guarded_copy(zeros, flush, &mut filters), guarded_copy(floor, flush, &mut filters)]);
                 }
                 Op::Pooling(op) => {
                     if let Some(average) = &mut op.average {

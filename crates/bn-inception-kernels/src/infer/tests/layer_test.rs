@@ -61,16 +61,9 @@ impl LayerTest {
     /// Output of the engine, `[images][out_channels][out_size]`. The first channel block of the output map belongs to
     /// another branch.
     pub(super) fn run(&self) -> Vec<f32> {
-        let LayerTest {
-            kernels, images, size, ..
-        } = *self;
+        let LayerTest { kernels, images, size, .. } = *self;
         let filters = FilterCache::new();
-        let config = PlanConfig {
-            kernels,
-            threads: self.threads,
-            algorithm: Some(self.algorithm),
-            filters: &filters,
-        };
+        let config = PlanConfig { kernels, threads: self.threads, algorithm: Some(self.algorithm), filters: &filters };
         let mut b = Builder::new(&config, size);
         // An input with a gap in its channels, like a concatenation of odd widths. The input of an average pool has
         // none.
@@ -90,10 +83,7 @@ impl LayerTest {
         let to = b.map(images, shifted, self.out_size());
         match self.layer {
             Layer::Pointwise => {
-                let parts = [Part {
-                    conv: &self.conv,
-                    epilogue: true,
-                }];
+                let parts = [Part { conv: &self.conv, epilogue: true }];
                 let places = to.views(1, to.blocks() - 1).collect();
                 b.pointwise("test", 0, &parts, &from, places);
             }
@@ -172,12 +162,7 @@ impl LayerTest {
     pub(super) fn expected(&self) -> Vec<f64> {
         let [height, width] = self.size;
         let out = self.out_size();
-        let Conv {
-            in_channels,
-            out_channels,
-            kernel,
-            ..
-        } = self.conv;
+        let Conv { in_channels, out_channels, kernel, .. } = self.conv;
         let (padding, stride) = (self.padding(), self.conv.stride);
         let channels = match self.layer {
             Layer::Max { .. } => in_channels,
@@ -225,14 +210,8 @@ const PLACEMENTS: [Placement; 5] = [
     Placement::both(0, 0),
     Placement::both(1, 1),
     Placement::both(1, 0),
-    Placement {
-        even: (0, 1),
-        odd: (1, 1),
-    },
-    Placement {
-        even: (0, 1),
-        odd: (0, 0),
-    },
+    Placement { even: (0, 1), odd: (1, 1) },
+    Placement { even: (0, 1), odd: (0, 0) },
 ];
 
 pub(super) const LAYERS: [Layer; 6] = [
@@ -264,11 +243,7 @@ pub(super) fn extents() -> impl Strategy<Value = Extents> {
 
 /// Calls `check` with random extents; a failure is reported with minimal extents.
 pub(super) fn any_extents(check: impl Fn(Extents) -> Result<(), TestCaseError>) {
-    let config = Config {
-        cases: if cfg!(miri) { 1 } else { 24 },
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases: if cfg!(miri) { 1 } else { 24 }, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     if let Err(error) = runner.run(&extents(), check) {
         panic!("{error}");
@@ -293,27 +268,10 @@ pub(super) fn layer_test(
     };
     let (includes_padding, flush) = (random.below(2) == 0, FLUSH[random.below(2)]);
     let mut value = || {
-        if integers {
-            random.below(9) as f32 - 4.0
-        } else {
-            random.normal()
-        }
+        if integers { random.below(9) as f32 - 4.0 } else { random.normal() }
     };
     let conv = conv([in_channels, out_channels], window, &mut value);
     // Not negative, like every feature map of the engine, which is the result of a ReLU.
-    let input = (0..images * in_channels * size[0] * size[1])
-        .map(|_| value().max(0.0))
-        .collect();
-    LayerTest {
-        kernels,
-        algorithm,
-        layer,
-        conv,
-        includes_padding,
-        images,
-        size,
-        input,
-        threads,
-        flush,
-    }
+    let input = (0..images * in_channels * size[0] * size[1]).map(|_| value().max(0.0)).collect();
+    LayerTest { kernels, algorithm, layer, conv, includes_padding, images, size, input, threads, flush }
 }

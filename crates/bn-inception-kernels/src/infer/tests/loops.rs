@@ -18,23 +18,10 @@ fn every_product_tile_is_exact() {
     for kernels in Kernels::available() {
         for flush in FLUSH {
             for pixels in 1..=kernels.pixels() {
-                for pixel_stride in [
-                    PixelStride::Block,
-                    PixelStride::TwoBlocks,
-                    PixelStride::Rgb,
-                    PixelStride::TwoRgb,
-                ] {
+                for pixel_stride in [PixelStride::Block, PixelStride::TwoBlocks, PixelStride::Rgb, PixelStride::TwoRgb]
+                {
                     for (groups, depth, missing) in [(1, 1, false), (2, 16, true), (3, 9, false)] {
-                        product(
-                            &mut random,
-                            kernels,
-                            flush,
-                            pixels,
-                            pixel_stride,
-                            groups,
-                            depth,
-                            missing,
-                        );
+                        product(&mut random, kernels, flush, pixels, pixel_stride, groups, depth, missing);
                     }
                 }
             }
@@ -62,9 +49,7 @@ fn product(
     let bias = integers(random, oc);
     let floor: Vec<f32> = (0..oc).map(|_| [0.0, f32::NEG_INFINITY][random.below(2)]).collect();
     let to_step = lanes + random.below(20);
-    let mut to: Vec<Guarded> = (0..VECTORS)
-        .map(|_| Guarded::new(&[(pixels - 1) * to_step + lanes], flush))
-        .collect();
+    let mut to: Vec<Guarded> = (0..VECTORS).map(|_| Guarded::new(&[(pixels - 1) * to_step + lanes], flush)).collect();
     let mut operands = [&x, &w, &bias, &floor].map(|v| Guarded::copy(v, flush));
     let [x_at, w_at, bias_at, floor_at] = operands.each_mut().map(|g| g.only().as_ptr());
     let mut pointers = [std::ptr::null_mut(); VECTORS];
@@ -86,10 +71,7 @@ fn product(
     };
     // SAFETY: operands with the extents in the contract.
     unsafe { (kernels.product[pixels - 1][pixel_stride as usize])(&job) };
-    let what = format!(
-        "{} {pixels} pixels {pixel_stride:?} {groups} x {depth} {flush:?}",
-        kernels.name
-    );
+    let what = format!("{} {pixels} pixels {pixel_stride:?} {groups} x {depth} {flush:?}", kernels.name);
     for (v, to) in to.iter_mut().enumerate() {
         for (at, &found) in to.only().iter().enumerate() {
             let (p, lane) = (at / to_step, at % to_step);
@@ -144,13 +126,7 @@ fn maximum(random: &mut Random, kernels: &Kernels, flush: Flush, width: usize, s
     }
     let mut from = Guarded::copy(&x, flush);
     let mut to = Guarded::new(&[width * BLOCK], flush);
-    let job = PoolRow {
-        x: from.only().as_ptr(),
-        row,
-        width,
-        stride,
-        to: to.only().as_mut_ptr(),
-    };
+    let job = PoolRow { x: from.only().as_ptr(), row, width, stride, to: to.only().as_mut_ptr() };
     // SAFETY: operands with the extents in the contract.
     unsafe { (kernels.max_row)(&job) };
     for (at, found) in to.only().iter().enumerate() {
@@ -172,13 +148,7 @@ fn average(random: &mut Random, kernels: &Kernels, flush: Flush, width: usize) {
     let mut operands = [&x, &scale, &bias, &floor].map(|v| Guarded::copy(v, flush));
     let [x_at, scale_at, bias_at, floor_at] = operands.each_mut().map(|g| g.only().as_ptr());
     let mut to = Guarded::new(&[width * BLOCK], flush);
-    let job = PoolRow {
-        x: x_at,
-        row,
-        width,
-        stride: 1,
-        to: to.only().as_mut_ptr(),
-    };
+    let job = PoolRow { x: x_at, row, width, stride: 1, to: to.only().as_mut_ptr() };
     // SAFETY: operands with the extents in the contract.
     unsafe { (kernels.average_row)(&job, scale_at, bias_at, floor_at) };
     for (at, found) in to.only().iter().enumerate() {
@@ -201,12 +171,7 @@ fn mean(random: &mut Random, kernels: &Kernels, flush: Flush, width: usize) {
     }
     for (c, found) in to.only().iter().enumerate() {
         let pixels = (0..height * width).map(|i| x[i / width * row + i % width * BLOCK + c]);
-        assert_eq!(
-            *found,
-            pixels.sum::<f32>() / (height * width) as f32,
-            "{}",
-            kernels.name
-        );
+        assert_eq!(*found, pixels.sum::<f32>() / (height * width) as f32, "{}", kernels.name);
     }
 }
 
@@ -240,9 +205,8 @@ fn tile<const R: usize>(
     let mut normal = |len: usize| -> Vec<f32> { (0..len).map(|_| random.normal()).collect() };
     let x = normal((inputs - 1) * row + inputs * BLOCK);
     let bias = normal(oc);
-    let filters: Vec<[[f64; R]; R]> = (0..oc)
-        .map(|_| std::array::from_fn(|_| std::array::from_fn(|t| f64::from(normal(R)[t]))))
-        .collect();
+    let filters: Vec<[[f64; R]; R]> =
+        (0..oc).map(|_| std::array::from_fn(|_| std::array::from_fn(|t| f64::from(normal(R)[t])))).collect();
     let (v_stride, m_stride) = (BLOCK + 5, oc + 3);
     let mut from = Guarded::copy(&x, flush);
     let mut v = Guarded::new(&[(positions - 1) * v_stride + BLOCK], flush);
@@ -301,9 +265,5 @@ fn tile<const R: usize>(
         }
     }
     let rms = (error / size).sqrt();
-    assert!(
-        rms <= gate,
-        "{} F({outputs}, {R}): {rms:.2e} above {gate:.0e}",
-        kernels.name
-    );
+    assert!(rms <= gate, "{} F({outputs}, {R}): {rms:.2e} above {gate:.0e}", kernels.name);
 }

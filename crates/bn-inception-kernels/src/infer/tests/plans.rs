@@ -36,11 +36,8 @@ fn run(
 #[test]
 fn no_step_leaves_its_memory_or_reads_stale_data() {
     // Miri takes seconds where a processor takes microseconds.
-    let (variants, width, algorithms) = if cfg!(miri) {
-        (&VARIANTS[4..], 0.05, &ALGORITHMS[2..])
-    } else {
-        (&VARIANTS[..], 0.2, &ALGORITHMS[..])
-    };
+    let (variants, width, algorithms) =
+        if cfg!(miri) { (&VARIANTS[4..], 0.05, &ALGORITHMS[2..]) } else { (&VARIANTS[..], 0.2, &ALGORITHMS[..]) };
     for variant in variants {
         let network = network(variant, width, 7);
         let size = if !variant.small {
@@ -53,11 +50,8 @@ fn no_step_leaves_its_memory_or_reads_stale_data() {
         let images = random(size.iter().product::<usize>() * 3, 31);
         for kernels in Kernels::available() {
             for &algorithm in algorithms {
-                let engine = Options {
-                    threads: 2.try_into().ok(),
-                    instruction_set: Some(kernels.name.to_owned()),
-                    algorithm,
-                };
+                let engine =
+                    Options { threads: 2.try_into().ok(), instruction_set: Some(kernels.name.to_owned()), algorithm };
                 let engine = Engine::new(network.clone(), &engine).unwrap();
                 let mut logits = vec![0.0; size[0] * network.classes()];
                 engine.forward(&images, size, &mut logits).unwrap();
@@ -65,12 +59,7 @@ fn no_step_leaves_its_memory_or_reads_stale_data() {
                 let logits = bits(&logits);
 
                 let filters = FilterCache::new();
-                let config = PlanConfig {
-                    kernels,
-                    threads: 1,
-                    algorithm,
-                    filters: &filters,
-                };
+                let config = PlanConfig { kernels, threads: 1, algorithm, filters: &filters };
                 for (threads, arena, flush) in [
                     (1, Arena::Separate, FLUSH[0]),
                     (2, Arena::Separate, FLUSH[1]),

@@ -30,12 +30,7 @@ impl StemTest {
 
     fn run(&self, kernels: &'static Kernels, algorithm: Algorithm, random: &mut Random) -> Vec<f32> {
         let filters = FilterCache::new();
-        let config = PlanConfig {
-            kernels,
-            threads: 1,
-            algorithm: Some(algorithm),
-            filters: &filters,
-        };
+        let config = PlanConfig { kernels, threads: 1, algorithm: Some(algorithm), filters: &filters };
         let mut b = Builder::new(&config, self.size);
         let [_, first, count] = self.images;
         let map = b.map(count, padded(self.conv.out_channels), self.out());
@@ -90,37 +85,20 @@ impl StemTest {
 
 fn stem_test(random: &mut Random, kernel: usize, integers: bool) -> StemTest {
     // Large enough for a Winograd convolution to be chosen if requested.
-    let size = if cfg!(miri) {
-        [23, 23]
-    } else {
-        [31 + random.below(40), 31 + random.below(40)]
-    };
+    let size = if cfg!(miri) { [23, 23] } else { [31 + random.below(40), 31 + random.below(40)] };
     let (stride, [even, odd]) = match kernel {
         3 => (1, [(1, 1); 2]),
         _ => (2, [(); 2].map(|()| [(3, 3), (2, 3), (0, 0), (1, 3)][random.below(4)])),
     };
     let window = (kernel, stride, Placement { even, odd });
-    let images = if cfg!(miri) {
-        [2, 1, 1]
-    } else {
-        [3, random.below(2), 1 + random.below(2)]
-    };
+    let images = if cfg!(miri) { [2, 1, 1] } else { [3, random.below(2), 1 + random.below(2)] };
     let mut value = || {
-        if integers {
-            random.below(9) as f32 - 4.0
-        } else {
-            random.normal()
-        }
+        if integers { random.below(9) as f32 - 4.0 } else { random.normal() }
     };
     let input = (0..images[0] * 3 * size[0] * size[1]).map(|_| value()).collect();
     let limit = if cfg!(miri) { 1.0 } else { 20.0 };
     let out_channels = 1 + (value().abs() * limit) as usize;
-    StemTest {
-        conv: conv([3, out_channels], window, value),
-        images,
-        size,
-        input,
-    }
+    StemTest { conv: conv([3, out_channels], window, value), images, size, input }
 }
 
 #[test]

@@ -91,10 +91,7 @@ impl Backward<Flex, 2> for Conv2dBackward {
 
 impl<C: CheckpointStrategy> ConvOp for Autodiff<Flex, C> {
     fn cnn_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, geometry: ConvGeometry) -> FloatTensor<Self> {
-        let prepared = Conv2dBackward
-            .prepare::<C>([x.node(), weight.node()])
-            .compute_bound()
-            .stateful();
+        let prepared = Conv2dBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful();
         match prepared {
             OpsKind::Tracked(mut prep) => {
                 let state = (prep.checkpoint(&x), prep.checkpoint(&weight), geometry);

@@ -85,12 +85,7 @@ impl NormOp for Flex {
         let channels = dims[1];
         let mut y = vec![0.0; x.values().len()];
         let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
-        let params = BatchNormParams {
-            gamma: gamma.values(),
-            beta: beta.values(),
-            epsilon,
-            relu,
-        };
+        let params = BatchNormParams { gamma: gamma.values(), beta: beta.values(), epsilon, relu };
         batch_norm::batch_norm_train(&shape, &params, x.values(), &mut y, &mut mean, &mut variance).expect(EXTENTS);
         (tensor(y, dims), tensor(mean, [channels]), tensor(variance, [channels]))
     }
@@ -120,17 +115,8 @@ fn norm_gradients(
     let channels = dims[1];
     let mut dx = vec![0.0; x.values().len()];
     let (mut dgamma, mut dbeta) = (vec![0.0; channels], vec![0.0; channels]);
-    let params = BatchNormParams {
-        gamma: gamma.values(),
-        beta: beta.values(),
-        epsilon,
-        relu,
-    };
-    let gradients = BatchNormGradients {
-        dx: &mut dx,
-        dgamma: &mut dgamma,
-        dbeta: &mut dbeta,
-    };
+    let params = BatchNormParams { gamma: gamma.values(), beta: beta.values(), epsilon, relu };
+    let gradients = BatchNormGradients { dx: &mut dx, dgamma: &mut dgamma, dbeta: &mut dbeta };
     let (mean, variance, grad) = (mean.values(), variance.values(), grad.values());
     batch_norm::batch_norm_train_backward(&shape, &params, x.values(), mean, variance, grad, gradients).expect(EXTENTS);
     (tensor(dx, dims), tensor(dgamma, [channels]), tensor(dbeta, [channels]))
@@ -165,18 +151,9 @@ impl<C: CheckpointStrategy> NormOp for Autodiff<Flex, C> {
         epsilon: f64,
         relu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let prepared = BatchNormBackward
-            .prepare::<C>([x.node(), gamma.node(), beta.node()])
-            .compute_bound()
-            .stateful();
+        let prepared = BatchNormBackward.prepare::<C>([x.node(), gamma.node(), beta.node()]).compute_bound().stateful();
         let forward = |x: FloatTensor<Self>, gamma: FloatTensor<Self>, beta: FloatTensor<Self>| {
-            Flex::cnn_batch_norm_train(
-                x.into_primitive(),
-                gamma.into_primitive(),
-                beta.into_primitive(),
-                epsilon,
-                relu,
-            )
+            Flex::cnn_batch_norm_train(x.into_primitive(), gamma.into_primitive(), beta.into_primitive(), epsilon, relu)
         };
         let (y, mean, variance) = match prepared {
             OpsKind::Tracked(mut prep) => {

@@ -29,11 +29,7 @@ pub(super) struct Graph {
 impl Graph {
     /// An empty graph for a network with the tensors of `state`.
     pub(super) fn new(state: State) -> Self {
-        Self {
-            state,
-            nodes: Vec::new(),
-            initializers: Vec::new(),
-        }
+        Self { state, nodes: Vec::new(), initializers: Vec::new() }
     }
 
     /// Name of the network's input.
@@ -111,10 +107,7 @@ pub(super) fn square(side: usize) -> Attribute {
 }
 
 fn attribute((name, value): (&'static str, Attribute)) -> proto::Attribute {
-    let mut attribute = proto::Attribute {
-        name: name.to_owned(),
-        ..proto::Attribute::default()
-    };
+    let mut attribute = proto::Attribute { name: name.to_owned(), ..proto::Attribute::default() };
     let kind = match value {
         Attribute::Float(value) => {
             attribute.f = Some(value as f32);
@@ -135,24 +128,13 @@ fn attribute((name, value): (&'static str, Attribute)) -> proto::Attribute {
 
 /// A float tensor `[batch, …]`.
 fn value_info(name: &str, sizes: &[usize]) -> proto::ValueInfo {
-    let batch = proto::Dimension {
-        dim_value: None,
-        dim_param: Some("batch".to_owned()),
-    };
-    let fixed = sizes.iter().map(|size| proto::Dimension {
-        dim_value: Some(*size as i64),
-        dim_param: None,
-    });
-    let shape = proto::TensorShape {
-        dim: std::iter::once(batch).chain(fixed).collect(),
-    };
+    let batch = proto::Dimension { dim_value: None, dim_param: Some("batch".to_owned()) };
+    let fixed = sizes.iter().map(|size| proto::Dimension { dim_value: Some(*size as i64), dim_param: None });
+    let shape = proto::TensorShape { dim: std::iter::once(batch).chain(fixed).collect() };
     proto::ValueInfo {
         name: name.to_owned(),
         r#type: Some(proto::Type {
-            tensor_type: Some(proto::TensorType {
-                elem_type: proto::FLOAT,
-                shape: Some(shape),
-            }),
+            tensor_type: Some(proto::TensorType { elem_type: proto::FLOAT, shape: Some(shape) }),
         }),
     }
 }

@@ -22,11 +22,7 @@ pub(super) fn build(graph: &mut Graph, config: &BnInceptionConfig) {
                 unit(graph, name, inputs, &convolution, padding, config.normalization)
             }
             Operation::MaxPool { stride, .. } => {
-                let attributes = [
-                    ("kernel_shape", square(3)),
-                    ("strides", square(stride)),
-                    ("pads", padding),
-                ];
+                let attributes = [("kernel_shape", square(3)), ("strides", square(stride)), ("pads", padding)];
                 graph.node("MaxPool", name, inputs, attributes)
             }
             Operation::AveragePool { includes_padding } => {
@@ -75,12 +71,7 @@ fn unit(
         let norm = format!("{name}.norm");
         let mut inputs = vec![x, graph.scale(&format!("{norm}.gamma"), convolution.out_channels)];
         inputs.extend(parameters(graph, &norm, &["beta", "running_mean", "running_var"]));
-        x = graph.node(
-            "BatchNormalization",
-            &norm,
-            inputs,
-            [("epsilon", Attribute::Float(epsilon))],
-        );
+        x = graph.node("BatchNormalization", &norm, inputs, [("epsilon", Attribute::Float(epsilon))]);
     }
     match convolution.activation {
         Some(Activation::Relu) => graph.node("Relu", &format!("{name}.relu"), vec![x], []),
@@ -102,8 +93,6 @@ fn local_response_norm(graph: &mut Graph, name: &str, inputs: Vec<String>) -> St
 
 /// Adds those of the tensors `{prefix}.{part}` that exist to the graph, and returns their names.
 fn parameters(graph: &mut Graph, prefix: &str, parts: &[&str]) -> Vec<String> {
-    let parts = parts
-        .iter()
-        .filter_map(|part| graph.parameter(&format!("{prefix}.{part}")));
+    let parts = parts.iter().filter_map(|part| graph.parameter(&format!("{prefix}.{part}")));
     parts.collect()
 }

@@ -26,18 +26,12 @@ pub(crate) fn onnx(state: State, mut metadata: Metadata) -> Result<Vec<u8>, Expo
         *scale = true;
     }
     let config = &metadata.config;
-    let entry = proto::StringStringEntry {
-        key: metadata::KEY.to_owned(),
-        value: metadata.to_entry()?,
-    };
+    let entry = proto::StringStringEntry { key: metadata::KEY.to_owned(), value: metadata.to_entry()? };
     let mut graph = Graph::new(state);
     network::build(&mut graph, config);
     let model = proto::Model {
         ir_version: IR_VERSION,
-        opset_import: vec![proto::OperatorSetId {
-            domain: String::new(),
-            version: OPSET,
-        }],
+        opset_import: vec![proto::OperatorSetId { domain: String::new(), version: OPSET }],
         producer_name: "bn-inception".to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
         graph: Some(graph.finish("bn_inception", config.input_size, config.classes)),

@@ -73,20 +73,13 @@ pub(crate) fn burnpack(
 fn stored(state: &State, metadata: &Metadata, precision: Precision, names: Names) -> Result<Vec<Stored>, ExportError> {
     let plan = metadata.config.plan;
     let stored = state.iter().map(|(ours, data)| {
-        let name = names.of(plan, ours).ok_or_else(|| ExportError::Name {
-            tensor: ours.clone(),
-            names: names.source(),
-        })?;
+        let name =
+            names.of(plan, ours).ok_or_else(|| ExportError::Name { tensor: ours.clone(), names: names.source() })?;
         let precision = match TensorRole::of(ours) {
             TensorRole::Weight => precision,
             TensorRole::Bias | TensorRole::Norm | TensorRole::Statistic => Precision::Full,
         };
-        Ok(Stored {
-            name,
-            precision,
-            shape: data.shape().to_vec(),
-            bytes: bytes(data, precision),
-        })
+        Ok(Stored { name, precision, shape: data.shape().to_vec(), bytes: bytes(data, precision) })
     });
     stored.collect()
 }

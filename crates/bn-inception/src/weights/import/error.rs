@@ -74,9 +74,8 @@ impl ImportError {
 }
 
 fn shapes_text(shapes: &[WrongShape]) -> String {
-    let shown = shapes
-        .iter()
-        .map(|WrongShape { key, expected, found }| format!("{key} {found:?} instead of {expected:?}"));
+    let shown =
+        shapes.iter().map(|WrongShape { key, expected, found }| format!("{key} {found:?} instead of {expected:?}"));
     list("wrong shape", &shown.collect::<Vec<_>>())
 }
 

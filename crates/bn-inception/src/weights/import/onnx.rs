@@ -53,11 +53,7 @@ pub(super) fn map(archive: Archive, config: &BnInceptionConfig) -> Result<Mapped
     file.retain(|name, _| !structural.contains(name));
     origins.extend(file.keys().map(|name| (name.clone(), name.clone())));
     tensors.extend(file);
-    Ok(Mapped {
-        tensors,
-        origins,
-        config,
-    })
+    Ok(Mapped { tensors, origins, config })
 }
 
 /// The configuration with every property that the graph states itself.
@@ -68,19 +64,14 @@ fn described(config: &BnInceptionConfig, network: &Network<'_>) -> Result<BnInce
     if bare.len() == network.units.len() {
         config.normalization = Normalization::Folded;
     } else if let (Normalization::Batch { momentum, .. }, Some(epsilon)) = (config.normalization, network.epsilon()) {
-        config.normalization = Normalization::Batch {
-            epsilon,
-            momentum,
-            scale: true,
-        };
+        config.normalization = Normalization::Batch { epsilon, momentum, scale: true };
     }
     if let Some(include) = network.average_includes_padding() {
         config.average_includes_padding = include;
     }
-    for (pooling, pools) in [
-        (&mut config.stem_pooling, &network.stem_pools),
-        (&mut config.block_pooling, &network.block_pools),
-    ] {
+    for (pooling, pools) in
+        [(&mut config.stem_pooling, &network.stem_pools), (&mut config.block_pooling, &network.block_pools)]
+    {
         for pool in pools {
             *pooling = max_pooling(pool)?;
         }
@@ -113,9 +104,7 @@ impl Network<'_> {
         let mut found = norms.map(|norm| norm.floats.get("epsilon").copied().unwrap_or(1e-5));
         let first = found.next()?;
         // The shortest decimal that is this f32: 1e-5, not 9.99999974e-6.
-        found
-            .all(|epsilon| epsilon == first)
-            .then(|| first.to_string().parse().ok())?
+        found.all(|epsilon| epsilon == first).then(|| first.to_string().parse().ok())?
     }
 
     fn average_includes_padding(&self) -> Option<bool> {

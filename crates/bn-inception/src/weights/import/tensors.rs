@@ -45,13 +45,7 @@ pub struct Import {
 impl Import {
     /// A file with all tensors of exactly this network.
     pub fn new(config: BnInceptionConfig, preprocess: Preprocess) -> Self {
-        Self {
-            config,
-            preprocess,
-            classes: None,
-            allow_missing_classifier: false,
-            fix_gamma: false,
-        }
+        Self { config, preprocess, classes: None, allow_missing_classifier: false, fix_gamma: false }
     }
 }
 
@@ -66,13 +60,7 @@ pub(crate) fn read(archive: Archive, import: &Import) -> Result<(State, Metadata
         Format::Onnx => {
             let mapped = onnx::map(archive, &config)?;
             config = mapped.config;
-            Named {
-                format,
-                naming: &GRAPH,
-                plan: config.plan,
-                tensors: mapped.tensors,
-                origins: mapped.origins,
-            }
+            Named { format, naming: &GRAPH, plan: config.plan, tensors: mapped.tensors, origins: mapped.origins }
         }
         Format::Caffe => Named::of(format, caffe::map(archive), config.plan)?,
         _ => Named::of(format, archive.tensors, config.plan)?,
@@ -86,10 +74,7 @@ pub(crate) fn read(archive: Archive, import: &Import) -> Result<(State, Metadata
         labels: labels::of_classes(config.classes),
         config,
         preprocess: import.preprocess.clone(),
-        facts: facts
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.into()))
-            .collect(),
+        facts: facts.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect(),
     };
     Ok((state, metadata))
 }
@@ -127,14 +112,11 @@ const TELLING: [&str; 8] = [
 
 impl Named {
     fn of(format: Format, mut tensors: BTreeMap<String, Array>, plan: ChannelPlan) -> Result<Self, ImportError> {
-        while let Some(wrapper) = WRAPPERS
-            .iter()
-            .find(|wrapper| !tensors.is_empty() && tensors.keys().all(|key| key.starts_with(**wrapper)))
+        while let Some(wrapper) =
+            WRAPPERS.iter().find(|wrapper| !tensors.is_empty() && tensors.keys().all(|key| key.starts_with(**wrapper)))
         {
             let unwrapped = tensors.into_iter();
-            tensors = unwrapped
-                .map(|(key, array)| (key[wrapper.len()..].to_owned(), array))
-                .collect();
+            tensors = unwrapped.map(|(key, array)| (key[wrapper.len()..].to_owned(), array)).collect();
         }
         let known = |naming: &Naming| {
             let names = TELLING.iter().flat_map(|name| naming.of(plan, name));
@@ -142,18 +124,10 @@ impl Named {
         };
         let best = NAMINGS.into_iter().max_by_key(|naming| known(naming));
         match best.filter(|naming| known(naming) > 0) {
-            Some(naming) => Ok(Self {
-                format,
-                naming,
-                plan,
-                tensors,
-                origins: BTreeMap::new(),
-            }),
-            None => Err(ImportError::UnknownNames {
-                format,
-                count: tensors.len(),
-                names: tensors.into_keys().collect(),
-            }),
+            Some(naming) => Ok(Self { format, naming, plan, tensors, origins: BTreeMap::new() }),
+            None => {
+                Err(ImportError::UnknownNames { format, count: tensors.len(), names: tensors.into_keys().collect() })
+            }
         }
     }
 
@@ -180,11 +154,7 @@ impl Named {
             None if [found, usual] == [1001, 1000] || [found, usual] == [1000, 1001] => usual,
             None => found,
         };
-        if found == expected {
-            Ok(found)
-        } else {
-            Err(ImportError::Classes { found, expected })
-        }
+        if found == expected { Ok(found) } else { Err(ImportError::Classes { found, expected }) }
     }
 
     /// Matches the file's tensors with our names: all of them, with all of the network's.
@@ -244,11 +214,7 @@ impl Named {
         // Filters first: a vector's length follows from its filter's.
         shapes.sort_by_key(|shape| (Reverse(shape.expected.len()), shape.key.clone()));
         let unused = unused.into_iter().cloned().collect();
-        Differences {
-            missing,
-            unused,
-            shapes,
-        }
+        Differences { missing, unused, shapes }
     }
 
     /// `key` with the file's own name where that is another.

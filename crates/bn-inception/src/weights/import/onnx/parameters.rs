@@ -42,26 +42,19 @@ pub(super) struct Parameter {
 impl Parameter {
     /// Every tensor that it is computed from.
     pub(super) fn tensors(&self) -> impl Iterator<Item = &String> {
-        [Some(&self.origin), self.scale.as_ref(), self.shift.as_ref()]
-            .into_iter()
-            .flatten()
+        [Some(&self.origin), self.scale.as_ref(), self.shift.as_ref()].into_iter().flatten()
     }
 
     /// Its values; `tensor` hands out the file's tensors.
     pub(super) fn values(&self, mut tensor: impl FnMut(&str) -> Array) -> Result<Array, ImportError> {
         let mut array = tensor(&self.origin);
-        for (operand, apply) in [
-            (&self.scale, (|a, b| a * b) as fn(f32, f32) -> f32),
-            (&self.shift, |a, b| a + b),
-        ] {
+        for (operand, apply) in [(&self.scale, (|a, b| a * b) as fn(f32, f32) -> f32), (&self.shift, |a, b| a + b)] {
             let Some(operand) = operand else { continue };
             let operand = tensor(operand).into_values();
             let mut values = array.into_values();
             if operand.len() != values.len() {
                 let name = &self.origin;
-                return Err(ImportError::graph(format!(
-                    "`{name}` and the layer after it differ in length"
-                )));
+                return Err(ImportError::graph(format!("`{name}` and the layer after it differ in length")));
             }
             for (value, operand) in values.iter_mut().zip(operand) {
                 *value = apply(*value, operand);
@@ -110,9 +103,7 @@ impl<'a> Graph<'a> {
             let Some(input) = input.filter(|name| !name.is_empty()) else {
                 continue;
             };
-            let origin = self
-                .constant(input)
-                .ok_or_else(|| ImportError::graph(format!("`{input}` is no constant")))?;
+            let origin = self.constant(input).ok_or_else(|| ImportError::graph(format!("`{input}` is no constant")))?;
             parameters.push(Parameter {
                 name: format!("{layer}.{part}"),
                 origin: origin.to_owned(),
@@ -131,9 +122,7 @@ impl<'a> Graph<'a> {
             _ => self.added_to(node.outputs.first()),
         };
         let by_class = node.integers.get("transB").is_some_and(|flag| flag == &[1]);
-        let plain = ["alpha", "beta"]
-            .iter()
-            .all(|key| node.floats.get(*key).is_none_or(|v| *v == 1.0));
+        let plain = ["alpha", "beta"].iter().all(|key| node.floats.get(*key).is_none_or(|v| *v == 1.0));
         if !plain {
             return Err(ImportError::graph(format!("`{}` scales its result", node.name)));
         }

@@ -52,10 +52,7 @@ impl<'a> Path<'a> {
         let end = end.unwrap_or(self.tensors.len());
         let units = self.units.iter().rev().filter(|(at, _)| *at <= end);
         let pools = self.pools.iter().rev().filter(|(at, _)| *at <= end);
-        (
-            units.map(|(_, unit)| *unit).collect(),
-            pools.map(|(_, pool)| *pool).collect(),
-        )
+        (units.map(|(_, unit)| *unit).collect(), pools.map(|(_, pool)| *pool).collect())
     }
 }
 
@@ -91,9 +88,7 @@ impl<'a> Graph<'a> {
             }
             let node = self.producers.get(name)?;
             let reshapes = ["Unsqueeze", "Reshape", "Squeeze", "Identity"];
-            name = reshapes
-                .contains(&node.operator.as_str())
-                .then(|| node.inputs.first())??;
+            name = reshapes.contains(&node.operator.as_str()).then(|| node.inputs.first())??;
         }
     }
 
@@ -114,13 +109,7 @@ impl<'a> Graph<'a> {
                 }
                 "Conv" => {
                     let passed = path.tensors.len();
-                    path.units.push((
-                        passed,
-                        Unit {
-                            conv: Some(node),
-                            ..unit
-                        },
-                    ));
+                    path.units.push((passed, Unit { conv: Some(node), ..unit }));
                     unit = Unit::default();
                     first
                 }
@@ -173,9 +162,7 @@ impl<'a> Graph<'a> {
         let nodes = self.archive.graph.iter();
         let mut last = nodes.filter(|node| ["Gemm", "MatMul"].contains(&node.operator.as_str()));
         let (Some(classifier), None) = (last.next(), last.next()) else {
-            return Err(ImportError::graph(
-                "expected exactly one fully connected layer (Gemm or MatMul)",
-            ));
+            return Err(ImportError::graph("expected exactly one fully connected layer (Gemm or MatMul)"));
         };
         let mut network = Network {
             units: Vec::new(),
@@ -195,18 +182,13 @@ impl<'a> Graph<'a> {
         }
         if path.concat.is_some() {
             let count = layers.iter().filter(is_block).count();
-            return Err(ImportError::graph(format!(
-                "more than {count} blocks that end in a Concat"
-            )));
+            return Err(ImportError::graph(format!("more than {count} blocks that end in a Concat")));
         }
         let names = layers.iter().rev();
         let names = names.filter(|layer| layer.block == "stem" && layer.convolution().is_some());
         let (units, pools) = path.before("");
         if units.len() > names.clone().count() {
-            return Err(ImportError::graph(format!(
-                "{} convolutions before block 3a",
-                units.len()
-            )));
+            return Err(ImportError::graph(format!("{} convolutions before block 3a", units.len())));
         }
         let named = units.iter().rev().zip(names);
         let named = named.map(|(unit, layer)| (layer.name.clone(), *unit));
@@ -225,14 +207,10 @@ impl<'a> Graph<'a> {
         network: &mut Network<'a>,
     ) -> Result<Path<'a>, ImportError> {
         let name = block.block;
-        let concat = path
-            .concat
-            .ok_or_else(|| ImportError::graph(format!("no Concat that ends block {name}")))?;
+        let concat = path.concat.ok_or_else(|| ImportError::graph(format!("no Concat that ends block {name}")))?;
         let inputs = concat.inputs.iter();
         let paths = inputs.map(|input| self.back(input)).collect::<Result<Vec<_>, _>>()?;
-        let (first, rest) = paths
-            .split_first()
-            .ok_or_else(|| ImportError::graph(format!("block {name} is empty")))?;
+        let (first, rest) = paths.split_first().ok_or_else(|| ImportError::graph(format!("block {name} is empty")))?;
         let passed = rest.iter().map(|path| path.tensors.iter().collect());
         let passed: Vec<BTreeSet<_>> = passed.collect();
         let mut tensors = first.tensors.iter();
@@ -262,9 +240,7 @@ impl<'a> Graph<'a> {
                 }
             }
             let named = branch.convolutions.iter().zip(&units).rev();
-            network
-                .units
-                .extend(named.map(|(layer, unit)| ((*layer).to_owned(), *unit)));
+            network.units.extend(named.map(|(layer, unit)| ((*layer).to_owned(), *unit)));
         }
         self.back(input)
     }
@@ -282,10 +258,7 @@ struct Branch<'a> {
 fn branches<'a>(layers: &'a [Layer], block: &Layer) -> Vec<Branch<'a>> {
     let branch = |end: &usize| {
         let end = &layers[*end];
-        let mut branch = Branch {
-            convolutions: Vec::new(),
-            halves: false,
-        };
+        let mut branch = Branch { convolutions: Vec::new(), halves: false };
         let mut next = Some(end);
         while let Some(layer) = next.filter(|layer| layer.block == block.block) {
             if layer.convolution().is_some() {
