@@ -26,13 +26,14 @@ pub enum Location {
 
 /// A cache folder on this machine.
 ///
-/// ```no_run
-/// # fn source() -> bn_inception_fetch::Source { unimplemented!() }
+/// ```
+/// # fn example(source: &bn_inception_fetch::Source) -> Result<(), bn_inception_fetch::FetchError> {
 /// use bn_inception_fetch::Store;
 ///
-/// let bytes = Store::at("cache").offline(true).bytes(&source())?;
+/// let bytes = Store::at("cache").offline(true).bytes(source)?;
 /// println!("{} bytes", bytes.len());
-/// # Ok::<(), bn_inception_fetch::FetchError>(())
+/// # Ok(())
+/// # }
 /// ```
 pub struct Store {
     folder: Option<PathBuf>,

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::checkpoint::{Arrays, Checkpoint, CheckpointFolder, DataFacts};
 use crate::config::{CheckpointEvery, TrainConfig};
-use crate::display::Plan;
+use crate::display::RunExtent;
 use crate::error::TrainError;
 use crate::events::Events;
 use crate::interrupt::StopSignal;
@@ -99,8 +99,8 @@ impl Run {
     }
 
     /// The extent of the run, for displays.
-    pub fn plan(&self) -> Plan {
-        Plan {
+    pub fn extent(&self) -> RunExtent {
+        RunExtent {
             total_steps: self.total_steps,
             total_epochs: self.total_epochs,
             train_images: self.train_loader.images(),

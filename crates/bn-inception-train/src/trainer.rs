@@ -129,7 +129,7 @@ impl Trainer {
         let device = self.device.name.clone();
         let mut run = self.prepare(stop)?;
         let monitor = Monitor::start(run.events.journal());
-        run.events.show_on(run.config.display.open(run.plan()));
+        run.events.show_on(run.config.display.open(run.extent()));
         let ending = train_loop::train(&mut run);
         drop(monitor);
         run.events.close_screen();

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use super::console::Console;
-use super::screen::{Plan, Screen};
+use super::screen::{RunExtent, Screen};
 use super::terminal::Terminal;
 
 /// Destination of progress.
@@ -19,11 +19,11 @@ pub enum Display {
 }
 
 impl Display {
-    pub(crate) fn open(self, plan: Plan) -> Option<Box<dyn Screen>> {
+    pub(crate) fn open(self, extent: RunExtent) -> Option<Box<dyn Screen>> {
         match self {
-            Self::Auto if io::stdout().is_terminal() => Some(Box::new(Terminal::open(plan))),
-            Self::Auto => Some(Box::new(Console::new(io::stdout(), plan))),
-            Self::Stderr => Some(Box::new(Console::new(io::stderr(), plan))),
+            Self::Auto if io::stdout().is_terminal() => Some(Box::new(Terminal::open(extent))),
+            Self::Auto => Some(Box::new(Console::new(io::stdout(), extent))),
+            Self::Stderr => Some(Box::new(Console::new(io::stderr(), extent))),
             Self::Quiet => None,
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bn_inception_dashboard::run_log::Validation;
 use bn_inception_dashboard::run_log::{Event, StepFacts};
 
-use super::screen::{Plan, Screen};
+use super::screen::{RunExtent, Screen};
 use crate::step::Scores;
 
 /// Time between two lines.
@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(3);
 /// Writes lines of text.
 pub(super) struct Console<W> {
     out: W,
-    plan: Plan,
+    extent: RunExtent,
     started: Instant,
     last_line: Option<Instant>,
     /// Steps since the process started.
@@ -53,8 +53,16 @@ impl Window {
 }
 
 impl<W: Write> Console<W> {
-    pub(super) fn new(out: W, plan: Plan) -> Self {
-        Self { out, plan, started: Instant::now(), last_line: None, steps: 0, window: Window::default(), validated: 0 }
+    pub(super) fn new(out: W, extent: RunExtent) -> Self {
+        Self {
+            out,
+            extent,
+            started: Instant::now(),
+            last_line: None,
+            steps: 0,
+            window: Window::default(),
+            validated: 0,
+        }
     }
 
     fn is_time(&self) -> bool {
@@ -72,27 +80,27 @@ impl<W: Write> Console<W> {
         let window = std::mem::take(&mut self.window);
         if let Some(last) = window.last {
             let elapsed = self.started.elapsed();
-            let line = training_line(&self.plan, &window, &last, self.steps, elapsed);
+            let line = training_line(&self.extent, &window, &last, self.steps, elapsed);
             self.line(&line);
         }
     }
 }
 
 /// Line about `steps` steps that took `elapsed`, of which `last` was the last.
-fn training_line(plan: &Plan, window: &Window, last: &StepFacts, steps: u64, elapsed: Duration) -> String {
+fn training_line(extent: &RunExtent, window: &Window, last: &StepFacts, steps: u64, elapsed: Duration) -> String {
     let count = window.steps.max(1) as f64;
     let per_second = |amount: f64| {
         if window.seconds > 0.0 { amount / window.seconds } else { 0.0 }
     };
-    let left = plan.total_steps.saturating_sub(last.step);
+    let left = extent.total_steps.saturating_sub(last.step);
     let eta = elapsed.as_secs_f64() / steps.max(1) as f64 * left as f64;
     format!(
         "epoch {}/{}  step {}/{}  loss {:.3}  top-1 {:.1} %  lr {:.5}  {:.1} images/s  \
          data wait {:.0} %  ETA {}",
         last.epoch,
-        plan.total_epochs,
+        extent.total_epochs,
         last.step,
-        plan.total_steps,
+        extent.total_steps,
         window.loss / count,
         100.0 * window.top1 / count,
         last.lr,
@@ -102,11 +110,11 @@ fn training_line(plan: &Plan, window: &Window, last: &StepFacts, steps: u64, ela
     )
 }
 
-fn validation_line(plan: &Plan, result: &Validation) -> String {
+fn validation_line(extent: &RunExtent, result: &Validation) -> String {
     format!(
         "epoch {}/{}  validation: top-1 {:.2} %  top-5 {:.2} %  loss {:.3}  ({} images in {})",
         result.epoch,
-        plan.total_epochs,
+        extent.total_epochs,
         100.0 * result.top1,
         100.0 * result.top5,
         result.loss,
@@ -139,7 +147,7 @@ impl<W: Write> Screen for Console<W> {
             }
             Event::Validation(report) => {
                 self.validated = 0;
-                let line = validation_line(&self.plan, &report.result);
+                let line = validation_line(&self.extent, &report.result);
                 self.line(&line);
             }
             Event::Interrupted { .. } => self.training_line(),
@@ -151,7 +159,7 @@ impl<W: Write> Screen for Console<W> {
         self.training_line();
         self.validated += scores.images();
         if self.is_time() {
-            let total = self.plan.val_images;
+            let total = self.extent.val_images;
             self.line(&format!("validating  {}/{total} images", self.validated));
         }
     }
@@ -163,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_line_says_what_happened_since_the_last_one() {
-        let plan = Plan { total_steps: 120, total_epochs: 8, ..Plan::default() };
+        let extent = RunExtent { total_steps: 120, total_epochs: 8, ..RunExtent::default() };
         let mut window = Window::default();
         let mut facts = StepFacts {
             step: 10,
@@ -181,7 +189,7 @@ mod tests {
             facts.step += 1;
             window.add(&facts);
         }
-        let line = training_line(&plan, &window, &facts, 10, Duration::from_secs(20));
+        let line = training_line(&extent, &window, &facts, 10, Duration::from_secs(20));
         assert_eq!(
             line,
             "epoch 2/8  step 20/120  loss 1.250  top-1 50.0 %  lr 0.05000  20.0 images/s  \

@@ -7,4 +7,4 @@ mod screen;
 mod terminal;
 
 pub use choice::Display;
-pub(crate) use screen::{Plan, Screen};
+pub(crate) use screen::{RunExtent, Screen};

@@ -6,7 +6,7 @@ use crate::step::Scores;
 
 /// The extent of a run, and the position at which this process starts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Plan {
+pub(crate) struct RunExtent {
     pub total_steps: u64,
     pub total_epochs: usize,
     /// Training images of an epoch.

@@ -14,14 +14,14 @@ use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::renderer::{MetricState, MetricsRenderer as _, MetricsRendererTraining as _};
 
 use super::ctrl_c::KeepCtrlC;
-use super::screen::{Plan, Screen};
+use super::screen::{RunExtent, Screen};
 use crate::step::Scores;
 
 /// The interface. Dropping it restores the terminal.
 pub(super) struct Terminal {
     renderer: TuiMetricsRendererWrapper,
     interrupter: Interrupter,
-    plan: Plan,
+    extent: RunExtent,
     /// The current half of an epoch, and the number of its images done.
     split: Option<(Split, usize)>,
     /// Loss, top-1 and top-5; in training also the learning rate.
@@ -36,20 +36,20 @@ enum Split {
 }
 
 impl Terminal {
-    pub(super) fn open(plan: Plan) -> Self {
+    pub(super) fn open(extent: RunExtent) -> Self {
         let interrupter = Interrupter::new();
-        let mut renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), Some(plan.epoch));
+        let mut renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), Some(extent.epoch));
         let curves = [
             Curve::of(&LossMetric::new()),
             Curve::of(&AccuracyMetric::new()),
-            Curve::of(&TopKAccuracyMetric::new(plan.classes.clamp(1, 5))),
+            Curve::of(&TopKAccuracyMetric::new(extent.classes.clamp(1, 5))),
             Curve::of(&LearningRateMetric::new()),
         ];
         for curve in &curves {
             renderer.register_metric(curve.definition.clone());
         }
-        renderer.start(plan.total_epochs, plan.epoch + 1, None, None);
-        Self { renderer, interrupter, plan, split: None, curves, _ctrl_c: KeepCtrlC::start() }
+        renderer.start(extent.total_epochs, extent.epoch + 1, None, None);
+        Self { renderer, interrupter, extent, split: None, curves, _ctrl_c: KeepCtrlC::start() }
     }
 
     /// Shows a batch, with `values` for the first curves.
@@ -72,12 +72,12 @@ impl Terminal {
         self.end_split();
         match split {
             Split::Train => {
-                self.renderer.start_split("train", self.plan.train_images);
+                self.renderer.start_split("train", self.extent.train_images);
                 // Only for a resumed epoch.
-                mem::take(&mut self.plan.images)
+                mem::take(&mut self.extent.images)
             }
             Split::Valid => {
-                self.renderer.start_split("valid", self.plan.val_images);
+                self.renderer.start_split("valid", self.extent.val_images);
                 0
             }
         }
