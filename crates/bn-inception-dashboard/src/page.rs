@@ -9,7 +9,8 @@ use sha2::{Digest as _, Sha256};
 /// The document; it links its style and scripts, which the export replaces by the files themselves.
 const DOCUMENT: &str = include_str!("page/index.html");
 
-/// The JavaScript modules, each after those it imports from.
+/// The JavaScript modules, each after those it imports from. They are joined into one script, so each import takes one
+/// line, and no two modules have a top-level name in common.
 const MODULES: &[&str] = &[
     include_str!("page/format.js"),
     include_str!("page/theme.js"),

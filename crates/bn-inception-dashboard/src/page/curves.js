@@ -6,7 +6,9 @@ import { addPanel, chart, curve, points, trace } from "./charts.js";
 
 const GIGABYTE = 1e-9;
 
-// Panels of one or two series a run: `series` drawn as curves, `exact` as points. `late` announces them.
+// Panels of one or two series a run: `series` drawn as curves, `exact` (or `[]`) as points. Values are multiplied by
+// `scale`, the axis is titled `unit`. `log` permits a logarithmic axis, `zero` makes it include 0, `smoothed: false`
+// leaves out the moving average. `late` announces the panel until it has data; without it the panel is hidden.
 const PANELS = [
   { id: "loss", title: "Loss", unit: "cross-entropy (nats)", series: ["train/loss"], exact: ["val/loss"], log: true, late: firstStep },
   { id: "top1", title: "Top-1 accuracy", unit: "% of images", scale: 100, series: ["train/top1"], exact: ["val/top1"], late: firstStep },
