@@ -9,10 +9,8 @@ use bn_inception::burn::tensor::{Int, Tensor};
 use bn_inception::image::{Rgb, RgbImage};
 use bn_inception::{DeviceSpec, Preprocess, Preset};
 
-const CLASSES: [&str; 2] = ["upright stripes", "lying stripes"];
-
-/// An image and its class. Yours may come from a database, an archive or a camera; `bn_inception::data::decode` reads
-/// JPEG and PNG from bytes.
+/// Upright or lying stripes, and their class. Your images may come from a database, an archive or a camera;
+/// `bn_inception::data::decode` reads JPEG and PNG from bytes.
 fn sample(index: u32) -> (RgbImage, i64) {
     let (class, width) = (index % 2, 4 + index % 7);
     let image = RgbImage::from_fn(80, 60, |x, y| {
@@ -26,7 +24,7 @@ fn sample(index: u32) -> (RgbImage, i64) {
 fn main() -> Result<(), Box<dyn Error>> {
     let device = DeviceSpec::Auto.open()?.device;
     let preprocess = Preprocess::imagenet(32);
-    let config = Preset::Small.config().with_width(0.125).with_classes(CLASSES.len());
+    let config = Preset::Small.config().with_width(0.125).with_classes(2);
     let mut model = config.init(&device.clone().autodiff())?;
     let mut adam = AdamConfig::new().init();
     let cross_entropy = CrossEntropyLossConfig::new().init(&device);
@@ -39,9 +37,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         model = adam.step(0.001, model, gradients);
     }
 
-    let (image, class) = sample(1_000_001);
-    let logits = model.valid().forward(preprocess.batch([&image], &device)?);
-    let found = logits.argmax(1).try_into_scalar::<i64>()?;
-    println!("{}, found {}", CLASSES[class as usize], CLASSES[found as usize]);
+    let (images, classes): (Vec<_>, Vec<_>) = (10_000..10_100).map(sample).unzip();
+    let logits = model.valid().forward(preprocess.batch(&images, &device)?);
+    let found = logits.argmax(1).try_into_vec_as::<i64>()?;
+    let right = (0..100).filter(|index| found[*index] == classes[*index]).count();
+    println!("{right} of {} images right", images.len());
     Ok(())
 }

@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Each step once, even if the run was killed and resumed.
     for record in surviving(&path)? {
         match record?.event {
-            Event::Start(start) => println!("{} on {}, {} steps", start.program, start.device, start.total_steps),
+            Event::Start(start) => println!("{}, {} steps", start.program, start.total_steps),
             Event::Step(facts) => losses.push(facts.loss),
             Event::Validation(report) if best.as_ref().is_none_or(|best| report.result.top1 > best.top1) => {
                 best = Some(report.result);

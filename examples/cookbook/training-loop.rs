@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bn_inception::weights::{Metadata, Precision, Weights};
 use bn_inception::{DeviceSpec, ImageClassifier, Preset};
-use bn_inception_train::data::{Augment, DrawnConfig, GOOGLENET_MIN_AREA, ImageFolder, ImageLoader};
+use bn_inception_train::data::{Augment, DrawnConfig, ImageFolder, ImageLoader};
 use bn_inception_train::data::{LoaderOptions, Preprocess, Split, draw_dataset};
 use bn_inception_train::optim::{self, DecayScope, Sgd, SgdConfig};
 use bn_inception_train::{cross_entropy, evaluate};
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let device = DeviceSpec::Auto.open()?.device;
     let preprocess = Preprocess::imagenet(64);
-    let augment = Augment::new(64, GOOGLENET_MIN_AREA, 0.5);
+    let augment = Augment::new(64, 0.6, 0.2);
     let options = LoaderOptions::default();
     let loader = ImageLoader::train(train, preprocess.clone(), augment, options, &device)?;
 
@@ -30,16 +30,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut model = config.init(&device.clone().autodiff())?;
     let mut sgd =
         Sgd::new(SgdConfig { momentum: 0.9, nesterov: true, weight_decay: 5e-4, decay_scope: DecayScope::Weights });
-    for epoch in 0..2 {
-        for (step, batch) in loader.iter_from(epoch, 0).enumerate() {
-            let batch = batch?;
-            let logits = model.forward(batch.images.autodiff());
-            let loss = cross_entropy(logits, batch.targets, 0.1).mean();
-            let gradients = optim::gradients(&model, loss.backward());
-            model = sgd.step(model, 0.05, gradients);
-            if step % 25 == 0 {
-                println!("epoch {epoch}, step {step}: loss {:.3}", loss.try_into_scalar::<f64>()?);
-            }
+    let epochs = 3;
+    let steps = epochs as usize * loader.batches();
+    let batches = (0..epochs).flat_map(|epoch| loader.iter_from(epoch, 0));
+    for (step, batch) in batches.enumerate() {
+        let batch = batch?;
+        let logits = model.forward(batch.images.autodiff());
+        let loss = cross_entropy(logits, batch.targets, 0.1).mean();
+        let gradients = optim::gradients(&model, loss.backward());
+        let rate = 0.05 * (1.0 - step as f64 / steps as f64);
+        model = sgd.step(model, rate, gradients);
+        if step % 25 == 0 {
+            println!("step {step} of {steps}: loss {:.3}", loss.try_into_scalar::<f64>()?);
         }
     }
 
