@@ -75,15 +75,6 @@ impl BnInceptionConfig {
         Ok(state::draw(blank, self.activation, seed, |_| true))
     }
 
-    /// The network with the tensors of `state`, on `device` (autodiff or not).
-    ///
-    /// # Errors
-    /// [`StateError`] if the tensors are not exactly those of [`Self::tensors`].
-    pub fn load(&self, state: State, device: &Device) -> Result<Model, StateError> {
-        state::check(&self.tensors(), &state)?;
-        Ok(state::fill(self.blank(device), state))
-    }
-
     /// A network with zero weights.
     pub(crate) fn blank(&self, device: &Device) -> Model {
         let layers = self.layers();
