@@ -55,10 +55,12 @@ extern crate self as bn_inception_kernels;
 
 pub mod batch_norm;
 mod columns;
-pub mod conv;
+mod conv;
 mod correlation;
 mod disjoint;
 pub mod infer;
+pub mod nchw_conv;
+mod plan;
 pub mod pool;
 pub mod reference;
 mod scratch;
@@ -70,7 +72,7 @@ mod weight_grad;
 pub use batch_norm::{
     BatchNormGradients, BatchNormParams, batch_norm_eval, batch_norm_train, batch_norm_train_backward,
 };
-pub use conv::{conv2d, conv2d_backward_input, conv2d_backward_weight};
+pub use nchw_conv::{conv2d, conv2d_backward_input, conv2d_backward_weight};
 pub use pool::{Pool2dShape, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use shape::{BatchNormShape, Conv2dShape, ShapeError};
 pub use tile::instruction_set;

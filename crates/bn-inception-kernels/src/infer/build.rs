@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::direct::DirectConv;
-use super::fused::WinogradConv;
-use super::kernel::{Kernels, PixelStride};
-use super::layout::{BLOCK, ChannelMap, FeatureMap, View};
-use super::memory::{Aligned, Lifetime};
 use super::network::{Conv, Placement};
-use super::pack::{FilterCache, FilterLayout, Packed, Part};
+use super::pack::{FilterCache, FilterLayout, Part};
 use super::step::{Average, Op, Pooling, Step};
+use crate::conv::direct::DirectConv;
+use crate::conv::filters::Packed;
+use crate::conv::winograd::WinogradConv;
+use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View};
+use crate::plan::memory::{Aligned, Lifetime};
+use crate::simd::kernels::{Kernels, PixelStride};
 
 /// Algorithm of a stride-1 3×3 convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,39 +24,39 @@ pub enum Algorithm {
 }
 
 /// Configuration of a plan, besides the network.
-pub(super) struct PlanConfig<'a> {
-    pub(super) kernels: &'static Kernels,
+pub(crate) struct PlanConfig<'a> {
+    pub(crate) kernels: &'static Kernels,
     /// Number of threads that pack filters.
-    pub(super) threads: usize,
-    pub(super) algorithm: Option<Algorithm>,
-    pub(super) filters: &'a FilterCache,
+    pub(crate) threads: usize,
+    pub(crate) algorithm: Option<Algorithm>,
+    pub(crate) filters: &'a FilterCache,
 }
 
-pub(super) struct Builder<'a> {
-    pub(super) config: &'a PlanConfig<'a>,
-    pub(super) phases: Vec<Vec<Step>>,
-    pub(super) tensors: Vec<Lifetime>,
-    pub(super) neutral: Arc<[Aligned; 2]>,
-    pub(super) scratch: usize,
-    pub(super) image: [usize; 2],
+pub(crate) struct Builder<'a> {
+    pub(crate) config: &'a PlanConfig<'a>,
+    pub(crate) phases: Vec<Vec<Step>>,
+    pub(crate) tensors: Vec<Lifetime>,
+    pub(crate) neutral: Arc<[Aligned; 2]>,
+    pub(crate) scratch: usize,
+    pub(crate) image: [usize; 2],
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(config: &'a PlanConfig<'a>, image: [usize; 2]) -> Self {
+    pub(crate) fn new(config: &'a PlanConfig<'a>, image: [usize; 2]) -> Self {
         let oc = config.kernels.oc;
         let mut nothing = [Aligned::zeroed(oc), Aligned::zeroed(oc)];
         nothing[1].as_mut_slice().fill(f32::NEG_INFINITY);
         Self { config, phases: vec![Vec::new()], tensors: Vec::new(), neutral: Arc::new(nothing), scratch: 0, image }
     }
 
-    pub(super) fn tensor(&mut self, len: usize) -> usize {
+    pub(crate) fn tensor(&mut self, len: usize) -> usize {
         let phase = self.phases.len() - 1;
         self.tensors.push(Lifetime { len, first: phase, last: phase });
         self.tensors.len() - 1
     }
 
     /// A new feature map; the current phase clears its border.
-    pub(super) fn map(&mut self, images: usize, channels: ChannelMap, size: [usize; 2]) -> FeatureMap {
+    pub(crate) fn map(&mut self, images: usize, channels: ChannelMap, size: [usize; 2]) -> FeatureMap {
         let mut map = FeatureMap { tensor: 0, first: 0, images, size, channels: Arc::new(channels) };
         let to = map.view_with_border(0);
         map.tensor = self.tensor(images * to.image);
@@ -65,7 +66,7 @@ impl<'a> Builder<'a> {
         map
     }
 
-    pub(super) fn push(&mut self, name: &str, macs: usize, op: Op, uses: &[usize]) {
+    pub(crate) fn push(&mut self, name: &str, macs: usize, op: Op, uses: &[usize]) {
         let phase = self.phases.len() - 1;
         for &t in uses {
             self.tensors[t].last = phase;
@@ -75,13 +76,13 @@ impl<'a> Builder<'a> {
     }
 
     /// Starts a phase, unless the current one is empty: its steps see the results of all steps before.
-    pub(super) fn barrier(&mut self) {
+    pub(crate) fn barrier(&mut self) {
         if self.phases.last().is_some_and(|steps| !steps.is_empty()) {
             self.phases.push(Vec::new());
         }
     }
 
-    pub(super) fn packed(
+    pub(crate) fn packed(
         &self,
         layer: usize,
         parts: &[Part<'_>],
@@ -94,7 +95,7 @@ impl<'a> Builder<'a> {
     }
 
     /// 1×1 convolutions of one input, each to its own channel blocks.
-    pub(super) fn pointwise(&mut self, name: &str, layer: usize, parts: &[Part<'_>], from: &FeatureMap, to: Vec<View>) {
+    pub(crate) fn pointwise(&mut self, name: &str, layer: usize, parts: &[Part<'_>], from: &FeatureMap, to: Vec<View>) {
         let view = from.view(0);
         let filters = self.packed(layer, parts, &from.channels, FilterLayout::Direct);
         let [height, width] = from.size;
@@ -120,7 +121,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A 3×3 convolution to the channel blocks of `to` from `block` on.
-    pub(super) fn conv3(
+    pub(crate) fn conv3(
         &mut self,
         name: &str,
         layer: usize,
@@ -191,7 +192,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Completes a Winograd convolution with its group and offsets.
-    pub(super) fn winograd(&mut self, mut op: WinogradConv) -> Op {
+    pub(crate) fn winograd(&mut self, mut op: WinogradConv) -> Op {
         op.group = group(&op, self.config.kernels.pixels());
         op.offsets = (0..op.blocks).map(|b| b * op.group * BLOCK).collect();
         self.scratch = self.scratch.max(op.scratch(self.config.kernels.oc));
@@ -209,7 +210,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    pub(super) fn max_pool(
+    pub(crate) fn max_pool(
         &mut self,
         name: &str,
         stride: usize,
@@ -234,7 +235,7 @@ impl<'a> Builder<'a> {
     }
 
     /// An average pool, then bias and ReLU of `conv`, whose products are in `from`.
-    pub(super) fn average_pool(
+    pub(crate) fn average_pool(
         &mut self,
         name: &str,
         includes_padding: bool,

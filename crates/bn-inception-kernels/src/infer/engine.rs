@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::build::{Algorithm, PlanConfig};
-use super::context::Context;
-use super::kernel::Kernels;
-use super::memory::{Aligned, BumpAllocator};
 use super::network::{Network, NetworkError};
 use super::pack::FilterCache;
 use super::plan::{MAX_IMAGES, Plan};
-use super::team;
+use crate::plan::context::Context;
+use crate::plan::memory::{Aligned, BumpAllocator};
+use crate::plan::team;
+use crate::simd::kernels::Kernels;
 
 /// Environment variable that selects an instruction set: `avx512`, `avx2`, `neon` or `portable`.
 const INSTRUCTION_SET: &str = "BN_INCEPTION_ISA";

@@ -6,21 +6,22 @@
 use std::ops::Range;
 
 use super::build::{Algorithm, Builder};
-use super::direct::DirectConv;
-use super::fused::WinogradConv;
-use super::kernel::PixelStride;
-use super::layout::{BLOCK, ChannelMap, FeatureMap, View};
 use super::maps::Maps;
 use super::network::{Conv, Layer, Linear, Network, NetworkError, Operation};
-use super::pack::{FilterLayout, Packed, Part};
+use super::pack::{FilterLayout, Part};
 use super::step::Op;
+use crate::conv::direct::DirectConv;
+use crate::conv::filters::Packed;
+use crate::conv::winograd::WinogradConv;
+use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View};
+use crate::simd::kernels::PixelStride;
 
 impl Builder<'_> {
     /// The steps of a valid network.
     ///
     /// # Errors
     /// [`NetworkError::TooSmall`] for images that are too small.
-    pub(super) fn network(&mut self, network: &Network, batch: usize) -> Result<(), NetworkError> {
+    pub(crate) fn network(&mut self, network: &Network, batch: usize) -> Result<(), NetworkError> {
         let layers = &network.layers;
         // Early stages: few images at a time, so that their large maps stay in the cache. Late ones: many images, so
         // that each filter is reused.
@@ -126,7 +127,7 @@ impl Builder<'_> {
 
     /// The first convolution, from interleaved images, to the channel blocks of `to` from `block` on; `first` is the
     /// position of its images in the batch.
-    pub(super) fn first_conv(&mut self, name: &str, conv: &Conv, first: usize, to: &FeatureMap, block: usize) {
+    pub(crate) fn first_conv(&mut self, name: &str, conv: &Conv, first: usize, to: &FeatureMap, block: usize) {
         let (k, stride) = (conv.kernel, conv.stride);
         let (images, out) = (to.images, to.size);
         let before = self.image.map(|size| conv.padding.of(size).0);

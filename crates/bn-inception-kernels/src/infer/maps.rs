@@ -3,16 +3,16 @@
 use std::ops::Range;
 
 use super::build::Builder;
-use super::layout::{BLOCK, ChannelMap, FeatureMap, padded};
 use super::network::{Layer, Operation};
 use super::pack::Part;
+use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, padded};
 
 /// Levels and feature maps of the layers.
-pub(super) struct Maps<'a> {
-    pub(super) layers: &'a [Layer],
+pub(crate) struct Maps<'a> {
+    pub(crate) layers: &'a [Layer],
     batch: usize,
     /// One more than the highest level of a layer's inputs; that of a concatenation is theirs.
-    pub(super) levels: Vec<usize>,
+    pub(crate) levels: Vec<usize>,
     /// Height and width of each layer's output.
     sizes: Vec<[usize; 2]>,
     /// Channels of each layer's output, for an average pool after the projection.
@@ -26,7 +26,7 @@ pub(super) struct Maps<'a> {
 
 impl<'a> Maps<'a> {
     /// The first `early` layers run in chunks of images.
-    pub(super) fn new(layers: &'a [Layer], early: usize, batch: usize, sizes: Vec<[usize; 2]>) -> Self {
+    pub(crate) fn new(layers: &'a [Layer], early: usize, batch: usize, sizes: Vec<[usize; 2]>) -> Self {
         let mut all = Self {
             layers,
             batch,
@@ -72,7 +72,7 @@ impl<'a> Maps<'a> {
     /// The 1×1 convolution that a layer computes from its input, and the name of its layer. An average pool and the
     /// projection that reads it are exchanged: the pool's place is that of the projection without bias and ReLU, which
     /// follow the pool in the projection's place.
-    pub(super) fn pointwise(&self, i: usize) -> Option<(&'a str, Part<'a>)> {
+    pub(crate) fn pointwise(&self, i: usize) -> Option<(&'a str, Part<'a>)> {
         let of = |layer: &'a Layer, epilogue| match &layer.operation {
             Operation::Conv(conv) if conv.kernel == 1 => Some((layer.name.as_str(), Part { conv, epilogue })),
             _ => None,
@@ -88,7 +88,7 @@ impl<'a> Maps<'a> {
     }
 
     /// Name of the average pool that a layer reads, and its inclusion of the padding.
-    pub(super) fn average_before(&self, layer: &Layer) -> Option<(&'a str, bool)> {
+    pub(crate) fn average_before(&self, layer: &Layer) -> Option<(&'a str, bool)> {
         let input = &self.layers[*layer.inputs.first()?];
         match input.operation {
             Operation::AveragePool { includes_padding } => Some((&input.name, includes_padding)),
@@ -97,14 +97,14 @@ impl<'a> Maps<'a> {
     }
 
     /// Forgets the maps of the previous chunk of images, of a range of layers.
-    pub(super) fn next_chunk(&mut self, range: Range<usize>) {
+    pub(crate) fn next_chunk(&mut self, range: Range<usize>) {
         for i in range.filter(|&i| !self.whole[i]) {
             self.maps[i] = None;
         }
     }
 
     /// The images' part of the map of a layer, which is created if there is none yet.
-    pub(super) fn map(
+    pub(crate) fn map(
         &mut self,
         builder: &mut Builder<'_>,
         layer: usize,
@@ -119,7 +119,7 @@ impl<'a> Maps<'a> {
     }
 
     /// Map and first channel block to which a layer writes.
-    pub(super) fn target(
+    pub(crate) fn target(
         &mut self,
         builder: &mut Builder<'_>,
         layer: usize,

@@ -119,26 +119,18 @@
 //! ```
 
 mod build;
-mod context;
-mod direct;
 mod engine;
-mod fused;
-mod kernel;
 mod layers;
-mod layout;
 mod maps;
-mod memory;
 mod network;
 mod pack;
 mod plan;
 pub mod reference;
 mod separable;
 mod step;
-mod team;
 #[cfg(test)]
 mod tests;
 mod validate;
-mod winograd;
 
 pub use build::Algorithm;
 pub use engine::{Engine, LayerTime, Options};

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::layout::{BLOCK, padded};
-use super::memory::{Aligned, BumpAllocator};
 use super::network::{Conv, Linear};
-use super::winograd::{self, F2, F3, F4, Scheme};
+use crate::conv::filters::Packed;
+use crate::conv::transform::{self, F2, F3, F4, Scheme};
+use crate::plan::layout::{BLOCK, padded};
+use crate::plan::memory::{Aligned, BumpAllocator};
 
 /// Layout of the packed filters of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum FilterLayout {
+pub(crate) enum FilterLayout {
     /// `[tile][input block][tap][16][oc]`.
     Direct,
     /// `[tile][filter row][filter column][3][oc]`, for interleaved images.
@@ -26,28 +27,14 @@ pub(super) enum FilterLayout {
 
 /// One convolution of a merged layer.
 #[derive(Clone, Copy)]
-pub(super) struct Part<'a> {
-    pub(super) conv: &'a Conv,
+pub(crate) struct Part<'a> {
+    pub(crate) conv: &'a Conv,
     /// Bias and ReLU in this step; otherwise in a later one.
-    pub(super) epilogue: bool,
-}
-
-/// The packed filters of one layer. Output channels are padded to whole channel blocks per part and to whole tiles at
-/// the end.
-pub(super) struct Packed {
-    pub(super) weights: Aligned,
-    /// One value per output channel.
-    pub(super) bias: Aligned,
-    /// Lower bound of the outputs, one value per output channel: 0 for a ReLU, −∞ for none.
-    pub(super) floor: Aligned,
-    /// Number of product tiles of output channels.
-    pub(super) tiles: usize,
-    /// Number of floats of the weights of a tile.
-    pub(super) tile_len: usize,
+    pub(crate) epilogue: bool,
 }
 
 impl Packed {
-    pub(super) fn new(
+    pub(crate) fn new(
         parts: &[Part<'_>],
         inputs: &[Option<usize>],
         layout: FilterLayout,
@@ -108,7 +95,7 @@ impl Packed {
     }
 
     /// Bias and ReLU of `conv`, without its filters.
-    pub(super) fn epilogue(conv: &Conv) -> Self {
+    pub(crate) fn epilogue(conv: &Conv) -> Self {
         let len = conv.out_channels.next_multiple_of(BLOCK);
         let mut bias = Aligned::zeroed(len);
         bias.as_mut_slice()[..conv.out_channels].copy_from_slice(&conv.bias);
@@ -116,7 +103,7 @@ impl Packed {
     }
 
     /// The classifier as a 1×1 convolution without ReLU.
-    pub(super) fn linear(linear: &Linear, inputs: &[Option<usize>], oc: usize, allocator: &mut BumpAllocator) -> Self {
+    pub(crate) fn linear(linear: &Linear, inputs: &[Option<usize>], oc: usize, allocator: &mut BumpAllocator) -> Self {
         let classes = linear.bias.len();
         let features = linear.weight.len() / classes;
         let outputs = classes.next_multiple_of(BLOCK).next_multiple_of(oc);
@@ -139,7 +126,7 @@ impl Packed {
     }
 
     /// Size in bytes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         4 * (self.weights.len() + self.bias.len() + self.floor.len())
     }
 }
@@ -148,21 +135,21 @@ impl Packed {
 type Key = (usize, FilterLayout);
 
 /// Packed filters by layer, shared by the plans of an engine.
-pub(super) struct FilterCache(Mutex<(HashMap<Key, Arc<Packed>>, BumpAllocator)>);
+pub(crate) struct FilterCache(Mutex<(HashMap<Key, Arc<Packed>>, BumpAllocator)>);
 
 impl FilterCache {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Mutex::new((HashMap::new(), BumpAllocator::new())))
     }
 
-    pub(super) fn get(&self, key: Key, make: impl FnOnce(&mut BumpAllocator) -> Packed) -> Arc<Packed> {
+    pub(crate) fn get(&self, key: Key, make: impl FnOnce(&mut BumpAllocator) -> Packed) -> Arc<Packed> {
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (map, allocator) = &mut *guard;
         let packed = map.entry(key).or_insert_with(|| Arc::new(make(allocator)));
         packed.clone()
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         map.0.values().map(|packed| packed.bytes()).sum()
     }
@@ -199,7 +186,7 @@ fn fill(to: &mut [f32], oc: usize, conv: &Conv, o: usize, inputs: &[Option<usize
                     _ => 0.0,
                 };
                 let g = std::array::from_fn(|y| std::array::from_fn(|x| at(y, x)));
-                let u = winograd::filter::<F3, 3, 6, 4>(g);
+                let u = transform::filter::<F3, 3, 6, 4>(g);
                 for (n, u) in u.as_flattened().iter().enumerate() {
                     to[(n * 12 + lane) * oc] = *u as f32;
                 }
@@ -218,7 +205,7 @@ fn transform<'a, S: Scheme<M, A, 3>, const M: usize, const A: usize>(
         let Some(i) = i else { continue };
         let g = filter(*i);
         let u =
-            winograd::filter::<S, M, A, 3>(std::array::from_fn(|y| std::array::from_fn(|x| f64::from(g[3 * y + x]))));
+            transform::filter::<S, M, A, 3>(std::array::from_fn(|y| std::array::from_fn(|x| f64::from(g[3 * y + x]))));
         for (n, u) in u.as_flattened().iter().enumerate() {
             to[(n * inputs.len() + c) * oc] = *u as f32;
         }

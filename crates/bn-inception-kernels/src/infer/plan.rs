@@ -1,38 +1,38 @@
 //! The plan for a network and the extents of its input: a list of steps over one arena.
 
 use super::build::{Builder, PlanConfig};
-use super::direct::DirectConv;
-use super::fused::WinogradConv;
-use super::layout::{BLOCK, View};
-use super::memory::{Lifetime, assign};
 use super::network::{Network, NetworkError};
-use super::pack::Packed;
 use super::step::{Op, Pooling, Step};
+use crate::conv::direct::DirectConv;
+use crate::conv::filters::Packed;
+use crate::conv::winograd::WinogradConv;
+use crate::plan::layout::{BLOCK, View};
+use crate::plan::memory::{Lifetime, assign};
 
 /// The steps of each phase and the extents of their memory.
-pub(super) struct Plan {
-    pub(super) phases: Vec<Vec<Step>>,
+pub(crate) struct Plan {
+    pub(crate) phases: Vec<Vec<Step>>,
     /// Offset of each tensor in the arena.
-    pub(super) offsets: Vec<usize>,
+    pub(crate) offsets: Vec<usize>,
     /// Number of floats of the arena.
-    pub(super) arena: usize,
+    pub(crate) arena: usize,
     /// Number of floats of a thread's scratch memory.
-    pub(super) scratch: usize,
+    pub(crate) scratch: usize,
     /// Number of floats of the images.
-    pub(super) input: usize,
+    pub(crate) input: usize,
     /// Number of floats of the logits.
-    pub(super) output: usize,
+    pub(crate) output: usize,
 }
 
 /// Maximum number of images of a plan: enough to reuse filters in the late stages, few enough for the cache.
-pub(super) const MAX_IMAGES: usize = 16;
+pub(crate) const MAX_IMAGES: usize = 16;
 
 impl Plan {
     /// Plan for a valid network.
     ///
     /// # Errors
     /// [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`].
-    pub(super) fn new(
+    pub(crate) fn new(
         network: &Network,
         [batch, height, width]: [usize; 3],
         config: &PlanConfig<'_>,

@@ -2,37 +2,37 @@
 
 use std::sync::Arc;
 
-use super::context::Context;
-use super::direct::DirectConv;
-use super::fused::WinogradConv;
-use super::kernel::PoolRow;
-use super::layout::{BLOCK, View};
-use super::pack::Packed;
+use crate::conv::direct::DirectConv;
+use crate::conv::filters::Packed;
+use crate::conv::winograd::WinogradConv;
+use crate::plan::context::Context;
+use crate::plan::layout::{BLOCK, View};
+use crate::simd::kernels::PoolRow;
 
 /// 3×3 pooling.
-pub(super) struct Pooling {
+pub(crate) struct Pooling {
     /// View from the first pixel of the first window, which may lie in the border.
-    pub(super) from: View,
-    pub(super) to: View,
-    pub(super) stride: usize,
-    pub(super) images: usize,
-    pub(super) blocks: usize,
-    pub(super) height: usize,
-    pub(super) width: usize,
+    pub(crate) from: View,
+    pub(crate) to: View,
+    pub(crate) stride: usize,
+    pub(crate) images: usize,
+    pub(crate) blocks: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
     /// Scale and epilogue of an average; `None` for a maximum.
-    pub(super) average: Option<Average>,
+    pub(crate) average: Option<Average>,
 }
 
 /// Scale and epilogue of an average pool.
-pub(super) struct Average {
+pub(crate) struct Average {
     /// Bias and floor, one value per channel.
-    pub(super) epilogue: Arc<Packed>,
+    pub(crate) epilogue: Arc<Packed>,
     /// Reciprocal of the divisor, `[height][width]`.
-    pub(super) scale: Vec<f32>,
+    pub(crate) scale: Vec<f32>,
 }
 
 /// The operation of a step.
-pub(super) enum Op {
+pub(crate) enum Op {
     /// `[N, 3, H, W]` to rows of interleaved channels inside a border of zeros. With two phases the pixels of every two
     /// rows and columns are side by side in one: channel `c` of pixel `(2u + p, 2v + q)` is at
     /// `[u][v][(2p + q) · 3 + c]`.
@@ -74,10 +74,10 @@ pub(super) enum Op {
 }
 
 /// An operation with its name and cost for profiles.
-pub(super) struct Step {
-    pub(super) name: String,
-    pub(super) macs: u64,
-    pub(super) op: Op,
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) macs: u64,
+    pub(crate) op: Op,
 }
 
 impl Op {
@@ -85,7 +85,7 @@ impl Op {
     ///
     /// # Safety
     /// The safety contract of [`Context`].
-    pub(super) unsafe fn run(&self, c: &Context<'_>) {
+    pub(crate) unsafe fn run(&self, c: &Context<'_>) {
         // SAFETY: the same contract.
         unsafe {
             match self {

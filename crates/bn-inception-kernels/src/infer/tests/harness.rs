@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::guard::{Flush, Guarded};
+use crate::conv::filters::Packed;
 use crate::infer::build::Builder;
-use crate::infer::context::Context;
-use crate::infer::kernel::Kernels;
-use crate::infer::memory::{Aligned, Lifetime, assign};
-use crate::infer::pack::Packed;
 use crate::infer::step::{Op, Step};
+use crate::plan::context::Context;
+use crate::plan::memory::{Aligned, Lifetime, assign};
+use crate::simd::kernels::Kernels;
 
 /// Arrangement of the tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

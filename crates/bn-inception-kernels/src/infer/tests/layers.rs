@@ -6,7 +6,7 @@ use proptest::{strategy::ValueTree, test_runner::TestRunner};
 use super::layer_test::{LAYERS, Layer, any_extents, extents, layer_test};
 use super::{Random, relative_rms};
 use crate::infer::build::Algorithm;
-use crate::infer::kernel::Kernels;
+use crate::simd::kernels::Kernels;
 
 #[test]
 fn direct_layers_and_maxima_are_exact_on_integers() {

@@ -3,9 +3,9 @@
 
 use super::Random;
 use super::guard::{FLUSH, Flush, Guarded};
-use crate::infer::kernel::{Kernels, PixelStride, PoolRow, Product};
-use crate::infer::layout::{BLOCK, VECTORS};
-use crate::infer::winograd::{self, F2, F3, F4, Output};
+use crate::conv::transform::{self, F2, F3, F4, Output};
+use crate::plan::layout::{BLOCK, VECTORS};
+use crate::simd::kernels::{Kernels, PixelStride, PoolRow, Product};
 
 /// Small integers, whose products and sums are exact.
 fn integers(random: &mut Random, len: usize) -> Vec<f32> {
@@ -181,11 +181,11 @@ fn every_winograd_tile_keeps_its_error_gate() {
     let mut random = Random(13);
     for kernels in Kernels::available() {
         for flush in FLUSH {
-            let f2 = |g: [[f64; 3]; 3]| winograd::filter::<F2, 2, 4, 3>(g).as_flattened().to_vec();
+            let f2 = |g: [[f64; 3]; 3]| transform::filter::<F2, 2, 4, 3>(g).as_flattened().to_vec();
             tile(&mut random, kernels, flush, 0, [2, 4], f2, 1e-6);
-            let f4 = |g: [[f64; 3]; 3]| winograd::filter::<F4, 4, 6, 3>(g).as_flattened().to_vec();
+            let f4 = |g: [[f64; 3]; 3]| transform::filter::<F4, 4, 6, 3>(g).as_flattened().to_vec();
             tile(&mut random, kernels, flush, 1, [4, 6], f4, 2e-6);
-            let f3 = |g: [[f64; 4]; 4]| winograd::filter::<F3, 3, 6, 4>(g).as_flattened().to_vec();
+            let f3 = |g: [[f64; 4]; 4]| transform::filter::<F3, 3, 6, 4>(g).as_flattened().to_vec();
             tile(&mut random, kernels, flush, 2, [3, 6], f3, 2e-6);
         }
     }

@@ -8,9 +8,9 @@ use super::harness::{Arena, Harness};
 use super::networks::{VARIANTS, network};
 use crate::infer::build::{Algorithm, Builder, PlanConfig};
 use crate::infer::engine::{Engine, Options};
-use crate::infer::kernel::Kernels;
 use crate::infer::network::Network;
 use crate::infer::pack::FilterCache;
+use crate::simd::kernels::Kernels;
 
 const ALGORITHMS: [Option<Algorithm>; 4] = [None, Some(Algorithm::Direct), Some(Algorithm::F2), Some(Algorithm::F4)];
 

@@ -3,50 +3,50 @@
 use std::sync::Arc;
 
 /// Channels of a channel block: the innermost dimension of every feature map, whatever the instruction set.
-pub(super) const BLOCK: usize = 16;
+pub(crate) const BLOCK: usize = 16;
 /// Registers of output channels in a product tile.
-pub(super) const VECTORS: usize = 2;
+pub(crate) const VECTORS: usize = 2;
 
 /// The network's channel in each physical channel of a feature map; `None` for padding, which is always zero.
-pub(super) type ChannelMap = Vec<Option<usize>>;
+pub(crate) type ChannelMap = Vec<Option<usize>>;
 
 /// `channels` in order, padded to whole blocks.
-pub(super) fn padded(channels: usize) -> ChannelMap {
+pub(crate) fn padded(channels: usize) -> ChannelMap {
     (0..channels.next_multiple_of(BLOCK)).map(|c| (c < channels).then_some(c)).collect()
 }
 
 /// A strided view of a tensor: the offset of pixel (0, 0) of image 0, block 0, and the strides from there, in floats.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct View {
+pub(crate) struct View {
     /// Index into the plan's tensors.
-    pub(super) tensor: usize,
+    pub(crate) tensor: usize,
     /// Offset inside the tensor.
-    pub(super) offset: usize,
+    pub(crate) offset: usize,
     /// Stride between two rows.
-    pub(super) row: usize,
+    pub(crate) row: usize,
     /// Stride between two channel blocks.
-    pub(super) plane: usize,
+    pub(crate) plane: usize,
     /// Stride between two images.
-    pub(super) image: usize,
+    pub(crate) image: usize,
 }
 
 /// A feature map of the plan, or a run of its images.
 #[derive(Clone)]
-pub(super) struct FeatureMap {
-    pub(super) tensor: usize,
-    pub(super) first: usize,
-    pub(super) images: usize,
-    pub(super) size: [usize; 2],
-    pub(super) channels: Arc<ChannelMap>,
+pub(crate) struct FeatureMap {
+    pub(crate) tensor: usize,
+    pub(crate) first: usize,
+    pub(crate) images: usize,
+    pub(crate) size: [usize; 2],
+    pub(crate) channels: Arc<ChannelMap>,
 }
 
 impl FeatureMap {
-    pub(super) fn blocks(&self) -> usize {
+    pub(crate) fn blocks(&self) -> usize {
         self.channels.len() / BLOCK
     }
 
     /// View of a block from the corner of its border.
-    pub(super) fn view_with_border(&self, block: usize) -> View {
+    pub(crate) fn view_with_border(&self, block: usize) -> View {
         let row = (self.size[1] + 2) * BLOCK;
         let plane = spread((self.size[0] + 2) * (self.size[1] + 2)) * BLOCK;
         let image = self.blocks() * plane;
@@ -54,18 +54,18 @@ impl FeatureMap {
     }
 
     /// View of a block from its first pixel.
-    pub(super) fn view(&self, block: usize) -> View {
+    pub(crate) fn view(&self, block: usize) -> View {
         let corner = self.view_with_border(block);
         View { offset: corner.offset + corner.row + BLOCK, ..corner }
     }
 
     /// Views of `count` blocks from `block` on.
-    pub(super) fn views(&self, block: usize, count: usize) -> impl Iterator<Item = View> {
+    pub(crate) fn views(&self, block: usize, count: usize) -> impl Iterator<Item = View> {
         (block..block + count).map(|b| self.view(b))
     }
 
     /// The run of `images` images from `first` on.
-    pub(super) fn images(&self, first: usize, images: usize) -> Self {
+    pub(crate) fn images(&self, first: usize, images: usize) -> Self {
         Self { first: self.first + first, images, ..self.clone() }
     }
 }

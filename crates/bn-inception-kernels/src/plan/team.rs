@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 const SPINS: usize = 4000;
 
 /// A barrier that spins.
-pub(super) struct Barrier {
+pub(crate) struct Barrier {
     threads: usize,
     waiting: AtomicUsize,
     generation: AtomicUsize,
@@ -27,7 +27,7 @@ impl Barrier {
     ///
     /// # Panics
     /// If another thread of the team panicked, since it cannot reach the barrier.
-    pub(super) fn wait(&self) {
+    pub(crate) fn wait(&self) {
         if self.threads == 1 {
             return;
         }
@@ -66,7 +66,7 @@ impl Drop for PanicGuard<'_> {
 ///
 /// The threads belong to the call: the workers of a pool may all be busy, perhaps waiting for this call, and a barrier
 /// among them would then deadlock.
-pub(super) fn run(threads: usize, work: impl Fn(usize, &Barrier) + Sync) {
+pub(crate) fn run(threads: usize, work: impl Fn(usize, &Barrier) + Sync) {
     let barrier = Barrier::new(threads);
     let one = |thread: usize| {
         let _guard = PanicGuard(&barrier);
@@ -81,6 +81,6 @@ pub(super) fn run(threads: usize, work: impl Fn(usize, &Barrier) + Sync) {
 }
 
 /// Share of thread number `thread` in `total` equal tasks.
-pub(super) fn share(total: usize, threads: usize, thread: usize) -> std::ops::Range<usize> {
+pub(crate) fn share(total: usize, threads: usize, thread: usize) -> std::ops::Range<usize> {
     total * thread / threads..total * (thread + 1) / threads
 }

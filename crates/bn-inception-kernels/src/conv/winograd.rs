@@ -4,55 +4,55 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::context::Context;
-use super::direct::{pieces, registers};
-use super::kernel::{PixelStride, Product};
-use super::layout::{BLOCK, View};
-use super::memory::Aligned;
-use super::pack::Packed;
-use super::team::share;
-use super::winograd::Output;
+use crate::conv::direct::{pieces, registers};
+use crate::conv::filters::Packed;
+use crate::conv::transform::Output;
+use crate::plan::context::Context;
+use crate::plan::layout::{BLOCK, View};
+use crate::plan::memory::Aligned;
+use crate::plan::team::share;
+use crate::simd::kernels::{PixelStride, Product};
 
 /// Number of rows of outputs and of inputs of an image tile: F(2×2, 3×3), F(4×4, 3×3), F(3×3, 4×4).
 const SCHEMES: [(usize, usize); 3] = [(2, 4), (4, 6), (3, 6)];
 
 /// A Winograd convolution of stride 1.
-pub(super) struct WinogradConv {
+pub(crate) struct WinogradConv {
     /// Index into [`SCHEMES`].
-    pub(super) scheme: usize,
+    pub(crate) scheme: usize,
     /// View from the first pixel of the first window.
-    pub(super) from: View,
+    pub(crate) from: View,
     /// Number of rows and columns readable from there; the pixels beyond count as zero.
-    pub(super) readable: [usize; 2],
-    pub(super) blocks: usize,
+    pub(crate) readable: [usize; 2],
+    pub(crate) blocks: usize,
     /// Number of channels of a channel block that are not always zero.
-    pub(super) depth: usize,
-    pub(super) filters: Arc<Packed>,
-    pub(super) to: Vec<View>,
-    pub(super) images: usize,
-    pub(super) height: usize,
-    pub(super) width: usize,
+    pub(crate) depth: usize,
+    pub(crate) filters: Arc<Packed>,
+    pub(crate) to: Vec<View>,
+    pub(crate) images: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
     /// Maximum number of image tiles in work at once.
-    pub(super) group: usize,
+    pub(crate) group: usize,
     /// Offset of each input channel block in the transformed input.
-    pub(super) offsets: Vec<usize>,
+    pub(crate) offsets: Vec<usize>,
     /// Zeros and negative infinities: neutral bias and floor for the product tiles before the output transform.
-    pub(super) neutral: Arc<[Aligned; 2]>,
+    pub(crate) neutral: Arc<[Aligned; 2]>,
 }
 
 impl WinogradConv {
     /// Number of rows of outputs of an image tile.
-    pub(super) fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         SCHEMES[self.scheme].0
     }
 
     /// Number of rows of inputs of an image tile.
-    pub(super) fn inputs(&self) -> usize {
+    pub(crate) fn inputs(&self) -> usize {
         SCHEMES[self.scheme].1
     }
 
     /// Number of image tiles down, across, and in all images.
-    pub(super) fn tiles(&self) -> [usize; 3] {
+    pub(crate) fn tiles(&self) -> [usize; 3] {
         let m = self.outputs();
         let (down, across) = (self.height.div_ceil(m), self.width.div_ceil(m));
         [down, across, self.images * down * across]
@@ -60,17 +60,17 @@ impl WinogradConv {
 
     /// Stride between two positions of the transformed input, in floats. An extra cache line keeps them out of one
     /// cache set.
-    pub(super) fn v_stride(&self) -> usize {
+    pub(crate) fn v_stride(&self) -> usize {
         (self.blocks * self.group + 1) * BLOCK
     }
 
     /// Stride between two positions of the products, in floats.
-    pub(super) fn m_stride(&self, oc: usize) -> usize {
+    pub(crate) fn m_stride(&self, oc: usize) -> usize {
         self.group * oc + BLOCK
     }
 
     /// Number of floats of scratch memory.
-    pub(super) fn scratch(&self, oc: usize) -> usize {
+    pub(crate) fn scratch(&self, oc: usize) -> usize {
         self.inputs().pow(2) * (self.v_stride() + self.m_stride(oc))
     }
 }
@@ -78,7 +78,7 @@ impl WinogradConv {
 impl WinogradConv {
     /// # Safety
     /// The safety contract of [`Context`].
-    pub(super) unsafe fn run(&self, c: &Context<'_>) {
+    pub(crate) unsafe fn run(&self, c: &Context<'_>) {
         let [_, _, all] = self.tiles();
         let groups = all.div_ceil(self.group);
         let tiles = self.filters.tiles;

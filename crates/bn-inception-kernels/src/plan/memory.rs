@@ -54,7 +54,7 @@ impl Allocation {
 }
 
 /// Buffer of floats aligned to a cache line, initially zero.
-pub(super) struct Aligned {
+pub(crate) struct Aligned {
     start: *mut f32,
     len: usize,
     _allocation: Arc<Allocation>,
@@ -67,24 +67,24 @@ unsafe impl Sync for Aligned {}
 
 impl Aligned {
     /// `len` zeros in an allocation of their own, for small or single buffers.
-    pub(super) fn zeroed(len: usize) -> Self {
+    pub(crate) fn zeroed(len: usize) -> Self {
         let allocation = Arc::new(Allocation::new(len.next_multiple_of(LINE / 4), LINE));
         BumpAllocator { allocation, used: 0 }.take(len)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn as_ptr(&self) -> *const f32 {
+    pub(crate) fn as_ptr(&self) -> *const f32 {
         self.start
     }
 
-    pub(super) fn as_mut_ptr(&mut self) -> *mut f32 {
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
         self.start
     }
 
-    pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: `len` initialised floats that belong to this value only and live as long as the allocation it holds.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
     }
@@ -96,14 +96,14 @@ impl Aligned {
     ///
     /// # Safety
     /// `len` floats from `start` on must be initialised, outlive the value and be accessed only through it.
-    pub(super) unsafe fn borrowed(start: *mut f32, len: usize) -> Self {
+    pub(crate) unsafe fn borrowed(start: *mut f32, len: usize) -> Self {
         let allocation = Allocation { start, len, _memory: Vec::new() };
         Self { start, len, _allocation: Arc::new(allocation) }
     }
 }
 
 /// Bump allocator: hands out parts of large allocations, so that small buffers share huge pages.
-pub(super) struct BumpAllocator {
+pub(crate) struct BumpAllocator {
     allocation: Arc<Allocation>,
     /// Number of floats handed out.
     used: usize,
@@ -114,17 +114,17 @@ impl BumpAllocator {
     const ALLOCATION_LEN: usize = 1 << 23;
 
     /// An empty allocator; its first allocation happens on first use.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { allocation: Arc::new(Allocation::new(0, LINE)), used: 0 }
     }
 
     /// An allocator with space for `len` floats.
-    pub(super) fn with_capacity(len: usize) -> Self {
+    pub(crate) fn with_capacity(len: usize) -> Self {
         Self { allocation: Arc::new(Allocation::huge(len)), used: 0 }
     }
 
     /// `len` zeros.
-    pub(super) fn zeroed(&mut self, len: usize) -> Aligned {
+    pub(crate) fn zeroed(&mut self, len: usize) -> Aligned {
         let lines = len.next_multiple_of(LINE / 4);
         if self.allocation.len - self.used < lines {
             *self = Self::with_capacity(Self::ALLOCATION_LEN.max(lines));
@@ -144,15 +144,15 @@ impl BumpAllocator {
 
 /// Length of a tensor in the arena, and its lifetime: from its first to its last phase, both included.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lifetime {
-    pub(super) len: usize,
-    pub(super) first: usize,
-    pub(super) last: usize,
+pub(crate) struct Lifetime {
+    pub(crate) len: usize,
+    pub(crate) first: usize,
+    pub(crate) last: usize,
 }
 
 /// Offsets of the tensors, multiples of 16, and the length of the arena. Tensors alive in a common phase do not
 /// overlap: largest first, each is placed at the lowest offset that is free for its whole lifetime.
-pub(super) fn assign(tensors: &[Lifetime]) -> (Vec<usize>, usize) {
+pub(crate) fn assign(tensors: &[Lifetime]) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(tensors[i].len));
     let mut offsets = vec![0; tensors.len()];

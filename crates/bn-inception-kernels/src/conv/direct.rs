@@ -2,33 +2,33 @@
 
 use std::sync::Arc;
 
-use super::context::Context;
-use super::kernel::{PixelStride, Product};
-use super::layout::{BLOCK, VECTORS, View};
-use super::pack::Packed;
+use crate::conv::filters::Packed;
+use crate::plan::context::Context;
+use crate::plan::layout::{BLOCK, VECTORS, View};
+use crate::simd::kernels::{PixelStride, Product};
 
 /// A direct convolution by [`Product`] tiles.
-pub(super) struct DirectConv {
+pub(crate) struct DirectConv {
     /// View from the first pixel of the first window, which may lie in the border.
-    pub(super) from: View,
+    pub(crate) from: View,
     /// Stride between the first windows of two output rows, in floats.
-    pub(super) row: usize,
-    pub(super) pixel_stride: PixelStride,
-    pub(super) offsets: Vec<usize>,
-    pub(super) depth: usize,
-    pub(super) filters: Arc<Packed>,
+    pub(crate) row: usize,
+    pub(crate) pixel_stride: PixelStride,
+    pub(crate) offsets: Vec<usize>,
+    pub(crate) depth: usize,
+    pub(crate) filters: Arc<Packed>,
     /// Destination of each output channel block.
-    pub(super) to: Vec<View>,
-    pub(super) images: usize,
-    pub(super) height: usize,
-    pub(super) width: usize,
+    pub(crate) to: Vec<View>,
+    pub(crate) images: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
     /// Number of images that a thread processes for one tile of output channels before it takes the next tile; 0 for
     /// all tiles of one row of pixels before the next row.
-    pub(super) group: usize,
+    pub(crate) group: usize,
 }
 
 /// Partition of `width` pixels into pieces of at most `most` pixels and nearly equal size: `(start, pixels)`.
-pub(super) fn pieces(width: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn pieces(width: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let n = width.div_ceil(most);
     (0..n).map(move |i| (width * i / n, width * (i + 1) / n - width * i / n))
 }
@@ -38,7 +38,7 @@ pub(super) fn pieces(width: usize, most: usize) -> impl Iterator<Item = (usize, 
 ///
 /// # Safety
 /// `extra` floats after the start of each view must be inside its tensor.
-pub(super) unsafe fn registers(
+pub(crate) unsafe fn registers(
     c: &Context<'_>,
     to: &[View],
     tile: usize,
@@ -73,7 +73,7 @@ impl DirectConv {
 
     /// # Safety
     /// The safety contract of [`Context`].
-    pub(super) unsafe fn run(&self, c: &Context<'_>) {
+    pub(crate) unsafe fn run(&self, c: &Context<'_>) {
         let (tiles, oc) = (self.filters.tiles, c.kernels.oc);
         let rows = self.images * self.height;
         for task in c.share(tiles * rows) {

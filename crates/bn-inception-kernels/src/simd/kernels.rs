@@ -4,8 +4,8 @@
 //! the sums in registers over the whole depth. The list of offsets of the pixels and the stride between neighbouring
 //! pixels determine the convolution.
 
-use super::layout::{BLOCK, VECTORS};
-use super::winograd::{self, F2, F3, F4};
+use crate::conv::transform::{self, F2, F3, F4};
+use crate::plan::layout::{BLOCK, VECTORS};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
 #[cfg(target_arch = "x86_64")]
@@ -14,7 +14,7 @@ use crate::simd::{Portable, Vector, prefetch};
 
 /// Stride between two neighbouring pixels of the input of a product tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PixelStride {
+pub(crate) enum PixelStride {
     /// Stride 1 over blocked channels.
     Block = 0,
     /// Stride 2 over blocked channels.
@@ -27,7 +27,7 @@ pub(super) enum PixelStride {
 
 impl PixelStride {
     /// The stride in floats.
-    pub(super) const fn floats(self) -> usize {
+    pub(crate) const fn floats(self) -> usize {
         [BLOCK, 2 * BLOCK, 3, 6][self as usize]
     }
 }
@@ -38,23 +38,23 @@ const AHEAD: usize = 4096;
 
 /// Operands of one product tile. With `oc` the [`Kernels::oc`] of the instruction set:
 /// `to[p][o] = max(floor[o], bias[o] + Σ_g Σ_d x[offsets[g] + p · stride + d] · w[g][d][o])`.
-pub(super) struct Product {
+pub(crate) struct Product {
     /// First pixel of the tile.
-    pub(super) x: *const f32,
+    pub(crate) x: *const f32,
     /// Start of each group of `depth` consecutive inputs.
-    pub(super) offsets: *const usize,
-    pub(super) groups: usize,
-    pub(super) depth: usize,
+    pub(crate) offsets: *const usize,
+    pub(crate) groups: usize,
+    pub(crate) depth: usize,
     /// Weights, `[groups][depth][oc]`.
-    pub(super) w: *const f32,
+    pub(crate) w: *const f32,
     /// Bias, `[oc]`.
-    pub(super) bias: *const f32,
+    pub(crate) bias: *const f32,
     /// Lower bound of the outputs, `[oc]`: 0 for a ReLU, −∞ for none.
-    pub(super) floor: *const f32,
+    pub(crate) floor: *const f32,
     /// Destination of each register of output channels; null for none.
-    pub(super) to: [*mut f32; VECTORS],
+    pub(crate) to: [*mut f32; VECTORS],
     /// Stride between two pixels of the output, in floats.
-    pub(super) to_step: usize,
+    pub(crate) to_step: usize,
 }
 
 /// # Safety
@@ -95,17 +95,17 @@ unsafe fn product<V: Vector, const PX: usize, const STEP: usize>(tile: &Product)
 }
 
 /// Operands of one row of a 3×3 pooling over one channel block.
-pub(super) struct PoolRow {
+pub(crate) struct PoolRow {
     /// First pixel of the first window.
-    pub(super) x: *const f32,
+    pub(crate) x: *const f32,
     /// Stride between two rows of `x`, in floats.
-    pub(super) row: usize,
+    pub(crate) row: usize,
     /// Number of windows.
-    pub(super) width: usize,
+    pub(crate) width: usize,
     /// Stride of the windows, 1 or 2.
-    pub(super) stride: usize,
+    pub(crate) stride: usize,
     /// Destination, `[width][BLOCK]`.
-    pub(super) to: *mut f32,
+    pub(crate) to: *mut f32,
 }
 
 /// Max pool.
@@ -216,34 +216,34 @@ unsafe fn multiply_adds<V: Vector>(rounds: usize) -> f32 {
 type ProductFn = unsafe fn(&Product);
 
 /// The loops of one instruction set.
-pub(super) struct Kernels {
+pub(crate) struct Kernels {
     /// Name of the instruction set.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Number of output channels of a product tile: a multiple of half a [`BLOCK`].
-    pub(super) oc: usize,
+    pub(crate) oc: usize,
     /// Number of floats in a register.
-    pub(super) lanes: usize,
+    pub(crate) lanes: usize,
     /// `product[pixels - 1][pixel_stride]`.
-    pub(super) product: &'static [[ProductFn; 4]],
-    pub(super) max_row: unsafe fn(&PoolRow),
-    pub(super) average_row: unsafe fn(&PoolRow, *const f32, *const f32, *const f32),
-    pub(super) mean: unsafe fn(*const f32, usize, usize, usize, *mut f32),
+    pub(crate) product: &'static [[ProductFn; 4]],
+    pub(crate) max_row: unsafe fn(&PoolRow),
+    pub(crate) average_row: unsafe fn(&PoolRow, *const f32, *const f32, *const f32),
+    pub(crate) mean: unsafe fn(*const f32, usize, usize, usize, *mut f32),
     /// Input transforms of F(2×2, 3×3), F(4×4, 3×3) and F(3×3, 4×4).
-    pub(super) winograd_input: [unsafe fn(*const f32, usize, *mut f32, usize); 3],
+    pub(crate) winograd_input: [unsafe fn(*const f32, usize, *mut f32, usize); 3],
     /// Output transforms of the same algorithms.
-    pub(super) winograd_output: [unsafe fn(&winograd::Output); 3],
+    pub(crate) winograd_output: [unsafe fn(&transform::Output); 3],
     multiply_adds: unsafe fn(usize) -> f32,
     available: fn() -> bool,
 }
 
 impl Kernels {
     /// Number of pixels of a full product tile.
-    pub(super) fn pixels(&self) -> usize {
+    pub(crate) fn pixels(&self) -> usize {
         self.product.len()
     }
 
     /// Multiply-adds per second of one thread without memory access, the best of a few short loops.
-    pub(super) fn peak(&self) -> f64 {
+    pub(crate) fn peak(&self) -> f64 {
         const ROUNDS: usize = 200_000;
         let once = || {
             let start = std::time::Instant::now();
@@ -255,7 +255,7 @@ impl Kernels {
     }
 
     /// All loops this processor can run, best first.
-    pub(super) fn available() -> impl Iterator<Item = &'static Self> {
+    pub(crate) fn available() -> impl Iterator<Item = &'static Self> {
         ALL.iter().copied().filter(|k| (k.available)())
     }
 }
@@ -295,31 +295,31 @@ macro_rules! kernels {
             $(#[$feature])?
             unsafe fn input2(x: *const f32, row: usize, to: *mut f32, stride: usize) {
                 // SAFETY: see the module.
-                unsafe { winograd::input::<$vector, F2, 2, 4, 3>(x, row, to, stride) }
+                unsafe { transform::input::<$vector, F2, 2, 4, 3>(x, row, to, stride) }
             }
             $(#[$feature])?
             unsafe fn input4(x: *const f32, row: usize, to: *mut f32, stride: usize) {
                 // SAFETY: see the module.
-                unsafe { winograd::input::<$vector, F4, 4, 6, 3>(x, row, to, stride) }
+                unsafe { transform::input::<$vector, F4, 4, 6, 3>(x, row, to, stride) }
             }
             $(#[$feature])?
-            unsafe fn output2(job: &winograd::Output) {
+            unsafe fn output2(job: &transform::Output) {
                 // SAFETY: see the module.
-                unsafe { winograd::output::<$vector, F2, 2, 4, 3>(job) }
+                unsafe { transform::output::<$vector, F2, 2, 4, 3>(job) }
             }
             $(#[$feature])?
-            unsafe fn output4(job: &winograd::Output) {
+            unsafe fn output4(job: &transform::Output) {
                 // SAFETY: see the module.
-                unsafe { winograd::output::<$vector, F4, 4, 6, 3>(job) }
+                unsafe { transform::output::<$vector, F4, 4, 6, 3>(job) }
             }
 
             $(#[$feature])?
-            unsafe fn output3(job: &winograd::Output) {
+            unsafe fn output3(job: &transform::Output) {
                 // SAFETY: see the module.
-                unsafe { winograd::output::<$vector, F3, 3, 6, 4>(job) }
+                unsafe { transform::output::<$vector, F3, 3, 6, 4>(job) }
             }
 
-            pub(super) static KERNELS: Kernels = Kernels {
+            pub(crate) static KERNELS: Kernels = Kernels {
                 name: stringify!($module),
                 oc: VECTORS * <$vector>::LANES,
                 lanes: <$vector>::LANES,

@@ -1,5 +1,7 @@
 //! One vector type per instruction set, and plain loops compiled once for each.
 
+pub(crate) mod kernels;
+
 /// Function multiversioning: the body, ordinary safe code, is compiled for AVX-512, for AVX2 and for the baseline (NEON
 /// on ARM), and a call runs the best version for the processor. All versions compute the same bits, because the
 /// compiler neither reorders nor fuses floating-point operations. The body should use loops: a closure that is not

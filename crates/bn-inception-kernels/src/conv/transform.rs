@@ -4,12 +4,12 @@
 //! with a quarter of the rounding error of 0, ±1, ±2, ∞. F(2×2) uses 0, ±1, ∞, which is more accurate than direct sums.
 //! An infinite or NaN pixel makes all outputs of the tiles that read it NaN, not only those whose window contains it.
 
-use super::layout::{BLOCK, VECTORS};
+use crate::plan::layout::{BLOCK, VECTORS};
 use crate::simd::Vector;
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 /// One-dimensional transforms of a scheme with `M` outputs from `A = M + R - 1` inputs and a filter of `R` taps.
-pub(super) trait Scheme<const M: usize, const A: usize, const R: usize> {
+pub(crate) trait Scheme<const M: usize, const A: usize, const R: usize> {
     /// `G g`.
     fn filter(g: [f64; R]) -> [f64; A];
     /// `Bᵀ d`.
@@ -25,7 +25,7 @@ pub(super) trait Scheme<const M: usize, const A: usize, const R: usize> {
 }
 
 /// F(2, 3) with the points 0, 1, −1, ∞.
-pub(super) struct F2;
+pub(crate) struct F2;
 
 impl Scheme<2, 4, 3> for F2 {
     fn filter([a, b, c]: [f64; 3]) -> [f64; 4] {
@@ -46,7 +46,7 @@ impl Scheme<2, 4, 3> for F2 {
 }
 
 /// F(4, 3) with the points 0, 1/√2, −1/√2, √2, −√2, ∞.
-pub(super) struct F4;
+pub(crate) struct F4;
 
 impl Scheme<4, 6, 3> for F4 {
     fn filter([a, b, c]: [f64; 3]) -> [f64; 6] {
@@ -94,7 +94,7 @@ impl Scheme<4, 6, 3> for F4 {
 }
 
 /// F(3, 4) with the points of [`F4`]: one output less and one tap more.
-pub(super) struct F3;
+pub(crate) struct F3;
 
 impl Scheme<3, 6, 4> for F3 {
     fn filter([a, b, c, d]: [f64; 4]) -> [f64; 6] {
@@ -124,7 +124,7 @@ impl Scheme<3, 6, 4> for F3 {
 }
 
 /// `G g Gᵀ`, row-major `A × A`, of a filter with rows `g`.
-pub(super) fn filter<S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
+pub(crate) fn filter<S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
     g: [[f64; R]; R],
 ) -> [[f64; A]; A] {
     let columns: [[f64; A]; R] = std::array::from_fn(|x| S::filter(std::array::from_fn(|y| g[y][x])));
@@ -137,7 +137,7 @@ pub(super) fn filter<S: Scheme<M, A, R>, const M: usize, const A: usize, const R
 /// `V`'s instruction set; the patch, with `row` floats between rows, readable; `BLOCK` floats at each position
 /// writable.
 #[inline(always)]
-pub(super) unsafe fn input<V: Vector, S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
+pub(crate) unsafe fn input<V: Vector, S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
     x: *const f32,
     row: usize,
     to: *mut f32,
@@ -166,20 +166,20 @@ pub(super) unsafe fn input<V: Vector, S: Scheme<M, A, R>, const M: usize, const 
 }
 
 /// Operands of the output transform of one image tile for the output channels of a product tile.
-pub(super) struct Output {
+pub(crate) struct Output {
     /// Products of the tile; position `i` is at `m + i · stride`.
-    pub(super) m: *const f32,
-    pub(super) stride: usize,
+    pub(crate) m: *const f32,
+    pub(crate) stride: usize,
     /// Bias, one value per output channel.
-    pub(super) bias: *const f32,
+    pub(crate) bias: *const f32,
     /// Lower bound of the outputs, one value per output channel.
-    pub(super) floor: *const f32,
+    pub(crate) floor: *const f32,
     /// First pixel of the tile for each register of output channels; null for none.
-    pub(super) to: [*mut f32; VECTORS],
+    pub(crate) to: [*mut f32; VECTORS],
     /// Stride between two rows of each output, in floats.
-    pub(super) row: [usize; VECTORS],
+    pub(crate) row: [usize; VECTORS],
     /// Number of rows and columns of the tile inside the map.
-    pub(super) size: [usize; 2],
+    pub(crate) size: [usize; 2],
 }
 
 /// `max(floor, Aᵀ m A + bias)`.
@@ -188,7 +188,7 @@ pub(super) struct Output {
 /// `V`'s instruction set; products, bias and floor readable; at each non-null `to` a register in every pixel of `size`
 /// (at most `M × M`) writable.
 #[inline(always)]
-pub(super) unsafe fn output<V: Vector, S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
+pub(crate) unsafe fn output<V: Vector, S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
     job: &Output,
 ) {
     // SAFETY: every access is one of those in the contract.

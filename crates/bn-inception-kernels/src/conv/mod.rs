@@ -1,0 +1,6 @@
+//! Convolutions in the blocked layout: direct sums, Winograd's method, weight gradients.
+
+pub(crate) mod direct;
+pub(crate) mod filters;
+pub(crate) mod transform;
+pub(crate) mod winograd;
