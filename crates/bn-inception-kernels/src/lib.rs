@@ -60,20 +60,23 @@ mod correlation;
 mod disjoint;
 pub mod infer;
 pub mod nchw_conv;
+pub mod nchw_pool;
+pub mod norm;
 mod plan;
-pub mod pool;
+mod pool;
 pub mod reference;
 mod scratch;
 pub mod shape;
 mod simd;
 mod tile;
+pub mod train;
 mod weight_grad;
 
 pub use batch_norm::{
     BatchNormGradients, BatchNormParams, batch_norm_eval, batch_norm_train, batch_norm_train_backward,
 };
 pub use nchw_conv::{conv2d, conv2d_backward_input, conv2d_backward_weight};
-pub use pool::{Pool2dShape, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
+pub use nchw_pool::{Pool2dShape, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use shape::{BatchNormShape, Conv2dShape, ShapeError};
 pub use tile::instruction_set;
 

@@ -4,7 +4,7 @@
 //! Results are not rounded to `f32`.
 
 use crate::batch_norm::BatchNormParams;
-use crate::pool::Pool2dShape;
+use crate::nchw_pool::Pool2dShape;
 use crate::shape::{BatchNormShape, Conv2dShape};
 
 /// Calls `visit(y, x, weight)` with the element indices of every multiplication of the convolution.

@@ -19,6 +19,10 @@ pub(crate) struct DirectConv {
     pub(crate) filters: Arc<Packed>,
     /// Destination of each output channel block.
     pub(crate) to: Vec<View>,
+    /// Stride between two neighbouring output pixels, in floats.
+    pub(crate) to_step: usize,
+    /// True to add to the destinations instead of overwriting them.
+    pub(crate) accumulate: bool,
     pub(crate) images: usize,
     pub(crate) height: usize,
     pub(crate) width: usize,
@@ -57,6 +61,16 @@ pub(crate) unsafe fn registers(
     (pointers, rows)
 }
 
+/// [`DirectConv::group`] for images of `image` floats, chosen so that the operand that is read repeatedly, filters or
+/// pixels, stays in the second-level cache.
+pub(crate) fn images_together(filters: &Packed, image: usize) -> usize {
+    const FLOATS: usize = 1 << 17;
+    match filters.tiles * filters.tile_len {
+        n if n <= (FLOATS / 2).max(image / 2) => 0,
+        _ => (FLOATS / image).max(1),
+    }
+}
+
 impl DirectConv {
     /// Tile of output channels and row of pixels, counted through all images, of a task.
     fn order(&self, task: usize) -> (usize, usize) {
@@ -90,11 +104,12 @@ impl DirectConv {
                         offsets: self.offsets.as_ptr(),
                         groups: self.offsets.len(),
                         depth: self.depth,
-                        w: self.filters.weights.as_ptr().add(tile * self.filters.tile_len),
+                        w: self.filters.tile(c, tile),
                         bias: self.filters.bias.as_ptr().add(tile * oc),
                         floor: self.filters.floor.as_ptr().add(tile * oc),
-                        to: to.map(|p| if p.is_null() { p } else { p.add(start * BLOCK) }),
-                        to_step: BLOCK,
+                        to: to.map(|p| if p.is_null() { p } else { p.add(start * self.to_step) }),
+                        to_step: self.to_step,
+                        accumulate: self.accumulate,
                     };
                     (c.kernels.product[pixels - 1][self.pixel_stride as usize])(&job);
                 }

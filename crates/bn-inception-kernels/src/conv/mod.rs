@@ -3,4 +3,5 @@
 pub(crate) mod direct;
 pub(crate) mod filters;
 pub(crate) mod transform;
+pub(crate) mod weight_gradient;
 pub(crate) mod winograd;

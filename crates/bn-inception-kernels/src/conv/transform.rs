@@ -12,6 +12,11 @@ use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 pub(crate) trait Scheme<const M: usize, const A: usize, const R: usize> {
     /// `G g`.
     fn filter(g: [f64; R]) -> [f64; A];
+    /// `G g` of several filters, one a lane.
+    ///
+    /// # Safety
+    /// `V`'s instruction set.
+    unsafe fn filters<V: Vector>(g: [V; R]) -> [V; A];
     /// `Bᵀ d`.
     ///
     /// # Safety
@@ -30,6 +35,15 @@ pub(crate) struct F2;
 impl Scheme<2, 4, 3> for F2 {
     fn filter([a, b, c]: [f64; 3]) -> [f64; 4] {
         [-a, (a + b + c) / 2.0, (a - b + c) / 2.0, c]
+    }
+
+    #[inline(always)]
+    unsafe fn filters<V: Vector>([a, b, c]: [V; 3]) -> [V; 4] {
+        // SAFETY: by the contract of the trait.
+        unsafe {
+            let (half, even) = (V::splat(0.5), a.add(c));
+            [V::zero().sub(a), even.add(b).mul(half), even.sub(b).mul(half), c]
+        }
     }
 
     #[inline(always)]
@@ -53,6 +67,18 @@ impl Scheme<4, 6, 3> for F4 {
         // The denominators are the derivative of x(x² − ½)(x² − 2) at the point.
         let at = |p: f64, n: f64| (a + p * b + p * p * c) / n;
         [a, at(FRAC_1_SQRT_2, -1.5), at(-FRAC_1_SQRT_2, -1.5), at(SQRT_2, 6.0), at(-SQRT_2, 6.0), c]
+    }
+
+    #[inline(always)]
+    unsafe fn filters<V: Vector>([a, b, c]: [V; 3]) -> [V; 6] {
+        // SAFETY: by the contract of the trait.
+        unsafe {
+            let by = |x: V, factor: f64| x.mul(V::splat(factor as f32));
+            // The filter's polynomial at ±p, over the derivative there: even and odd part.
+            let (even1, odd1) = (by(c.mul_add(V::splat(0.5), a), -1.0 / 1.5), by(b, -FRAC_1_SQRT_2 / 1.5));
+            let (even2, odd2) = (by(c.mul_add(V::splat(2.0), a), 1.0 / 6.0), by(b, SQRT_2 / 6.0));
+            [a, even1.add(odd1), even1.sub(odd1), even2.add(odd2), even2.sub(odd2), c]
+        }
     }
 
     #[inline(always)]
@@ -103,6 +129,19 @@ impl Scheme<3, 6, 4> for F3 {
     }
 
     #[inline(always)]
+    unsafe fn filters<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 6] {
+        // SAFETY: by the contract of the trait.
+        unsafe {
+            let by = |x: V, factor: f64| x.mul(V::splat(factor as f32));
+            let (even1, odd1) =
+                (by(c.mul_add(V::splat(0.5), a), -1.0 / 1.5), by(d.mul_add(V::splat(0.5), b), -FRAC_1_SQRT_2 / 1.5));
+            let (even2, odd2) =
+                (by(c.mul_add(V::splat(2.0), a), 1.0 / 6.0), by(d.mul_add(V::splat(2.0), b), SQRT_2 / 6.0));
+            [a, even1.add(odd1), even1.sub(odd1), even2.add(odd2), even2.sub(odd2), d]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn input<V: Vector>(d: [V; 6]) -> [V; 6] {
         // SAFETY: by the contract of the trait.
         unsafe { F4::input(d) }
@@ -129,6 +168,38 @@ pub(crate) fn filter<S: Scheme<M, A, R>, const M: usize, const A: usize, const R
 ) -> [[f64; A]; A] {
     let columns: [[f64; A]; R] = std::array::from_fn(|x| S::filter(std::array::from_fn(|y| g[y][x])));
     std::array::from_fn(|y| S::filter(std::array::from_fn(|x| columns[x][y])))
+}
+
+/// `G g Gᵀ` of the filters of a product tile, `g[R · R][oc]`. Position `i` of the result goes to `to + i · stride`.
+///
+/// # Safety
+/// `V`'s instruction set; the filters readable, [`VECTORS`] registers at each of the `A · A` positions writable.
+#[inline(always)]
+pub(crate) unsafe fn filters<V: Vector, S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
+    g: *const f32,
+    to: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: every access is one of those in the contract.
+    unsafe {
+        for at in (0..VECTORS * V::LANES).step_by(V::LANES) {
+            let mut half = [[V::zero(); R]; A];
+            for j in 0..R {
+                let mut column = [V::zero(); R];
+                for (i, column) in column.iter_mut().enumerate() {
+                    *column = V::load(g.add((i * R + j) * VECTORS * V::LANES + at));
+                }
+                for (row, column) in half.iter_mut().zip(S::filters(column)) {
+                    row[j] = column;
+                }
+            }
+            for (i, row) in half.into_iter().enumerate() {
+                for (j, u) in S::filters(row).into_iter().enumerate() {
+                    u.store(to.add((i * A + j) * stride + at));
+                }
+            }
+        }
+    }
 }
 
 /// `Bᵀ d B` of an `A × A` patch of one channel block. Position `i` of the result goes to `to + i · stride`.
@@ -180,6 +251,8 @@ pub(crate) struct Output {
     pub(crate) row: [usize; VECTORS],
     /// Number of rows and columns of the tile inside the map.
     pub(crate) size: [usize; 2],
+    /// True to add to the destination instead of overwriting it.
+    pub(crate) accumulate: bool,
 }
 
 /// `max(floor, Aᵀ m A + bias)`.
@@ -213,8 +286,9 @@ pub(crate) unsafe fn output<V: Vector, S: Scheme<M, A, R>, const M: usize, const
             for (i, m) in half.into_iter().enumerate().take(job.size[0]) {
                 for (j, y) in S::output(m).into_iter().enumerate() {
                     if j < job.size[1] {
-                        let y = floor.max(y.add(bias));
-                        y.store(to.add(i * job.row[v] + j * BLOCK));
+                        let (y, to) = (floor.max(y.add(bias)), to.add(i * job.row[v] + j * BLOCK));
+                        let y = if job.accumulate { V::load(to).add(y) } else { y };
+                        y.store(to);
                     }
                 }
             }

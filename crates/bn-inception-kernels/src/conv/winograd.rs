@@ -29,6 +29,8 @@ pub(crate) struct WinogradConv {
     pub(crate) depth: usize,
     pub(crate) filters: Arc<Packed>,
     pub(crate) to: Vec<View>,
+    /// True to add to the destinations instead of overwriting them.
+    pub(crate) accumulate: bool,
     pub(crate) images: usize,
     pub(crate) height: usize,
     pub(crate) width: usize,
@@ -67,6 +69,15 @@ impl WinogradConv {
     /// Stride between two positions of the products, in floats.
     pub(crate) fn m_stride(&self, oc: usize) -> usize {
         self.group * oc + BLOCK
+    }
+
+    /// This convolution with its group and offsets: at most two full product tiles in work at once, so that filters are
+    /// read from main memory once for both, and transformed inputs and products stay in the second-level cache.
+    pub(crate) fn grouped(mut self, pixels: usize) -> Self {
+        let [_, _, all] = self.tiles();
+        self.group = all.div_ceil(all.div_ceil((2 * pixels).max(16)));
+        self.offsets = (0..self.blocks).map(|b| b * self.group * BLOCK).collect();
+        self
     }
 
     /// Number of floats of scratch memory.
@@ -174,11 +185,12 @@ impl WinogradConv {
                         offsets: self.offsets.as_ptr(),
                         groups: self.blocks,
                         depth: self.depth,
-                        w: self.filters.weights.as_ptr().add(tile * self.filters.tile_len + position * depth),
+                        w: self.filters.tile(c, tile).add(position * depth),
                         bias: self.neutral[0].as_ptr(),
                         floor: self.neutral[1].as_ptr(),
                         to: [to, to.add(c.kernels.lanes)],
                         to_step: oc,
+                        accumulate: false,
                     };
                     (c.kernels.product[pixels - 1][PixelStride::Block as usize])(&job);
                 }
@@ -206,6 +218,7 @@ impl WinogradConv {
                     to,
                     row,
                     size: [side.min(self.height - y), side.min(self.width - x)],
+                    accumulate: self.accumulate,
                 };
                 (c.kernels.winograd_output[self.scheme])(&job);
             }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::network::{Conv, Placement};
 use super::pack::{FilterCache, FilterLayout, Part};
 use super::step::{Average, Op, Pooling, Step};
-use crate::conv::direct::DirectConv;
+use crate::conv::direct::{DirectConv, images_together};
 use crate::conv::filters::Packed;
 use crate::conv::winograd::WinogradConv;
+use crate::plan::border::Border;
 use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View};
 use crate::plan::memory::{Aligned, Lifetime};
 use crate::simd::kernels::{Kernels, PixelStride};
@@ -60,8 +61,7 @@ impl<'a> Builder<'a> {
         let mut map = FeatureMap { tensor: 0, first: 0, images, size, channels: Arc::new(channels) };
         let to = map.view_with_border(0);
         map.tensor = self.tensor(images * to.image);
-        let op =
-            Op::Border { to: map.view_with_border(0), images, blocks: map.blocks(), height: size[0], width: size[1] };
+        let op = Op::Border(Border::of(&map));
         self.push("border", 0, op, &[]);
         map
     }
@@ -112,6 +112,8 @@ impl<'a> Builder<'a> {
             depth: BLOCK,
             filters,
             to,
+            to_step: BLOCK,
+            accumulate: false,
             images: from.images,
             height,
             width,
@@ -160,6 +162,8 @@ impl<'a> Builder<'a> {
                     depth: BLOCK,
                     filters,
                     to: targets,
+                    to_step: BLOCK,
+                    accumulate: false,
                     images: from.images,
                     height,
                     width,
@@ -179,6 +183,7 @@ impl<'a> Builder<'a> {
                     depth: BLOCK,
                     filters: self.packed(layer, &parts, &from.channels, layout),
                     to: targets,
+                    accumulate: false,
                     images: from.images,
                     height,
                     width,
@@ -192,9 +197,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Completes a Winograd convolution with its group and offsets.
-    pub(crate) fn winograd(&mut self, mut op: WinogradConv) -> Op {
-        op.group = group(&op, self.config.kernels.pixels());
-        op.offsets = (0..op.blocks).map(|b| b * op.group * BLOCK).collect();
+    pub(crate) fn winograd(&mut self, op: WinogradConv) -> Op {
+        let op = op.grouped(self.config.kernels.pixels());
         self.scratch = self.scratch.max(op.scratch(self.config.kernels.oc));
         Op::Winograd(op)
     }
@@ -263,21 +267,4 @@ impl<'a> Builder<'a> {
         });
         self.push(name, 0, op, &[from.tensor, to.tensor]);
     }
-}
-
-/// [`DirectConv::group`] for images of `image` floats, chosen so that the operand that is read repeatedly, filters or
-/// pixels, stays in the second-level cache.
-fn images_together(filters: &Packed, image: usize) -> usize {
-    const FLOATS: usize = 1 << 17;
-    match filters.tiles * filters.tile_len {
-        n if n <= (FLOATS / 2).max(image / 2) => 0,
-        _ => (FLOATS / image).max(1),
-    }
-}
-
-/// [`WinogradConv::group`]: at most two full product tiles, so that filters are read from main memory once for both,
-/// and transformed inputs and products stay in the second-level cache.
-fn group(op: &WinogradConv, pixels: usize) -> usize {
-    let [_, _, all] = op.tiles();
-    all.div_ceil(all.div_ceil((2 * pixels).max(16)))
 }

@@ -80,10 +80,45 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn default_threads() -> usize {
+/// Number of threads of a call, unless options say otherwise.
+pub(crate) fn default_threads() -> usize {
     let requested = std::env::var("RAYON_NUM_THREADS").ok();
     let requested = requested.and_then(|n| n.parse().ok()).filter(|&n| n > 0);
     requested.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
+}
+
+/// The loops of an instruction set: the one of this name, that in [`INSTRUCTION_SET`], or the best.
+///
+/// # Errors
+/// [`NetworkError::InstructionSet`] if it is unknown or not available.
+pub(crate) fn select_kernels(name: Option<&str>) -> Result<&'static Kernels, NetworkError> {
+    let name = name.map(str::to_owned).or_else(|| std::env::var(INSTRUCTION_SET).ok().filter(|n| !n.is_empty()));
+    let mut available = Kernels::available();
+    let found = match &name {
+        Some(name) => available.find(|k| k.name == name),
+        None => available.next(),
+    };
+    found.ok_or_else(|| NetworkError::InstructionSet {
+        name: name.unwrap_or_default(),
+        available: Kernels::available().map(|k| k.name).collect(),
+    })
+}
+
+impl LayerTime {
+    /// The total time of each layer, in order of first appearance: a layer may have several steps.
+    pub(crate) fn merge(steps: Vec<Self>) -> Vec<Self> {
+        let mut layers: Vec<Self> = Vec::new();
+        for step in steps {
+            match layers.iter_mut().find(|layer| layer.name == step.name) {
+                Some(layer) => {
+                    layer.macs += step.macs;
+                    layer.time += step.time;
+                }
+                None => layers.push(step),
+            }
+        }
+        layers
+    }
 }
 
 impl Engine {
@@ -94,17 +129,7 @@ impl Engine {
     /// or not available.
     pub fn new(network: Network, options: &Options) -> Result<Self, NetworkError> {
         network.validate()?;
-        let name = options.instruction_set.clone();
-        let name = name.or_else(|| std::env::var(INSTRUCTION_SET).ok().filter(|n| !n.is_empty()));
-        let mut available = Kernels::available();
-        let found = match &name {
-            Some(name) => available.find(|k| k.name == name),
-            None => available.next(),
-        };
-        let kernels = found.ok_or_else(|| NetworkError::InstructionSet {
-            name: name.unwrap_or_default(),
-            available: Self::instruction_sets(),
-        })?;
+        let kernels = select_kernels(options.instruction_set.as_deref())?;
         Ok(Self {
             network,
             kernels,
@@ -176,18 +201,7 @@ impl Engine {
     ) -> Result<Vec<LayerTime>, NetworkError> {
         let mut times = Some(Vec::new());
         self.chunks(images, size, logits, &mut times)?;
-        // A layer of the early stages has several steps, each for a few images.
-        let mut layers: Vec<LayerTime> = Vec::new();
-        for step in times.unwrap_or_default() {
-            match layers.iter_mut().find(|layer| layer.name == step.name) {
-                Some(layer) => {
-                    layer.macs += step.macs;
-                    layer.time += step.time;
-                }
-                None => layers.push(step),
-            }
-        }
-        Ok(layers)
+        Ok(LayerTime::merge(times.unwrap_or_default()))
     }
 
     fn chunks(

@@ -13,6 +13,7 @@ use super::step::Op;
 use crate::conv::direct::DirectConv;
 use crate::conv::filters::Packed;
 use crate::conv::winograd::WinogradConv;
+use crate::plan::images::Images;
 use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View};
 use crate::simd::kernels::PixelStride;
 
@@ -147,7 +148,7 @@ impl Builder<'_> {
         let image = extent[0] * row;
         let tensor = self.tensor(images * image);
         let view = View { tensor, offset: 0, row, plane: 0, image };
-        let op = Op::Input { to: view, images, first, size: self.image, before, padded: extent, phases };
+        let op = Op::Input(Images { to: view, images, first, size: self.image, before, padded: extent, phases });
         self.push("input", 0, op, &[tensor]);
         self.barrier();
         let targets: Vec<View> = to.views(block, conv.out_channels.div_ceil(BLOCK)).collect();
@@ -164,6 +165,7 @@ impl Builder<'_> {
                 depth: 12,
                 filters,
                 to: targets,
+                accumulate: false,
                 images,
                 height: out[0],
                 width: out[1],
@@ -180,6 +182,8 @@ impl Builder<'_> {
                 depth: 3 * k,
                 filters,
                 to: targets,
+                to_step: BLOCK,
+                accumulate: false,
                 images,
                 height: out[0],
                 width: out[1],
@@ -222,6 +226,8 @@ impl Builder<'_> {
             depth: BLOCK,
             filters,
             to: (0..blocks).map(|b| View { offset: b * logits.plane, ..logits }).collect(),
+            to_step: BLOCK,
+            accumulate: false,
             images: 1,
             height: 1,
             width: batch,

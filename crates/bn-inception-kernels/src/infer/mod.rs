@@ -134,5 +134,6 @@ mod validate;
 
 pub use build::Algorithm;
 pub use engine::{Engine, LayerTime, Options};
+pub(crate) use engine::{default_threads, select_kernels};
 pub use network::{Conv, Layer, Linear, Network, NetworkError, Operation, Placement};
 pub use separable::merge_separable;

@@ -91,7 +91,7 @@ impl Packed {
                 }
             }
         });
-        Self { weights, bias, floor, tiles, tile_len }
+        Self { weights, bias, floor, tiles, tile_len, tensor: None }
     }
 
     /// Bias and ReLU of `conv`, without its filters.
@@ -99,7 +99,7 @@ impl Packed {
         let len = conv.out_channels.next_multiple_of(BLOCK);
         let mut bias = Aligned::zeroed(len);
         bias.as_mut_slice()[..conv.out_channels].copy_from_slice(&conv.bias);
-        Self { weights: Aligned::zeroed(0), bias, floor: Aligned::zeroed(len), tiles: 0, tile_len: 0 }
+        Self { weights: Aligned::zeroed(0), bias, floor: Aligned::zeroed(len), tiles: 0, tile_len: 0, tensor: None }
     }
 
     /// The classifier as a 1×1 convolution without ReLU.
@@ -122,7 +122,7 @@ impl Packed {
                 }
             }
         }
-        Self { weights, bias, floor, tiles: outputs / oc, tile_len }
+        Self { weights, bias, floor, tiles: outputs / oc, tile_len, tensor: None }
     }
 
     /// Size in bytes.

@@ -65,13 +65,7 @@ impl Plan {
                 assert!(view.offset + extra <= tensors[view.tensor].len, "{name} leaves its tensor");
             };
             match op {
-                Op::Input { to, images, first, size, before, padded, phases } => {
-                    assert!((first + images) * 3 * size[0] * size[1] <= self.input);
-                    let lanes = to.row / padded[1];
-                    assert!(to.row == lanes * padded[1] && lanes >= 3 * phases * phases);
-                    assert!(padded[1] * phases >= before[1] + size[1]);
-                    inside(to, (images - 1) * to.image + padded[0] * to.row);
-                }
+                Op::Input(op) => op.check(self.input, tensors[op.to.tensor].len),
                 Op::Direct(op) => {
                     let DirectConv { from, filters, images, height, width, .. } = op;
                     let reach = op.offsets.iter().max().copied().unwrap_or(0) + op.depth;
@@ -121,11 +115,7 @@ impl Plan {
                     inside(from, (images - 1) * from.image + last + BLOCK);
                     assert!(images * classes == self.output);
                 }
-                Op::Border { to, images, blocks, height, width } => {
-                    assert!(to.row == (width + 2) * BLOCK && *height > 0);
-                    let last = (blocks - 1) * to.plane + (height + 2) * to.row;
-                    inside(to, (images - 1) * to.image + last);
-                }
+                Op::Border(op) => op.check(tensors[op.tensor()].len),
             }
         }
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::conv::direct::DirectConv;
 use crate::conv::filters::Packed;
 use crate::conv::winograd::WinogradConv;
+use crate::plan::border::Border;
 use crate::plan::context::Context;
+use crate::plan::images::Images;
 use crate::plan::layout::{BLOCK, View};
 use crate::simd::kernels::PoolRow;
 
@@ -33,18 +35,8 @@ pub(crate) struct Average {
 
 /// The operation of a step.
 pub(crate) enum Op {
-    /// `[N, 3, H, W]` to rows of interleaved channels inside a border of zeros. With two phases the pixels of every two
-    /// rows and columns are side by side in one: channel `c` of pixel `(2u + p, 2v + q)` is at
-    /// `[u][v][(2p + q) · 3 + c]`.
-    Input {
-        to: View,
-        images: usize,
-        first: usize,
-        size: [usize; 2],
-        before: [usize; 2],
-        padded: [usize; 2],
-        phases: usize,
-    },
+    /// The images.
+    Input(Images),
     Direct(DirectConv),
     Winograd(WinogradConv),
     Pooling(Pooling),
@@ -63,14 +55,8 @@ pub(crate) enum Op {
         images: usize,
         classes: usize,
     },
-    /// Zeros in the border of every plane.
-    Border {
-        to: View,
-        images: usize,
-        blocks: usize,
-        height: usize,
-        width: usize,
-    },
+    /// Zeros in a border.
+    Border(Border),
 }
 
 /// An operation with its name and cost for profiles.
@@ -89,39 +75,11 @@ impl Op {
         // SAFETY: the same contract.
         unsafe {
             match self {
+                Op::Input(op) => op.run(c),
+                Op::Border(op) => op.run(c),
                 Op::Direct(op) => op.run(c),
                 Op::Winograd(op) => op.run(c),
                 Op::Pooling(op) => op.run(c),
-                &Op::Input { ref to, images, first, size: [height, width], before, padded, phases } => {
-                    let lanes = to.row / padded[1];
-                    for task in c.share(images * padded[0]) {
-                        let (n, y) = (task / padded[0], task % padded[0]);
-                        // SAFETY: one padded row of the tensor, this task's alone.
-                        let row = std::slice::from_raw_parts_mut(c.pointer(to, n * to.image + y * to.row), to.row);
-                        row.fill(0.0);
-                        for task in 0..3 * phases {
-                            let (p, channel) = (task / 3, task % 3);
-                            let y = (y * phases + p).checked_sub(before[0]);
-                            let Some(y) = y.filter(|&y| y < height) else {
-                                continue;
-                            };
-                            let at = (((first + n) * 3 + channel) * height + y) * width;
-                            // SAFETY: row `y` of a plane of the input.
-                            let from = std::slice::from_raw_parts(c.input.add(at), width);
-                            for q in 0..phases {
-                                // Columns of the image with this phase.
-                                let skip = (q + phases - before[1] % phases) % phases;
-                                let start = (before[1] + skip) / phases * lanes;
-                                let lane = (p * phases + q) * 3 + channel;
-                                let to = row[start + lane..].iter_mut().step_by(lanes);
-                                let from = from[skip.min(width)..].iter().step_by(phases);
-                                for (to, from) in to.zip(from) {
-                                    *to = *from;
-                                }
-                            }
-                        }
-                    }
-                }
                 &Op::Mean { ref from, ref to, images, blocks, height, width } => {
                     for task in c.share(images * blocks) {
                         let (n, b) = (task / blocks, task % blocks);
@@ -136,18 +94,6 @@ impl Op {
                             let from = c.pointer(from, o / BLOCK * from.plane + n * from.image + o % BLOCK);
                             *c.output.add(n * classes + o) = *from;
                         }
-                    }
-                }
-                &Op::Border { ref to, images, blocks, height, width } => {
-                    for task in c.share(images * blocks) {
-                        let plane = c.pointer(to, task / blocks * to.image + task % blocks * to.plane);
-                        // `to` is the corner of the border.
-                        plane.write_bytes(0, to.row + BLOCK);
-                        for y in 1..height {
-                            plane.add(y * to.row + (width + 1) * BLOCK).write_bytes(0, 2 * BLOCK);
-                        }
-                        let last = plane.add(height * to.row + (width + 1) * BLOCK);
-                        last.write_bytes(0, to.row + BLOCK);
                     }
                 }
             }

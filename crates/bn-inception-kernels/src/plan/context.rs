@@ -1,6 +1,6 @@
 //! The memory that a step works on, and the thread that runs it.
 
-use crate::plan::layout::View;
+use super::layout::{BLOCK, View};
 use crate::plan::team::share;
 use crate::simd::kernels::Kernels;
 
@@ -28,7 +28,7 @@ pub(crate) struct Context<'a> {
     pub(crate) output: *mut f32,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     /// Pointer to the float at offset `extra` from the start of a view.
     ///
     /// # Safety
@@ -36,6 +36,26 @@ impl Context<'_> {
     pub(crate) unsafe fn pointer(&self, view: &View, extra: usize) -> *mut f32 {
         // SAFETY: the tensor lies inside the arena; `offset + extra` inside the tensor.
         unsafe { self.arena.add(self.offsets[view.tensor] + view.offset + extra) }
+    }
+
+    /// The plane of image `n` and channel block `b`, from its first to its last pixel.
+    ///
+    /// # Safety
+    /// It lies inside the tensor, and nothing writes to it while the slice is in use.
+    pub(crate) unsafe fn plane(&self, view: &View, n: usize, b: usize, size: [usize; 2]) -> &'a [f32] {
+        let len = (size[0] - 1) * view.row + size[1] * BLOCK;
+        // SAFETY: by the contract.
+        unsafe { std::slice::from_raw_parts(self.pointer(view, n * view.image + b * view.plane), len) }
+    }
+
+    /// As [`Self::plane`], for writing.
+    ///
+    /// # Safety
+    /// It lies inside the tensor, and nothing else accesses it while the slice is in use.
+    pub(crate) unsafe fn plane_mut(&self, view: &View, n: usize, b: usize, size: [usize; 2]) -> &'a mut [f32] {
+        let len = (size[0] - 1) * view.row + size[1] * BLOCK;
+        // SAFETY: by the contract.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(view, n * view.image + b * view.plane), len) }
     }
 
     /// This thread's share of `total` equal tasks.

@@ -55,6 +55,8 @@ pub(crate) struct Product {
     pub(crate) to: [*mut f32; VECTORS],
     /// Stride between two pixels of the output, in floats.
     pub(crate) to_step: usize,
+    /// True to add to the destination instead of overwriting it.
+    pub(crate) accumulate: bool,
 }
 
 /// # Safety
@@ -87,8 +89,76 @@ unsafe fn product<V: Vector, const PX: usize, const STEP: usize>(tile: &Product)
             if !to.is_null() {
                 let floor = V::load(tile.floor.add(v * V::LANES));
                 for (p, row) in acc.iter().enumerate() {
-                    floor.max(row[v]).store(to.add(p * tile.to_step));
+                    let (y, to) = (floor.max(row[v]), to.add(p * tile.to_step));
+                    let y = if tile.accumulate { V::load(to).add(y) } else { y };
+                    y.store(to);
                 }
+            }
+        }
+    }
+}
+
+/// Maximum number of registers of output channels in a tile of a weight gradient.
+pub(crate) const WEIGHT_VECTORS: usize = 3;
+
+/// Operands of one tile of a weight gradient. With `rows` the [`Kernels::rows`] of the instruction set:
+/// `to[i][v] = Σ_pixels x[pixel][i] · dz[v][pixel]` for `rows` consecutive channels `i` and up to three registers `v`.
+pub(crate) struct WeightTile {
+    /// The channels at the input pixel of the first output pixel.
+    pub(crate) x: *const f32,
+    /// Stride between the input pixels of two neighbouring output pixels, of two rows, of two images, in floats.
+    pub(crate) x_strides: [usize; 3],
+    /// First pixel of each register of output channels.
+    pub(crate) dz: [*const f32; WEIGHT_VECTORS],
+    /// Stride between two rows and between two images of the output, in floats.
+    pub(crate) dz_strides: [usize; 2],
+    /// Images, rows and pixels in a row to sum over.
+    pub(crate) extent: [usize; 3],
+    /// Destination of the first channel and register; further registers are side by side.
+    pub(crate) to: *mut f32,
+    /// Stride between two channels of the destination, in floats.
+    pub(crate) to_row: usize,
+    /// True to add to the destination instead of overwriting it.
+    pub(crate) accumulate: bool,
+}
+
+/// # Safety
+/// `V`'s instruction set. Readable: `ROWS` floats of `x` and a register of each of the first `VECS` pointers of `dz` at
+/// every pixel of `extent`. Writable, and readable with `accumulate`: `VECS` registers at `to + i · to_row`, `i < ROWS`.
+#[inline(always)]
+unsafe fn weight_tile<V: Vector, const ROWS: usize, const VECS: usize>(tile: &WeightTile) {
+    // SAFETY: every access is one of those in the contract.
+    unsafe {
+        let mut acc = [[V::zero(); VECS]; ROWS];
+        let [images, height, width] = tile.extent;
+        let [x_pixel, x_row, x_image] = tile.x_strides;
+        let [dz_row, dz_image] = tile.dz_strides;
+        for n in 0..images {
+            for y in 0..height {
+                let mut x = tile.x.add(n * x_image + y * x_row);
+                let mut at = n * dz_image + y * dz_row;
+                for _ in 0..width {
+                    let mut right = [V::zero(); VECS];
+                    for (v, right) in right.iter_mut().enumerate() {
+                        *right = V::load(tile.dz[v].add(at));
+                    }
+                    for (i, row) in acc.iter_mut().enumerate() {
+                        let left = V::splat(*x.add(i));
+                        for (sum, right) in row.iter_mut().zip(right) {
+                            *sum = left.mul_add(right, *sum);
+                        }
+                    }
+                    // Not `add`: after the last pixel there may be none.
+                    x = x.wrapping_add(x_pixel);
+                    at += BLOCK;
+                }
+            }
+        }
+        for (i, row) in acc.into_iter().enumerate() {
+            for (v, sum) in row.into_iter().enumerate() {
+                let to = tile.to.add(i * tile.to_row + v * V::LANES);
+                let sum = if tile.accumulate { V::load(to).add(sum) } else { sum };
+                sum.store(to);
             }
         }
     }
@@ -214,6 +284,7 @@ unsafe fn multiply_adds<V: Vector>(rounds: usize) -> f32 {
 }
 
 type ProductFn = unsafe fn(&Product);
+type WeightTileFn = unsafe fn(&WeightTile);
 
 /// The loops of one instruction set.
 pub(crate) struct Kernels {
@@ -225,6 +296,10 @@ pub(crate) struct Kernels {
     pub(crate) lanes: usize,
     /// `product[pixels - 1][pixel_stride]`.
     pub(crate) product: &'static [[ProductFn; 4]],
+    /// Number of input channels of a tile of a weight gradient, a divisor of [`BLOCK`].
+    pub(crate) rows: usize,
+    /// `weight_tile[registers - 1]`.
+    pub(crate) weight_tile: [WeightTileFn; WEIGHT_VECTORS],
     pub(crate) max_row: unsafe fn(&PoolRow),
     pub(crate) average_row: unsafe fn(&PoolRow, *const f32, *const f32, *const f32),
     pub(crate) mean: unsafe fn(*const f32, usize, usize, usize, *mut f32),
@@ -232,6 +307,8 @@ pub(crate) struct Kernels {
     pub(crate) winograd_input: [unsafe fn(*const f32, usize, *mut f32, usize); 3],
     /// Output transforms of the same algorithms.
     pub(crate) winograd_output: [unsafe fn(&transform::Output); 3],
+    /// Filter transforms of F(2×2, 3×3), F(4×4, 3×3) and F(3×3, 4×4).
+    pub(crate) winograd_filter: [unsafe fn(*const f32, *mut f32, usize); 3],
     multiply_adds: unsafe fn(usize) -> f32,
     available: fn() -> bool,
 }
@@ -262,7 +339,7 @@ impl Kernels {
 
 /// Instantiations of every loop for one instruction set.
 macro_rules! kernels {
-    ($name:ident, $module:ident, $vector:ty, pixels $($px:literal)+, $available:expr $(, #[$feature:meta])?) => {
+    ($name:ident, $module:ident, $vector:ty, pixels $($px:literal)+, rows $rows:literal, $available:expr $(, #[$feature:meta])?) => {
         mod $module {
             use super::*;
             // SAFETY (every function below): the caller keeps the contract of the generic loop.
@@ -271,6 +348,11 @@ macro_rules! kernels {
             unsafe fn product<const PX: usize, const STEP: usize>(tile: &Product) {
                 // SAFETY: see the module.
                 unsafe { super::product::<$vector, PX, STEP>(tile) }
+            }
+            $(#[$feature])?
+            unsafe fn weight_tile<const VECS: usize>(tile: &WeightTile) {
+                // SAFETY: see the module.
+                unsafe { super::weight_tile::<$vector, $rows, VECS>(tile) }
             }
             $(#[$feature])?
             unsafe fn max_row(job: &PoolRow) {
@@ -319,16 +401,35 @@ macro_rules! kernels {
                 unsafe { transform::output::<$vector, F3, 3, 6, 4>(job) }
             }
 
+            $(#[$feature])?
+            unsafe fn filter2(g: *const f32, to: *mut f32, stride: usize) {
+                // SAFETY: see the module.
+                unsafe { transform::filters::<$vector, F2, 2, 4, 3>(g, to, stride) }
+            }
+            $(#[$feature])?
+            unsafe fn filter4(g: *const f32, to: *mut f32, stride: usize) {
+                // SAFETY: see the module.
+                unsafe { transform::filters::<$vector, F4, 4, 6, 3>(g, to, stride) }
+            }
+            $(#[$feature])?
+            unsafe fn filter3(g: *const f32, to: *mut f32, stride: usize) {
+                // SAFETY: see the module.
+                unsafe { transform::filters::<$vector, F3, 3, 6, 4>(g, to, stride) }
+            }
+
             pub(crate) static KERNELS: Kernels = Kernels {
                 name: stringify!($module),
                 oc: VECTORS * <$vector>::LANES,
                 lanes: <$vector>::LANES,
                 product: &[$([product::<$px, 16>, product::<$px, 32>, product::<$px, 3>, product::<$px, 6>],)+],
+                rows: $rows,
+                weight_tile: [weight_tile::<1>, weight_tile::<2>, weight_tile::<3>],
                 max_row,
                 average_row,
                 mean,
                 winograd_input: [input2, input4, input4],
                 winograd_output: [output2, output4, output3],
+                winograd_filter: [filter2, filter4, filter3],
                 multiply_adds,
                 available: $available,
             };
@@ -339,23 +440,23 @@ macro_rules! kernels {
 
 #[cfg(target_arch = "x86_64")]
 kernels!(
-    AVX512, avx512, Avx512, pixels 1 2 3 4 5 6 7 8 9 10 11 12 13 14,
+    AVX512, avx512, Avx512, pixels 1 2 3 4 5 6 7 8 9 10 11 12 13 14, rows 8,
     || is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
     #[target_feature(enable = "avx512f,avx2,fma")]
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
-    AVX2, avx2, Avx2, pixels 1 2 3 4 5 6,
+    AVX2, avx2, Avx2, pixels 1 2 3 4 5 6, rows 4,
     || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
     #[target_feature(enable = "avx2,fma")]
 );
 #[cfg(target_arch = "aarch64")]
 kernels!(
-    NEON, neon, Neon, pixels 1 2 3 4 5 6 7 8 9 10 11 12 13 14,
+    NEON, neon, Neon, pixels 1 2 3 4 5 6 7 8 9 10 11 12 13 14, rows 8,
     || std::arch::is_aarch64_feature_detected!("neon"),
     #[target_feature(enable = "neon")]
 );
-kernels!(PORTABLE, portable, Portable, pixels 1 2, || true);
+kernels!(PORTABLE, portable, Portable, pixels 1 2, rows 4, || true);
 
 static ALL: &[&Kernels] = &[
     #[cfg(target_arch = "x86_64")]

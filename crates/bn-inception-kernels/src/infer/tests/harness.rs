@@ -63,7 +63,7 @@ impl Harness {
                         average.epilogue = guarded_filters(&average.epilogue, flush, &mut filters);
                     }
                 }
-                Op::Input { .. } | Op::Mean { .. } | Op::Output { .. } | Op::Border { .. } => {}
+                Op::Input(_) | Op::Mean { .. } | Op::Output { .. } | Op::Border(_) => {}
             }
         }
         Self {
@@ -139,5 +139,6 @@ fn guarded_filters(packed: &Packed, flush: Flush, memory: &mut Vec<Guarded>) -> 
         floor: guarded_copy(&packed.floor, flush, memory),
         tiles: packed.tiles,
         tile_len: packed.tile_len,
+        tensor: packed.tensor,
     })
 }

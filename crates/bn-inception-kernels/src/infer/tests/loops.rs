@@ -68,6 +68,7 @@ fn product(
         floor: floor_at,
         to: pointers,
         to_step,
+        accumulate: false,
     };
     // SAFETY: operands with the extents in the contract.
     unsafe { (kernels.product[pixels - 1][pixel_stride as usize])(&job) };
@@ -242,6 +243,7 @@ fn tile<const R: usize>(
             to: pointers,
             row: [to_row; VECTORS],
             size: [height, width],
+            accumulate: false,
         };
         // SAFETY: operands with the extents in the contract.
         unsafe { (kernels.winograd_output[scheme])(&job) };

@@ -1,0 +1,130 @@
+//! Numbers of a call: parameters, gradients, statistics, input and output.
+
+use crate::infer::NetworkError;
+
+use super::network::{Conv, Network};
+
+/// Parameters of a convolution.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameters<'a> {
+    /// Filters, `[out_channels, in_channels, kernel, kernel]`.
+    pub weight: &'a [f32],
+    /// γ of the batch normalisation, `[out_channels]`; 1 if absent.
+    pub gamma: Option<&'a [f32]>,
+    /// β of the batch normalisation, or the bias without one, `[out_channels]`; 0 if absent.
+    pub beta: Option<&'a [f32]>,
+    /// Mean and variance to normalise with, `[out_channels]` each; those of the batch if absent.
+    pub fixed: Option<[&'a [f32]; 2]>,
+}
+
+/// Mean and biased variance of a batch, of the convolution's output without bias, `[out_channels]` each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    /// Mean of each channel.
+    pub mean: Vec<f32>,
+    /// Biased variance of each channel.
+    pub variance: Vec<f32>,
+}
+
+/// Gradients of the parameters of a convolution, with their shapes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gradients {
+    /// Gradient of the filters.
+    pub weight: Vec<f32>,
+    /// Gradient of γ.
+    pub gamma: Vec<f32>,
+    /// Gradient of β or of the bias.
+    pub beta: Vec<f32>,
+}
+
+/// Buffers of one convolution; null where there is none.
+#[derive(Clone, Copy)]
+pub(super) struct ConvBuffers {
+    pub(super) weight: *const f32,
+    pub(super) weight_len: usize,
+    pub(super) gamma: *const f32,
+    pub(super) beta: *const f32,
+    pub(super) fixed: [*const f32; 2],
+    pub(super) mean: *mut f32,
+    pub(super) variance: *mut f32,
+    pub(super) d_weight: *mut f32,
+    pub(super) d_gamma: *mut f32,
+    pub(super) d_beta: *mut f32,
+}
+
+/// Buffers of a call.
+///
+/// # Safety contract of a step
+/// All pointers are null, or valid for the extents in the network for as long as the call runs. A task writes only its
+/// own elements of outputs, statistics and gradients, which no other task of its phase accesses.
+pub(super) struct Buffers<'a> {
+    pub(super) convs: &'a [ConvBuffers],
+    /// The network's output, or in the backward pass the gradient of its input.
+    pub(super) to: *mut f32,
+    /// Gradient of the network's output.
+    pub(super) output_gradient: *const f32,
+}
+
+impl Buffers<'_> {
+    /// Filters of a convolution.
+    pub(super) fn weight(&self, conv: usize) -> &[f32] {
+        let conv = &self.convs[conv];
+        // SAFETY: by the contract; the filters are not written during a call.
+        unsafe { std::slice::from_raw_parts(conv.weight, conv.weight_len) }
+    }
+}
+
+impl ConvBuffers {
+    /// Buffers that read `parameters` and write nothing.
+    pub(super) fn reading(parameters: &Parameters<'_>) -> Self {
+        let start = |values: Option<&[f32]>| values.map_or(std::ptr::null(), <[f32]>::as_ptr);
+        let [mean, variance] = [0, 1].map(|i| parameters.fixed.map(|fixed| fixed[i]));
+        Self {
+            weight: parameters.weight.as_ptr(),
+            weight_len: parameters.weight.len(),
+            gamma: start(parameters.gamma),
+            beta: start(parameters.beta),
+            fixed: [start(mean), start(variance)],
+            mean: std::ptr::null_mut(),
+            variance: std::ptr::null_mut(),
+            d_weight: std::ptr::null_mut(),
+            d_gamma: std::ptr::null_mut(),
+            d_beta: std::ptr::null_mut(),
+        }
+    }
+}
+
+impl Statistics {
+    /// Zeros for the channels of a convolution.
+    pub(super) fn zeros(conv: &Conv) -> Self {
+        Self { mean: vec![0.0; conv.out_channels], variance: vec![0.0; conv.out_channels] }
+    }
+}
+
+impl Gradients {
+    /// Zeros for the parameters of a convolution.
+    pub(super) fn zeros(conv: &Conv) -> Self {
+        let channels = conv.out_channels;
+        Self { weight: vec![0.0; conv.weight_len()], gamma: vec![0.0; channels], beta: vec![0.0; channels] }
+    }
+}
+
+/// Checks the number of the parameters and the lengths of each.
+pub(super) fn check_parameters(network: &Network, parameters: &[Parameters<'_>]) -> Result<(), NetworkError> {
+    let length = |layer: &str, what, expected, found| match expected == found {
+        true => Ok(()),
+        false => Err(NetworkError::Length { layer: layer.to_owned(), what, expected, found }),
+    };
+    length("network", "parameters", network.convs().count(), parameters.len())?;
+    let conv = |layer: &super::network::Layer| matches!(layer.operation, super::network::Operation::Conv(_));
+    let names = network.layers.iter().filter(|layer| conv(layer)).map(|layer| layer.name.as_str());
+    for ((name, conv), parameters) in names.zip(network.convs()).zip(parameters) {
+        length(name, "weight", conv.weight_len(), parameters.weight.len())?;
+        let vectors = [("gamma", parameters.gamma), ("beta", parameters.beta)];
+        let fixed = ["fixed mean", "fixed variance"].into_iter().zip(parameters.fixed.into_iter().flatten());
+        for (what, vector) in vectors.into_iter().chain(fixed.map(|(what, vector)| (what, Some(vector)))) {
+            length(name, what, conv.out_channels, vector.map_or(conv.out_channels, <[f32]>::len))?;
+        }
+    }
+    Ok(())
+}

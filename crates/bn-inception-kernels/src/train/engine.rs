@@ -1,0 +1,402 @@
+//! The training engine: calls, cached plans and working memory of a network.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::infer::{LayerTime, NetworkError, default_threads, select_kernels};
+use crate::plan::context::Context;
+use crate::plan::memory::{Aligned, BumpAllocator};
+use crate::plan::team;
+use crate::simd::kernels::Kernels;
+
+use super::call::{Buffers, ConvBuffers, Gradients, Parameters, Statistics, check_parameters};
+use super::network::Network;
+use super::plan::{Backward, Plan};
+
+/// Maximum number of cached plans.
+const PLANS: usize = 8;
+
+/// Options of a [`Trainer`]. Defaults are chosen automatically.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Number of threads of a call. Default: `RAYON_NUM_THREADS`, or the available parallelism.
+    pub threads: Option<NonZeroUsize>,
+    /// Instruction set: `avx512`, `avx2`, `neon` or `portable`. Default: the environment variable `BN_INCEPTION_ISA`,
+    /// or the best one of the processor.
+    pub instruction_set: Option<String>,
+}
+
+type Key = ([usize; 3], Backward);
+
+/// A plan with the idle working memory of earlier calls.
+struct CachedPlan {
+    plan: Plan,
+    idle: Mutex<Vec<WorkingMemory>>,
+}
+
+struct WorkingMemory {
+    arena: Aligned,
+    scratch: Vec<Aligned>,
+}
+
+/// A network, or a part of one, ready to compute outputs and gradients for batches of any size.
+pub struct Trainer {
+    network: Network,
+    kernels: &'static Kernels,
+    threads: usize,
+    plans: Mutex<HashMap<Key, Arc<CachedPlan>>>,
+}
+
+impl std::fmt::Debug for Trainer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer")
+            .field("instruction_set", &self.kernels.name)
+            .field("threads", &self.threads)
+            .field("layers", &self.network.layers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Locks a mutex, poisoned or not: a panic elsewhere leaves the caches intact.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Results of a forward pass.
+#[derive(Debug)]
+pub struct Forward {
+    /// The network's output.
+    pub output: Vec<f32>,
+    /// Its dimensions: `[N, C]` for a mean, `[N, C, H, W]` otherwise.
+    pub shape: Vec<usize>,
+    /// Statistics each convolution normalised with, in order; empty for those without normalisation.
+    pub statistics: Vec<Statistics>,
+    /// What the backward pass needs, if it was asked for.
+    pub tape: Option<Tape>,
+}
+
+/// The state of a forward pass that its backward pass needs: convolutions' outputs and the input, in working memory that
+/// returns to the [`Trainer`] with the last use.
+pub struct Tape {
+    cached: Arc<CachedPlan>,
+    memory: Option<WorkingMemory>,
+}
+
+impl std::fmt::Debug for Tape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tape").field("output", &self.cached.plan.output).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            lock(&self.cached.idle).push(memory);
+        }
+    }
+}
+
+impl Trainer {
+    /// Engine for a network.
+    ///
+    /// # Errors
+    /// The errors of [`Network::validate`], and [`NetworkError::InstructionSet`] for an instruction set that is unknown
+    /// or not available.
+    pub fn new(network: Network, options: &Options) -> Result<Self, NetworkError> {
+        network.validate()?;
+        Ok(Self {
+            network,
+            kernels: select_kernels(options.instruction_set.as_deref())?,
+            threads: options.threads.map_or_else(default_threads, NonZeroUsize::get).min(256),
+            plans: Mutex::default(),
+        })
+    }
+
+    /// The network given to [`Self::new`].
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The instruction set in use.
+    pub fn instruction_set(&self) -> &'static str {
+        self.kernels.name
+    }
+
+    /// Number of threads of a call.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Peak multiply-adds per second of one thread with this instruction set, without memory access. Each call measures
+    /// it, in about 50 ms.
+    pub fn peak(&self) -> f64 {
+        self.kernels.peak()
+    }
+
+    /// Size in bytes of the working memory of all cached plans that is not in use.
+    pub fn memory(&self) -> usize {
+        let of = |m: &WorkingMemory| m.arena.len() + m.scratch.iter().map(Aligned::len).sum::<usize>();
+        let plans = lock(&self.plans);
+        plans.values().map(|p| lock(&p.idle).iter().map(|m| 4 * of(m)).sum::<usize>()).sum()
+    }
+
+    /// The output for an input of `[N, C, H, W]` with `size` = `[N, H, W]`, and a [`Tape`] for [`Self::backward`] if
+    /// `gradients` is set.
+    ///
+    /// # Errors
+    /// [`NetworkError::Length`] for a slice of another length, [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`]
+    /// for unsupported sizes, [`NetworkError::Layer`] for a concatenation of maps of several sizes.
+    pub fn forward(
+        &self,
+        input: &[f32],
+        size: [usize; 3],
+        parameters: &[Parameters<'_>],
+        gradients: GradientsOf,
+    ) -> Result<Forward, NetworkError> {
+        self.run_forward(input, size, parameters, gradients, &mut None)
+    }
+
+    fn run_forward(
+        &self,
+        input: &[f32],
+        size: [usize; 3],
+        parameters: &[Parameters<'_>],
+        gradients: GradientsOf,
+        times: &mut Option<Vec<LayerTime>>,
+    ) -> Result<Forward, NetworkError> {
+        check_parameters(&self.network, parameters)?;
+        let backward = match gradients {
+            GradientsOf::Nothing => Backward::None,
+            GradientsOf::Parameters => Backward::Parameters,
+            GradientsOf::ParametersAndInput => Backward::All,
+        };
+        let cached = self.cached_plan(size, backward)?;
+        let plan = &cached.plan;
+        if input.len() != plan.input {
+            let (layer, expected) = ("forward".to_owned(), plan.input);
+            return Err(NetworkError::Length { layer, what: "input", expected, found: input.len() });
+        }
+        let mut statistics: Vec<Statistics> = self.network.convs().map(Statistics::zeros).collect();
+        let mut output = vec![0.0; plan.output.iter().product()];
+        let convs: Vec<ConvBuffers> = parameters
+            .iter()
+            .zip(&mut statistics)
+            .map(|(parameters, to)| ConvBuffers {
+                mean: to.mean.as_mut_ptr(),
+                variance: to.variance.as_mut_ptr(),
+                ..ConvBuffers::reading(parameters)
+            })
+            .collect();
+        let idle = lock(&cached.idle).pop();
+        let memory = idle.unwrap_or_else(|| self.working_memory(plan));
+        let mut tape = Tape { cached: cached.clone(), memory: Some(memory) };
+        let buffers = Buffers { convs: &convs, to: output.as_mut_ptr(), output_gradient: std::ptr::null() };
+        self.run(&mut tape, 0..plan.forward, input, &buffers, times);
+        let tape = (gradients != GradientsOf::Nothing).then_some(tape);
+        Ok(Forward { output, shape: plan.output.clone(), statistics, tape })
+    }
+
+    /// Gradients of the parameters, in order, and of the input if the forward pass was asked for it, from the gradient
+    /// of the output. `parameters` are those of the forward pass.
+    ///
+    /// # Errors
+    /// [`NetworkError::Length`] for a slice of another length.
+    pub fn backward(
+        &self,
+        tape: Tape,
+        parameters: &[Parameters<'_>],
+        output_gradient: &[f32],
+    ) -> Result<(Vec<Gradients>, Option<Vec<f32>>), NetworkError> {
+        self.run_backward(tape, parameters, output_gradient, &mut None)
+    }
+
+    fn run_backward(
+        &self,
+        mut tape: Tape,
+        parameters: &[Parameters<'_>],
+        output_gradient: &[f32],
+        times: &mut Option<Vec<LayerTime>>,
+    ) -> Result<(Vec<Gradients>, Option<Vec<f32>>), NetworkError> {
+        check_parameters(&self.network, parameters)?;
+        let cached = tape.cached.clone();
+        let plan = &cached.plan;
+        let expected: usize = plan.output.iter().product();
+        if output_gradient.len() != expected {
+            let (layer, what) = ("backward".to_owned(), "gradient of the output");
+            return Err(NetworkError::Length { layer, what, expected, found: output_gradient.len() });
+        }
+        let mut gradients: Vec<Gradients> = self.network.convs().map(Gradients::zeros).collect();
+        let mut input_gradient = plan.input_gradient.then(|| vec![0.0; plan.input]);
+        let convs: Vec<ConvBuffers> = parameters
+            .iter()
+            .zip(&mut gradients)
+            .map(|(parameters, to)| ConvBuffers {
+                d_weight: to.weight.as_mut_ptr(),
+                d_gamma: to.gamma.as_mut_ptr(),
+                d_beta: to.beta.as_mut_ptr(),
+                ..ConvBuffers::reading(parameters)
+            })
+            .collect();
+        let to = input_gradient.as_mut().map_or(std::ptr::null_mut(), Vec::as_mut_ptr);
+        let buffers = Buffers { convs: &convs, to, output_gradient: output_gradient.as_ptr() };
+        self.run(&mut tape, plan.forward..plan.phases.len(), &[], &buffers, times);
+        Ok((gradients, input_gradient))
+    }
+
+    /// [`Self::forward`] and [`Self::backward`] with an output gradient of ones, and the total time of each step on the
+    /// calling thread in order of their start; waiting for other threads has entries of its own, called `wait`.
+    ///
+    /// # Errors
+    /// The errors of both.
+    pub fn profile(
+        &self,
+        input: &[f32],
+        size: [usize; 3],
+        parameters: &[Parameters<'_>],
+    ) -> Result<Vec<LayerTime>, NetworkError> {
+        let mut times = Some(Vec::new());
+        let forward = self.run_forward(input, size, parameters, GradientsOf::Parameters, &mut times)?;
+        if let Some(tape) = forward.tape {
+            self.run_backward(tape, parameters, &vec![1.0; forward.output.len()], &mut times)?;
+        }
+        Ok(LayerTime::merge(times.unwrap_or_default()))
+    }
+
+    fn cached_plan(&self, size: [usize; 3], backward: Backward) -> Result<Arc<CachedPlan>, NetworkError> {
+        let key = (size, backward);
+        if let Some(cached) = lock(&self.plans).get(&key) {
+            return Ok(cached.clone());
+        }
+        let plan = Plan::new(&self.network, size, backward, self.kernels, self.threads)?;
+        let cached = Arc::new(CachedPlan { plan, idle: Mutex::default() });
+        let mut plans = lock(&self.plans);
+        if plans.len() >= PLANS {
+            plans.clear();
+        }
+        Ok(plans.entry(key).or_insert(cached).clone())
+    }
+
+    fn working_memory(&self, plan: &Plan) -> WorkingMemory {
+        let line = |len: usize| len.next_multiple_of(16);
+        let total = line(plan.arena) + self.threads * line(plan.scratch);
+        let mut allocator = BumpAllocator::with_capacity(total);
+        WorkingMemory {
+            arena: allocator.zeroed(plan.arena),
+            scratch: (0..self.threads).map(|_| allocator.zeroed(plan.scratch)).collect(),
+        }
+    }
+
+    /// Runs a range of phases. Input and buffers have been checked.
+    fn run(
+        &self,
+        tape: &mut Tape,
+        phases: std::ops::Range<usize>,
+        input: &[f32],
+        buffers: &Buffers<'_>,
+        times: &mut Option<Vec<LayerTime>>,
+    ) {
+        let cached = tape.cached.clone();
+        let Some(memory) = &mut tape.memory else { return };
+        let phases = &cached.plan.phases[phases];
+        let steps: usize = phases.iter().map(Vec::len).sum();
+        let call = Call {
+            trainer: self,
+            plan: &cached.plan,
+            arena: memory.arena.as_mut_ptr(),
+            scratch: memory.scratch.iter_mut().map(Aligned::as_mut_ptr).collect(),
+            input: input.as_ptr(),
+            buffers,
+            taken: (0..steps).map(|_| AtomicUsize::new(0)).collect(),
+        };
+        let record = times.is_some();
+        let found = Mutex::new(Vec::new());
+        team::run(self.threads, |thread, barrier| {
+            let times = call.work(phases, thread, barrier, record && thread == 0);
+            if thread == 0 {
+                *lock(&found) = times;
+            }
+        });
+        if let Some(times) = times {
+            times.append(&mut lock(&found));
+        }
+    }
+}
+
+/// Gradients that a forward pass prepares for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GradientsOf {
+    /// None: the pass keeps nothing.
+    Nothing,
+    /// The parameters.
+    Parameters,
+    /// The parameters and the input, which must be a feature map.
+    ParametersAndInput,
+}
+
+/// The state of one call that its threads share.
+struct Call<'a> {
+    trainer: &'a Trainer,
+    plan: &'a Plan,
+    arena: *mut f32,
+    scratch: Vec<*mut f32>,
+    input: *const f32,
+    buffers: &'a Buffers<'a>,
+    /// Number of shares of each step that threads have taken.
+    taken: Vec<AtomicUsize>,
+}
+
+// SAFETY: the pointers refer to memory that the call owns or borrows until all its threads have ended. Through them a
+// thread writes only the shares it has taken, which no other thread reads or writes before the next barrier.
+unsafe impl Sync for Call<'_> {}
+
+impl Call<'_> {
+    fn work(
+        &self,
+        phases: &[Vec<super::step::Step>],
+        thread: usize,
+        barrier: &team::Barrier,
+        record: bool,
+    ) -> Vec<LayerTime> {
+        let mut times = Vec::new();
+        let mut record_time = |start: Option<Instant>, name: &str, macs| {
+            if let Some(start) = start {
+                times.push(LayerTime { name: name.to_owned(), macs, time: start.elapsed() });
+            }
+        };
+        let mut taken = self.taken.iter();
+        for phase in phases {
+            for (step, taken) in phase.iter().zip(&mut taken) {
+                let start = record.then(Instant::now);
+                // Whoever is free takes the next share: a thread that lost its core for a while holds up no other. The
+                // results do not depend on who computes a share.
+                loop {
+                    let share = taken.fetch_add(1, Ordering::Relaxed);
+                    if share >= step.shares {
+                        break;
+                    }
+                    let context = Context {
+                        kernels: self.trainer.kernels,
+                        threads: step.shares,
+                        thread: share,
+                        arena: self.arena,
+                        offsets: &self.plan.offsets,
+                        scratch: self.scratch[thread],
+                        input: self.input,
+                        output: std::ptr::null_mut(),
+                    };
+                    // SAFETY: `Plan::new` has checked the step; arena and scratch memory have the lengths in the plan,
+                    // input and buffers were compared with the network; the barrier below separates phases.
+                    unsafe { step.op.run(&context, self.buffers) };
+                }
+                record_time(start, &step.name, step.macs);
+            }
+            let start = record.then(Instant::now);
+            barrier.wait();
+            record_time(start, "wait", 0);
+        }
+        times
+    }
+}
