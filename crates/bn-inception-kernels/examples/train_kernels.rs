@@ -50,7 +50,7 @@ impl Builder {
             kernel,
             stride,
             padding: Placement::both(kernel / 2, kernel / 2),
-            epsilon: Some(1e-5),
+            epsilon: 1e-5,
             activation: Activation::Relu,
         };
         self.push(&[input], Operation::Conv(conv), out_channels)
@@ -103,13 +103,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         ((state >> 8) as f32 / (1 << 24) as f32 - 0.5) * scale
     };
-    let weights: Vec<Vec<f32>> = trainer
-        .network()
-        .convs()
-        .map(|conv| (0..conv.weight_len()).map(|_| random(0.1)).collect())
-        .collect();
+    let weights: Vec<Vec<f32>> =
+        trainer.network().convs().map(|conv| (0..conv.weight_len()).map(|_| random(0.1)).collect()).collect();
     let parameters: Vec<Parameters<'_>> =
-        weights.iter().map(|weight| Parameters { weight, gamma: None, beta: None, fixed: None }).collect();
+        weights.iter().map(|weight| Parameters { weight, scale: None, shift: None, normalize: true }).collect();
     let images: Vec<f32> = (0..batch * 3 * pixels * pixels).map(|_| random(2.0)).collect();
     let size = [batch, pixels, pixels];
     let mut best = f64::INFINITY;

@@ -196,6 +196,10 @@ impl Layers<'_> {
     /// Gradients of the filters and of the input of a convolution that is no product.
     fn conv_backward(&mut self, i: usize, conv: &Conv, dz: &FeatureMap, backward: Backward) {
         let x = self.layers[i].inputs[0];
+        if backward == Backward::All && self.layers[x].operation == Operation::Images {
+            self.builder.barrier();
+            self.input_gradient(dz);
+        }
         let name = self.layers[i].name.clone();
         let lanes = self.lanes(i, conv);
         self.recompute(x);

@@ -9,12 +9,12 @@ use super::network::{Conv, Network};
 pub struct Parameters<'a> {
     /// Filters, `[out_channels, in_channels, kernel, kernel]`.
     pub weight: &'a [f32],
-    /// γ of the batch normalisation, `[out_channels]`; 1 if absent.
-    pub gamma: Option<&'a [f32]>,
-    /// β of the batch normalisation, or the bias without one, `[out_channels]`; 0 if absent.
-    pub beta: Option<&'a [f32]>,
-    /// Mean and variance to normalise with, `[out_channels]` each; those of the batch if absent.
-    pub fixed: Option<[&'a [f32]; 2]>,
+    /// Scale of each output channel (γ), `[out_channels]`; 1 if absent.
+    pub scale: Option<&'a [f32]>,
+    /// Shift of each output channel (β, or a bias), `[out_channels]`; 0 if absent.
+    pub shift: Option<&'a [f32]>,
+    /// True to normalise with the statistics of the batch before scale and shift.
+    pub normalize: bool,
 }
 
 /// Mean and biased variance of a batch, of the convolution's output without bias, `[out_channels]` each.
@@ -31,10 +31,10 @@ pub struct Statistics {
 pub struct Gradients {
     /// Gradient of the filters.
     pub weight: Vec<f32>,
-    /// Gradient of γ.
-    pub gamma: Vec<f32>,
-    /// Gradient of β or of the bias.
-    pub beta: Vec<f32>,
+    /// Gradient of the scale.
+    pub scale: Vec<f32>,
+    /// Gradient of the shift.
+    pub shift: Vec<f32>,
 }
 
 /// Buffers of one convolution; null where there is none.
@@ -42,14 +42,14 @@ pub struct Gradients {
 pub(super) struct ConvBuffers {
     pub(super) weight: *const f32,
     pub(super) weight_len: usize,
-    pub(super) gamma: *const f32,
-    pub(super) beta: *const f32,
-    pub(super) fixed: [*const f32; 2],
+    pub(super) scale: *const f32,
+    pub(super) shift: *const f32,
+    pub(super) normalize: bool,
     pub(super) mean: *mut f32,
     pub(super) variance: *mut f32,
     pub(super) d_weight: *mut f32,
-    pub(super) d_gamma: *mut f32,
-    pub(super) d_beta: *mut f32,
+    pub(super) d_scale: *mut f32,
+    pub(super) d_shift: *mut f32,
 }
 
 /// Buffers of a call.
@@ -78,18 +78,17 @@ impl ConvBuffers {
     /// Buffers that read `parameters` and write nothing.
     pub(super) fn reading(parameters: &Parameters<'_>) -> Self {
         let start = |values: Option<&[f32]>| values.map_or(std::ptr::null(), <[f32]>::as_ptr);
-        let [mean, variance] = [0, 1].map(|i| parameters.fixed.map(|fixed| fixed[i]));
         Self {
             weight: parameters.weight.as_ptr(),
             weight_len: parameters.weight.len(),
-            gamma: start(parameters.gamma),
-            beta: start(parameters.beta),
-            fixed: [start(mean), start(variance)],
+            scale: start(parameters.scale),
+            shift: start(parameters.shift),
+            normalize: parameters.normalize,
             mean: std::ptr::null_mut(),
             variance: std::ptr::null_mut(),
             d_weight: std::ptr::null_mut(),
-            d_gamma: std::ptr::null_mut(),
-            d_beta: std::ptr::null_mut(),
+            d_scale: std::ptr::null_mut(),
+            d_shift: std::ptr::null_mut(),
         }
     }
 }
@@ -105,7 +104,7 @@ impl Gradients {
     /// Zeros for the parameters of a convolution.
     pub(super) fn zeros(conv: &Conv) -> Self {
         let channels = conv.out_channels;
-        Self { weight: vec![0.0; conv.weight_len()], gamma: vec![0.0; channels], beta: vec![0.0; channels] }
+        Self { weight: vec![0.0; conv.weight_len()], scale: vec![0.0; channels], shift: vec![0.0; channels] }
     }
 }
 
@@ -120,9 +119,7 @@ pub(super) fn check_parameters(network: &Network, parameters: &[Parameters<'_>])
     let names = network.layers.iter().filter(|layer| conv(layer)).map(|layer| layer.name.as_str());
     for ((name, conv), parameters) in names.zip(network.convs()).zip(parameters) {
         length(name, "weight", conv.weight_len(), parameters.weight.len())?;
-        let vectors = [("gamma", parameters.gamma), ("beta", parameters.beta)];
-        let fixed = ["fixed mean", "fixed variance"].into_iter().zip(parameters.fixed.into_iter().flatten());
-        for (what, vector) in vectors.into_iter().chain(fixed.map(|(what, vector)| (what, Some(vector)))) {
+        for (what, vector) in [("scale", parameters.scale), ("shift", parameters.shift)] {
             length(name, what, conv.out_channels, vector.map_or(conv.out_channels, <[f32]>::len))?;
         }
     }

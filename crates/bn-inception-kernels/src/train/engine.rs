@@ -72,7 +72,7 @@ pub struct Forward {
     pub output: Vec<f32>,
     /// Its dimensions: `[N, C]` for a mean, `[N, C, H, W]` otherwise.
     pub shape: Vec<usize>,
-    /// Statistics each convolution normalised with, in order; empty for those without normalisation.
+    /// Statistics of the batch for each convolution, in order; of a variance 1 and a mean 0 where it did not normalise.
     pub statistics: Vec<Statistics>,
     /// What the backward pass needs, if it was asked for.
     pub tape: Option<Tape>,
@@ -229,14 +229,14 @@ impl Trainer {
             return Err(NetworkError::Length { layer, what, expected, found: output_gradient.len() });
         }
         let mut gradients: Vec<Gradients> = self.network.convs().map(Gradients::zeros).collect();
-        let mut input_gradient = plan.input_gradient.then(|| vec![0.0; plan.input]);
+        let mut input_gradient = plan.input_gradient.map(|dims| vec![0.0; dims.iter().product()]);
         let convs: Vec<ConvBuffers> = parameters
             .iter()
             .zip(&mut gradients)
             .map(|(parameters, to)| ConvBuffers {
                 d_weight: to.weight.as_mut_ptr(),
-                d_gamma: to.gamma.as_mut_ptr(),
-                d_beta: to.beta.as_mut_ptr(),
+                d_scale: to.scale.as_mut_ptr(),
+                d_shift: to.shift.as_mut_ptr(),
                 ..ConvBuffers::reading(parameters)
             })
             .collect();
@@ -332,7 +332,8 @@ pub enum GradientsOf {
     Nothing,
     /// The parameters.
     Parameters,
-    /// The parameters and the input, which must be a feature map.
+    /// The parameters and the input. Where the input is images: the parameters and the output of their convolution before
+    /// normalisation, from which any convolution library has the rest.
     ParametersAndInput,
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Built {
     pub(super) forward: usize,
     /// Dimensions of the output.
     pub(super) output: Vec<usize>,
+    /// Dimensions of the gradient of the input, or with images of their convolution.
+    pub(super) input_gradient: Option<[usize; 4]>,
 }
 
 /// The network's layers and maps while they become steps.
@@ -49,6 +51,7 @@ pub(super) struct Layers<'a> {
     images: Option<(View, [usize; 2])>,
     /// Gradient of the output of each group's product.
     pub(super) products: Vec<Option<FeatureMap>>,
+    input_gradient: Option<[usize; 4]>,
 }
 
 /// Number of complete windows along a dimension.
@@ -115,6 +118,7 @@ impl<'a> Layers<'a> {
             normalizations: vec![None; count],
             images: None,
             products: vec![None; count],
+            input_gradient: None,
         })
     }
 
@@ -142,12 +146,12 @@ impl<'a> Layers<'a> {
             for i in (1..self.layers.len()).rev() {
                 self.backward(i, backward);
             }
-            if backward == Backward::All {
+            if backward == Backward::All && self.images.is_none() {
                 let gradient = self.gradient(0);
-                self.copy("input gradient", Direction::Output, &gradient);
+                self.input_gradient(&gradient);
             }
         }
-        Built { builder: self.builder, forward, output }
+        Built { builder: self.builder, forward, output, input_gradient: self.input_gradient }
     }
 
     pub(super) fn conv(&self, i: usize) -> Option<Conv> {
@@ -208,7 +212,12 @@ impl<'a> Layers<'a> {
         self.builder.push(name, 0, op, &[map.tensor]);
     }
 
-    // ---- forward
+    /// Copies a gradient to the caller.
+    pub(super) fn input_gradient(&mut self, gradient: &FeatureMap) {
+        let [height, width] = gradient.size;
+        self.input_gradient = Some([self.batch, gradient.channels.iter().flatten().count(), height, width]);
+        self.copy("input gradient", Direction::Output, gradient);
+    }
 
     fn forward(&mut self, i: usize) {
         let layer = &self.layers[i];
@@ -374,9 +383,7 @@ impl<'a> Layers<'a> {
             sums: self.builder.tensor(sums_len(z.images, z.blocks())),
             constants: self.builder.tensor(constants_len(z.blocks())),
         };
-        if conv.epsilon.is_some() {
-            self.builder.normalize(&self.layers[i].name, &normalization, Pass::Moments);
-        }
+        self.builder.normalize(&self.layers[i].name, &normalization, Pass::Moments);
         self.normalizations[i] = Some(normalization);
     }
 

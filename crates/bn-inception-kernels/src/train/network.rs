@@ -32,7 +32,7 @@ pub enum Operation {
         /// Number of channels.
         channels: usize,
     },
-    /// Convolution, normalisation, non-linearity.
+    /// Convolution, normalisation, scale and shift, non-linearity.
     Conv(Conv),
     /// 3×3 max pool. The padding never is the maximum.
     MaxPool {
@@ -65,8 +65,8 @@ pub struct Conv {
     pub stride: usize,
     /// Padding of the input with zeros.
     pub padding: Placement,
-    /// ε of the batch normalisation; `None` for a bias instead of a normalisation.
-    pub epsilon: Option<f64>,
+    /// ε of a normalisation with the batch's statistics, where a call asks for one.
+    pub epsilon: f64,
     /// Final non-linearity.
     pub activation: Activation,
 }

@@ -16,8 +16,7 @@ pub(super) struct Normalization {
     /// Index of the convolution.
     pub(super) conv: usize,
     pub(super) channels: usize,
-    /// ε of the batch normalisation; `None` for a bias.
-    pub(super) epsilon: Option<f64>,
+    pub(super) epsilon: f64,
     pub(super) activation: Activation,
     pub(super) z: View,
     pub(super) blocks: usize,
@@ -55,7 +54,7 @@ pub(super) enum Pass {
         /// View of the output's gradient.
         from: View,
     },
-    /// Gradients of γ and β, and the constants of the gradient.
+    /// Gradients of scale and shift, and the constants of the gradient.
     GradientConstants,
     /// Gradient of `z`.
     Gradient {
@@ -80,6 +79,9 @@ impl Normalization {
                     }
                 }
             }
+            return;
+        }
+        if matches!(pass, Pass::Moments) && !buffers.convs[self.conv].normalize {
             return;
         }
         for task in c.share(self.images * self.blocks) {
@@ -174,13 +176,11 @@ impl Normalization {
                     true => f64::from(*start.add(channel)),
                     false => absent,
                 };
-                let (gamma, beta) = (value(conv.gamma, 1.0), value(conv.beta, 0.0));
-                let (mean, variance) = match (self.epsilon, conv.fixed[0].is_null()) {
-                    (None, _) => (0.0, 1.0),
-                    (Some(_), true) => self.batch_statistics(c, channel),
-                    (Some(_), false) => (value(conv.fixed[0], 0.0), value(conv.fixed[1], 1.0)),
+                let (gamma, beta) = (value(conv.scale, 1.0), value(conv.shift, 0.0));
+                let (mean, variance, inverse) = match conv.normalize {
+                    true => self.batch_statistics(c, channel),
+                    false => (0.0, 1.0, 1.0),
                 };
-                let inverse = self.epsilon.map_or(1.0, |epsilon| 1.0 / (variance + epsilon).sqrt());
                 // Nothing reads the channels beyond the convolution's, but they stay finite.
                 let (scale, shift) = match inside {
                     true => (gamma * inverse, beta - mean * gamma * inverse),
@@ -197,11 +197,12 @@ impl Normalization {
         }
     }
 
-    /// Mean and biased variance of a channel over the batch, from the moments of its planes (Chan et al. 1979).
+    /// Mean, biased variance and 1/√(variance + ε) of a channel over the batch, from the moments of its planes (Chan et
+    /// al. 1979).
     ///
     /// # Safety
     /// The moments are complete.
-    unsafe fn batch_statistics(&self, c: &Context<'_>, channel: usize) -> (f64, f64) {
+    unsafe fn batch_statistics(&self, c: &Context<'_>, channel: usize) -> (f64, f64, f64) {
         let moment = |n: usize, i: usize| {
             let at = ((n * self.blocks + channel / BLOCK) * 2 + i) * BLOCK + channel % BLOCK;
             // SAFETY: the plan has checked the length; nothing writes the moments now.
@@ -211,7 +212,8 @@ impl Normalization {
         let mean = (0..self.images).map(|n| moment(n, 0)).sum::<f64>() / images;
         let within = (0..self.images).map(|n| moment(n, 1)).sum::<f64>() / self.count();
         let between = (0..self.images).map(|n| (moment(n, 0) - mean).powi(2)).sum::<f64>() / images;
-        (mean, within + between)
+        let variance = within + between;
+        (mean, variance, 1.0 / (variance + self.epsilon).sqrt())
     }
 
     /// # Safety
@@ -230,17 +232,17 @@ impl Normalization {
             unsafe {
                 let [mean, inverse, scale, ..] = self.constants(c, b).map(|lanes| f64::from(lanes[channel % BLOCK]));
                 // Statistics of the batch depend on z, and so does the gradient through them.
-                if self.epsilon.is_some() && conv.fixed[0].is_null() {
+                if conv.normalize {
                     let slope = -scale * inverse * inverse * of_product / self.count();
                     let offset = -scale * of_gradient / self.count() - slope * mean;
                     self.set(c, channel, 4, slope);
                     self.set(c, channel, 5, offset);
                 }
-                if !conv.d_gamma.is_null() {
-                    *conv.d_gamma.add(channel) = (of_product * inverse) as f32;
+                if !conv.d_scale.is_null() {
+                    *conv.d_scale.add(channel) = (of_product * inverse) as f32;
                 }
-                if !conv.d_beta.is_null() {
-                    *conv.d_beta.add(channel) = of_gradient as f32;
+                if !conv.d_shift.is_null() {
+                    *conv.d_shift.add(channel) = of_gradient as f32;
                 }
             }
         }

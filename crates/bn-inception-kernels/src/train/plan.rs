@@ -37,8 +37,8 @@ pub(super) struct Plan {
     pub(super) scratch: usize,
     /// Number of floats of the input.
     pub(super) input: usize,
-    /// True if the backward pass computes the gradient of the input.
-    pub(super) input_gradient: bool,
+    /// Dimensions of the gradient of the input, or with images of their convolution, if the plan computes it.
+    pub(super) input_gradient: Option<[usize; 4]>,
     /// Dimensions of the output: `[N, C]`, or `[N, C, H, W]`.
     pub(super) output: Vec<usize>,
 }
@@ -72,8 +72,8 @@ impl Plan {
         if phases.last().is_some_and(Vec::is_empty) {
             phases.pop();
         }
-        let input_gradient = backward == Backward::All;
-        let plan = Self { phases, forward, offsets, arena, scratch, input, input_gradient, output: built.output };
+        let (input_gradient, output) = (built.input_gradient, built.output);
+        let plan = Self { phases, forward, offsets, arena, scratch, input, input_gradient, output };
         plan.check(network, &tensors, kernels.oc);
         Ok(plan)
     }
@@ -107,7 +107,9 @@ impl Plan {
                     // A backward copy writes the gradient of the input, a forward one the output.
                     let expected = match op.direction {
                         super::maps::Direction::Input => self.input,
-                        super::maps::Direction::Output if phase >= self.forward => self.input,
+                        super::maps::Direction::Output if phase >= self.forward => {
+                            self.input_gradient.map_or(0, |dims| dims.iter().product())
+                        }
                         _ => output,
                     };
                     assert!(plain == expected, "{name} has {plain} elements instead of {expected}");

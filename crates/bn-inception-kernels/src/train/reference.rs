@@ -20,10 +20,10 @@ pub struct Tensor {
 pub struct Gradients {
     /// Gradient of the filters.
     pub weight: Vec<f64>,
-    /// Gradient of γ.
-    pub gamma: Vec<f64>,
-    /// Gradient of β or of the bias.
-    pub beta: Vec<f64>,
+    /// Gradient of the scale.
+    pub scale: Vec<f64>,
+    /// Gradient of the shift.
+    pub shift: Vec<f64>,
 }
 
 /// Results of a forward and a backward pass.
@@ -95,8 +95,8 @@ struct Norm {
     variance: Vec<f64>,
     /// 1 / √(variance + ε).
     inverse: Vec<f64>,
-    gamma: Vec<f64>,
-    beta: Vec<f64>,
+    scale: Vec<f64>,
+    shift: Vec<f64>,
 }
 
 fn convolve(x: &Tensor, conv: &Conv, weight: &[f32]) -> Tensor {
@@ -156,16 +156,15 @@ fn normalization(z: &Tensor, conv: &Conv, parameters: &Parameters<'_>) -> Norm {
     };
     let count = (z.values.len() / channels) as f64;
     let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
-    match (conv.epsilon, parameters.fixed) {
-        (None, _) => variance.fill(1.0),
-        (Some(_), Some(fixed)) => [mean, variance] = fixed.map(|values| given(Some(values), 0.0)),
-        (Some(_), None) => {
-            each(z.dims, |c, i| mean[c] += z.values[i] / count);
-            each(z.dims, |c, i| variance[c] += (z.values[i] - mean[c]).powi(2) / count);
-        }
+    let mut inverse = vec![1.0; channels];
+    if parameters.normalize {
+        each(z.dims, |c, i| mean[c] += z.values[i] / count);
+        each(z.dims, |c, i| variance[c] += (z.values[i] - mean[c]).powi(2) / count);
+        inverse = variance.iter().map(|v| 1.0 / (v + conv.epsilon).sqrt()).collect();
+    } else {
+        variance.fill(1.0);
     }
-    let inverse = variance.iter().map(|v| conv.epsilon.map_or(1.0, |epsilon| 1.0 / (v + epsilon).sqrt())).collect();
-    Norm { mean, variance, inverse, gamma: given(parameters.gamma, 1.0), beta: given(parameters.beta, 0.0) }
+    Norm { mean, variance, inverse, scale: given(parameters.scale, 1.0), shift: given(parameters.shift, 0.0) }
 }
 
 fn average_count(taps: usize, includes_padding: bool) -> f64 {
@@ -192,7 +191,7 @@ pub fn run(
                 let norm = normalization(&z, &conv, parameters);
                 let mut y = z.clone();
                 each(z.dims, |c, i| {
-                    let v = (z.values[i] - norm.mean[c]) * norm.inverse[c] * norm.gamma[c] + norm.beta[c];
+                    let v = (z.values[i] - norm.mean[c]) * norm.inverse[c] * norm.scale[c] + norm.shift[c];
                     y.values[i] = activation(conv.activation, v).0;
                 });
                 convs.push((z, norm));
@@ -264,19 +263,19 @@ pub fn run(
                 let (mut sum, mut product) = (vec![0.0; conv.out_channels], vec![0.0; conv.out_channels]);
                 let standard = |c: usize, i: usize| (z.values[i] - norm.mean[c]) * norm.inverse[c];
                 each(z.dims, |c, i| {
-                    let y = standard(c, i) * norm.gamma[c] + norm.beta[c];
+                    let y = standard(c, i) * norm.scale[c] + norm.shift[c];
                     g.values[i] = dy.values[i] * activation(conv.activation, y).1;
                     sum[c] += g.values[i];
                     product[c] += g.values[i] * standard(c, i);
                 });
-                let of_batch = conv.epsilon.is_some() && parameters[index].fixed.is_none();
+                let of_batch = parameters[index].normalize;
                 each(z.dims, |c, i| {
                     let through = if of_batch { (sum[c] + standard(c, i) * product[c]) / count } else { 0.0 };
-                    g.values[i] = (g.values[i] - through) * norm.gamma[c] * norm.inverse[c];
+                    g.values[i] = (g.values[i] - through) * norm.scale[c] * norm.inverse[c];
                 });
                 let mut weight = vec![0.0; conv.weight_len()];
                 convolve_backward(x, &conv, parameters[index].weight, &g, &mut below[from], &mut weight);
-                gradients.push(Gradients { weight, gamma: product, beta: sum });
+                gradients.push(Gradients { weight, scale: product, shift: sum });
             }
             Operation::MaxPool { stride, padding } => x.windows(3, stride, padding, |[oy, ox], taps| {
                 for (n, c) in pairs() {
