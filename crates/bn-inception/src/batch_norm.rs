@@ -83,27 +83,38 @@ impl BatchNorm {
 
     /// [`Self::forward`] of `x + bias`, followed by a ReLU if `relu` is set, in as few passes as the device allows.
     pub(crate) fn apply(&self, x: Tensor<4>, bias: Option<Tensor<1>>, statistics: Statistics, relu: bool) -> Tensor<4> {
-        let weight = match statistics {
-            Statistics::Batch if self.training.is_enabled() => self.momentum,
-            Statistics::Population { weight } => weight,
-            _ => {
-                let (scale, shift) = self.scale_shift(bias);
-                return ops::scale_shift(x, scale, shift, relu);
-            }
+        let Some(weight) = self.batch_weight(statistics) else {
+            let (scale, shift) = self.scale_shift(bias);
+            return ops::scale_shift(x, scale, shift, relu);
         };
         let [n, _, h, w] = x.dims();
-        let m = (n * h * w) as f64;
         let gamma = self.gamma_or_ones();
         let (y, mean, variance) = ops::batch_norm_train(x, gamma, self.beta.val(), self.epsilon, relu);
-        // A bias before batch normalisation cancels in `y` (section 3.2); only the running mean depends on it.
+        self.blend([mean, variance], n * h * w, bias, weight);
+        y
+    }
+
+    /// Weight of the batch in the running statistics if the layer normalises with the batch's; `None` if with its own.
+    pub(crate) fn batch_weight(&self, statistics: Statistics) -> Option<f64> {
+        match statistics {
+            Statistics::Batch if self.training.is_enabled() => Some(self.momentum),
+            Statistics::Population { weight } => Some(weight),
+            _ => None,
+        }
+    }
+
+    /// Blends mean and biased variance of a batch, over `count` values a channel, into the running statistics. The
+    /// `bias` cancels in the layer's output (section 3.2); only the running mean depends on it.
+    pub(crate) fn blend(&self, statistics: [Tensor<1>; 2], count: usize, bias: Option<Tensor<1>>, weight: f64) {
+        let [mean, variance] = statistics;
         let mean = match bias {
             Some(bias) => mean + bias.detach().without_autodiff(),
             None => mean,
         };
         blend(&self.running_mean, mean, weight);
         // One value has no spread: its variance stays 0 instead of 0/0.
+        let m = count as f64;
         blend(&self.running_var, variance * (m / (m - 1.0).max(1.0)), weight);
-        y
     }
 
     /// The inference transform `y = scale · x + shift` of `x + bias` (Algorithm 2, step 11), both `[C]`.

@@ -28,7 +28,12 @@ impl ClassifierHead {
 
     /// Logits from the output of block 5b: `[N, channels, H, W]` → `[N, classes]`.
     pub fn forward(&self, features: Tensor<4>) -> Tensor<2> {
-        let pooled = self.dropout.forward(pool::global_average(features));
+        self.classify(pool::global_average(features))
+    }
+
+    /// Logits from the means of the channels: `[N, channels]` → `[N, classes]`.
+    pub fn classify(&self, pooled: Tensor<2>) -> Tensor<2> {
+        let pooled = self.dropout.forward(pooled);
         let logits = pooled.matmul(self.weight.val().transpose());
         logits + self.bias.val().reshape([1, -1])
     }

@@ -1,5 +1,7 @@
 //! Convolution, normalisation and non-linearity as one unit, the only layer this network is made of.
 
+use std::sync::Arc;
+
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor, activation};
@@ -8,6 +10,7 @@ use crate::batch_norm::{BatchNorm, Statistics};
 use crate::config::{Activation, BnInceptionConfig, Normalization};
 use crate::layers::{Convolution, Layer};
 use crate::ops::{self, ConvGeometry};
+use crate::segment::{Parameters, Segment, Update};
 
 /// Convolution → batch normalisation (if the network has it) → non-linearity.
 #[derive(Module, Debug)]
@@ -20,14 +23,18 @@ pub struct ConvUnit {
     pub norm: Option<BatchNorm>,
     #[module(skip)]
     convolution: Convolution,
+    /// The unit for the CPU engine, with and without its non-linearity.
+    #[module(skip)]
+    segments: [Arc<Segment>; 2],
 }
 
 impl ConvUnit {
     /// The convolution called `name` among `layers`, with zero weights, to be drawn by [`BnInceptionConfig::init`];
     /// `None` if the network has no such layer.
     pub(crate) fn find(layers: &[Layer], name: &str, config: &BnInceptionConfig, device: &Device) -> Option<Self> {
-        let layer = layers.iter().find(|layer| layer.name == name)?;
-        let convolution = *layer.convolution()?;
+        let position = layers.iter().position(|layer| layer.name == name)?;
+        let convolution = *layers[position].convolution()?;
+        let segment = Segment::new(config, layers, position..position + 1);
         let channels = convolution.out_channels;
         let norm = match config.normalization {
             Normalization::Batch { epsilon, momentum, scale } if convolution.norm => {
@@ -41,6 +48,7 @@ impl ConvUnit {
             bias: convolution.bias.then(bias),
             norm,
             convolution,
+            segments: [segment.clone(), segment.without_activation()],
         })
     }
 
@@ -59,6 +67,9 @@ impl ConvUnit {
 
     /// [`Self::forward`] with the given statistics.
     pub(crate) fn apply(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
+        if let Some(y) = self.segments[0].run(&x, vec![self.parameters(statistics)]) {
+            return y;
+        }
         match self.convolution.activation {
             None => self.transform(x, statistics, false),
             Some(Activation::Relu) => self.transform(x, statistics, true),
@@ -68,7 +79,29 @@ impl ConvUnit {
 
     /// Input of the non-linearity: the convolution's output, normalised if the network normalises.
     pub(crate) fn pre_activation(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
+        if let Some(y) = self.segments[1].run(&x, vec![self.parameters(statistics)]) {
+            return y;
+        }
         self.transform(x, statistics, false)
+    }
+
+    /// The unit's parameters for a call of a [`Segment`].
+    pub(crate) fn parameters(&self, statistics: Statistics) -> Parameters<'_> {
+        let bias = self.bias.as_ref().map(Param::val);
+        let (scale, shift, update) = match &self.norm {
+            None => (None, bias, None),
+            Some(norm) => match norm.batch_weight(statistics) {
+                None => {
+                    let (scale, shift) = norm.scale_shift(bias);
+                    (Some(scale), Some(shift), None)
+                }
+                Some(weight) => {
+                    let gamma = norm.gamma.as_ref().map(Param::val);
+                    (gamma, Some(norm.beta.val()), Some(Update { norm, weight, bias }))
+                }
+            },
+        };
+        Parameters { filters: self.weight.val(), scale, shift, update }
     }
 
     fn transform(&self, x: Tensor<4>, statistics: Statistics, relu: bool) -> Tensor<4> {

@@ -1,5 +1,7 @@
 //! The inception block (Figure 5, rows 3a to 5b).
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -9,6 +11,7 @@ use crate::conv::ConvUnit;
 use crate::layers::Layer;
 use crate::plan::{BlockPlan, PoolBranch};
 use crate::pool;
+use crate::segment::{Parameters, Segment};
 
 /// Up to four branches over one input, concatenated in the order 1x1, 3x3, double 3x3, pool.
 #[derive(Module, Debug)]
@@ -32,12 +35,17 @@ pub struct InceptionBlock {
     #[module(skip)]
     max_pooling: MaxPooling,
     average_includes_padding: bool,
+    /// The block for the CPU engine.
+    #[module(skip)]
+    segment: Arc<Segment>,
 }
 
 impl InceptionBlock {
     /// The block of `plan` in the network that `layers` describe, with zero weights.
     pub(crate) fn init(plan: BlockPlan, layers: &[Layer], config: &BnInceptionConfig, device: &Device) -> Self {
         let unit = |part: &str| ConvUnit::find(layers, &format!("{}.{part}", plan.name), config, device);
+        let positions = || (0..layers.len()).filter(|&i| layers[i].block == plan.name);
+        let range = positions().next().unwrap_or_default()..positions().last().unwrap_or_default() + 1;
         Self {
             conv_1x1: unit("conv_1x1"),
             reduce_3x3: unit("reduce_3x3"),
@@ -49,6 +57,7 @@ impl InceptionBlock {
             plan,
             max_pooling: config.block_pooling,
             average_includes_padding: config.average_includes_padding,
+            segment: Segment::new(config, layers, range),
         }
     }
 
@@ -67,6 +76,28 @@ impl InceptionBlock {
 
     /// [`Self::forward`] with the given statistics.
     pub(crate) fn apply(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
+        match self.segment.run(&x, self.parameters(statistics)) {
+            Some(y) => y,
+            None => self.branches(x, statistics),
+        }
+    }
+
+    /// Parameters of the block's convolutions, in forward order.
+    pub(crate) fn parameters(&self, statistics: Statistics) -> Vec<Parameters<'_>> {
+        let units = [
+            self.conv_1x1.as_ref(),
+            self.reduce_3x3.as_ref(),
+            Some(&self.conv_3x3),
+            self.reduce_double.as_ref(),
+            self.conv_double_1.as_ref(),
+            self.conv_double_2.as_ref(),
+            self.pool_projection.as_ref(),
+        ];
+        units.into_iter().flatten().map(|unit| unit.parameters(statistics)).collect()
+    }
+
+    /// The block by single operations.
+    fn branches(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
         let chain = |units: &[&Option<ConvUnit>], x: Tensor<4>| {
             let present = units.iter().filter_map(|unit| unit.as_ref());
             present.fold(x, |x, unit| unit.apply(x, statistics))

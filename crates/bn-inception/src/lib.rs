@@ -125,6 +125,7 @@ mod plan;
 mod pool;
 mod predict;
 mod preset;
+mod segment;
 mod state;
 mod stem;
 mod summary;

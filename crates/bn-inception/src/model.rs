@@ -1,5 +1,7 @@
 //! The network.
 
+use std::sync::Arc;
+
 use burn::module::{Content, Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
@@ -9,6 +11,8 @@ use crate::config::{BnInceptionConfig, ConfigError};
 use crate::inception::InceptionBlock;
 use crate::layers::Operation;
 use crate::plan::BLOCK_NAMES;
+use crate::pool;
+use crate::segment::Segment;
 use crate::state::{self, State, StateError};
 use crate::stem::Stem;
 use crate::summary::ModelSummary;
@@ -41,6 +45,9 @@ pub struct Model {
     /// Number of frozen end points, counted from `stem`.
     #[module(skip)]
     frozen: usize,
+    /// For the CPU engine: everything after a number of end points up to the mean before the classifier.
+    #[module(skip)]
+    segments: Arc<[Arc<Segment>]>,
 }
 
 /// Unknown name of an end point.
@@ -83,7 +90,12 @@ impl BnInceptionConfig {
             Operation::Linear { in_channels } => in_channels,
             _ => 0,
         });
+        // The mean is the last layer but one.
+        let end = layers.len() - 1;
+        let starts = BLOCK_NAMES.iter().filter_map(|name| layers.iter().position(|layer| layer.block == *name));
+        let starts = std::iter::once(0).chain(starts);
         Model {
+            segments: starts.map(|start| Segment::new(self, &layers, start..end)).collect(),
             stem: Stem::init(&layers, self, device),
             blocks: blocks.map(|plan| InceptionBlock::init(plan, &layers, self, device)).collect(),
             classifier: ClassifierHead::init(channels, self.classes, self.dropout, device),
@@ -200,7 +212,26 @@ impl Model {
     /// If the images have another number of channels or are smaller than that.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let statistics = Statistics::of(&images);
-        self.classifier.forward(self.trunk(images, statistics, |_, _| ()))
+        self.classifier.classify(self.pooled(images, statistics))
+    }
+
+    /// Means of the channels of block 5b's output: `[N, 3, H, W]` → `[N, channels]`.
+    fn pooled(&self, images: Tensor<4>, statistics: Statistics) -> Tensor<2> {
+        let frozen = self.frozen_in(statistics);
+        let (start, x) = match (frozen, &self.stem.lrn) {
+            (0, None) => (0, images),
+            // Local response normalisation ends a segment.
+            (0, Some(_)) => (1, self.stem.apply(images, statistics).1),
+            _ => (frozen, self.frozen_part(images, frozen, |_, _| ()).autodiff()),
+        };
+        let mut parameters = if start == 0 { self.stem.parameters(statistics) } else { Vec::new() };
+        parameters.extend(self.blocks.iter().skip(start.max(1) - 1).flat_map(|block| block.parameters(statistics)));
+        if let Some(pooled) = self.segments[start].run(&x, parameters) {
+            return pooled;
+        }
+        let x = if start == 0 { self.stem.apply(x, statistics).1 } else { x };
+        let blocks = self.blocks.iter().skip(start.max(1) - 1);
+        pool::global_average(blocks.fold(x, |x, block| block.apply(x, statistics)))
     }
 
     /// Every named end point of a batch of normalised images, for fine-tuning and detection.
@@ -246,29 +277,47 @@ impl Model {
         statistics: Statistics,
         mut visit: impl FnMut(&'static str, &Tensor<4>),
     ) -> Tensor<4> {
-        // The frozen part needs no graph: it runs as in inference, and the graph starts after it.
-        let frozen = match statistics {
+        let frozen = self.frozen_in(statistics);
+        let mut x = if frozen > 0 {
+            self.frozen_part(images, frozen, |name, x| visit(name, &x.clone().autodiff())).autodiff()
+        } else {
+            let (pool1, x) = self.stem.apply(images, statistics);
+            if let Some(pool1) = pool1 {
+                visit("pool1", &pool1);
+            }
+            visit("stem", &x);
+            x
+        };
+        for block in self.blocks.iter().skip(frozen.max(1) - 1) {
+            x = block.apply(x, statistics);
+            visit(block.name(), &x);
+        }
+        x
+    }
+
+    /// Number of end points that are frozen in a pass with these statistics.
+    fn frozen_in(&self, statistics: Statistics) -> usize {
+        match statistics {
             Statistics::Batch => self.frozen,
             Statistics::Running | Statistics::Population { .. } => 0,
-        };
-        let (pool1, mut x) = if frozen > 0 {
-            let images = images.without_autodiff();
-            let (pool1, x) = self.stem.valid().apply(images, Statistics::Running);
-            (pool1.map(Tensor::autodiff), x.autodiff())
-        } else {
-            self.stem.apply(images, statistics)
-        };
+        }
+    }
+
+    /// Output of the first `frozen` end points, at least one. They need no graph: they run as in inference, and the graph
+    /// starts after them.
+    fn frozen_part(
+        &self,
+        images: Tensor<4>,
+        frozen: usize,
+        mut visit: impl FnMut(&'static str, &Tensor<4>),
+    ) -> Tensor<4> {
+        let (pool1, mut x) = self.stem.valid().apply(images.without_autodiff(), Statistics::Running);
         if let Some(pool1) = pool1 {
             visit("pool1", &pool1);
         }
         visit("stem", &x);
-        for (index, block) in self.blocks.iter().enumerate() {
-            x = if index + 1 < frozen {
-                let x = x.without_autodiff();
-                block.valid().apply(x, Statistics::Running).autodiff()
-            } else {
-                block.apply(x, statistics)
-            };
+        for block in self.blocks.iter().take(frozen - 1) {
+            x = block.valid().apply(x, Statistics::Running);
             visit(block.name(), &x);
         }
         x
@@ -284,7 +333,7 @@ impl Model {
         for (k, batch) in batches.into_iter().enumerate() {
             let weight = 1.0 / (k + 1) as f64;
             let batch = batch.without_autodiff();
-            model.trunk(batch, Statistics::Population { weight }, |_, _| ());
+            model.pooled(batch, Statistics::Population { weight });
         }
         model
     }

@@ -5,7 +5,8 @@ use burn::tensor::TensorData;
 
 use crate::config::BnInceptionConfig;
 use crate::fold::values;
-use crate::layers::{Layer, Operation};
+use crate::layers::Operation;
+use crate::segment::placement;
 use crate::state::State;
 
 /// The network of `config` with the tensors of `state`, for the engine. `config` must be folded, with ReLUs and without
@@ -62,9 +63,4 @@ pub(crate) fn to_state(network: &infer::Network) -> State {
         state.insert(format!("{}.bias", layer.name), TensorData::new(bias.clone(), [bias.len()]));
     }
     state
-}
-
-/// Every padding rule here depends on a size's parity alone.
-fn placement(layer: &Layer) -> infer::Placement {
-    infer::Placement { even: layer.padding(8), odd: layer.padding(9) }
 }

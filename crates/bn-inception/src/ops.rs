@@ -1,21 +1,27 @@
 //! Tensor operations with our own implementations.
 //!
-//! On Flex (`f32`) they run in `bn-inception-kernels`, forward and backward, each as one node of the autodiff graph:
-//! Flex 0.22 inherits a weight gradient that treats the whole feature map as a kernel, composes batch normalisation of
-//! a dozen passes, and pools scalar by scalar. Elsewhere they are Burn's own operations.
+//! On the CPU backends (Flex, ndarray) in `f32` whole runs of layers are one call into the engine of
+//! `bn-inception-kernels`, forward and backward: one node of the autodiff graph. Elsewhere layers are Burn's own
+//! operations.
 
 use std::sync::Arc;
 
 use bn_inception_kernels::infer::Engine;
+use bn_inception_kernels::train::{Statistics, Trainer};
+#[cfg(feature = "flex")]
+use burn::backend::DispatchDevice;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
-use burn::tensor::{Tensor, TensorData, activation, module};
+use burn::tensor::{DType, Tensor, TensorData, activation, module};
+
+use crate::device;
+
+/// True if the engine accepts this tensor: `f32` on a CPU backend.
+pub(crate) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.dtype() == DType::F32 && device::is_cpu(&tensor.device().inner())
+}
 
 /// Convolution without bias: `[N, C, H, W] ⊛ [O, C/groups, k, k] → [N, O, H', W']`.
 pub(crate) fn conv2d(x: Tensor<4>, weight: Tensor<4>, geometry: ConvGeometry) -> Tensor<4> {
-    #[cfg(feature = "flex")]
-    if flex::serves(&x) && flex::serves(&weight) {
-        return flex::conv2d(x, weight, geometry);
-    }
     let stride = [geometry.stride; 2];
     let options = ConvOptions::new_with_padding(stride, geometry.padding, [1, 1], geometry.groups);
     module::conv2d(x, weight, None, options)
@@ -30,10 +36,6 @@ pub(crate) fn batch_norm_train(
     epsilon: f64,
     relu: bool,
 ) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
-    #[cfg(feature = "flex")]
-    if flex::serves(&x) && flex::serves(&gamma) && flex::serves(&beta) {
-        return flex::batch_norm_train(x, gamma, beta, epsilon, relu);
-    }
     let normed = module::batch_norm_train(x, gamma, beta, epsilon);
     let y = if relu { activation::relu(normed.output) } else { normed.output };
     let plain = |statistic: Tensor<1>| statistic.detach().without_autodiff();
@@ -42,10 +44,6 @@ pub(crate) fn batch_norm_train(
 
 /// `x · scale[c] + shift[c]`, followed by a ReLU if `relu` is set.
 pub(crate) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, relu: bool) -> Tensor<4> {
-    #[cfg(feature = "flex")]
-    if !x.is_autodiff() && !scale.is_autodiff() && flex::serves(&x) && flex::serves(&scale) {
-        return flex::scale_shift(x, scale, shift, relu);
-    }
     let per_channel = |v: Tensor<1>| v.reshape([1, -1, 1, 1]);
     let y = x * per_channel(scale) + per_channel(shift);
     if relu { activation::relu(y) } else { y }
@@ -53,25 +51,48 @@ pub(crate) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, relu
 
 /// 3x3 max pool; padding is never the maximum.
 pub(crate) fn max_pool2d(x: Tensor<4>, geometry: PoolGeometry) -> Tensor<4> {
-    #[cfg(feature = "flex")]
-    if flex::serves(&x) {
-        return flex::max_pool2d(x, geometry);
-    }
     let options = MaxPoolOptions::new([3, 3]).with_stride([geometry.stride; 2]).with_padding_pairs(geometry.padding);
     module::max_pool2d(x, options)
 }
 
 /// 3x3 average pool; the zero padding counts in the divisor if `includes_padding` is set.
 pub(crate) fn avg_pool2d(x: Tensor<4>, geometry: PoolGeometry, includes_padding: bool) -> Tensor<4> {
-    #[cfg(feature = "flex")]
-    if flex::serves(&x) {
-        return flex::avg_pool2d(x, geometry, includes_padding);
-    }
     let options = AvgPoolOptions::new([3, 3])
         .with_stride([geometry.stride; 2])
         .with_padding_pairs(geometry.padding)
         .with_count_include_pad(includes_padding);
     module::avg_pool2d(x, options)
+}
+
+/// Parameters of one convolution of a segment.
+pub(crate) struct ConvParameters {
+    /// `[out_channels, in_channels, k, k]`
+    pub(crate) filters: Tensor<4>,
+    /// `[out_channels]`
+    pub(crate) scale: Option<Tensor<1>>,
+    /// `[out_channels]`
+    pub(crate) shift: Option<Tensor<1>>,
+    /// True to normalise with the statistics of the batch before scale and shift.
+    pub(crate) normalize: bool,
+}
+
+/// Output of a run of layers, `[N, C]` or `[N, C, H, W]`, in the CPU engine, and the statistics of the batch for each of
+/// its convolutions; `None` if no CPU backend is compiled in. [`serves`] holds for `x` and the parameters.
+///
+/// # Panics
+/// If `x` has another number of channels, or is too small or too large.
+pub(crate) fn segment<const D: usize>(
+    x: Tensor<4>,
+    parameters: Vec<ConvParameters>,
+    trainer: &Arc<Trainer>,
+) -> Option<(Tensor<D>, Vec<Statistics>)> {
+    #[cfg(any(feature = "flex", feature = "ndarray"))]
+    return Some(segment::segment(x, parameters, trainer));
+    #[cfg(not(any(feature = "flex", feature = "ndarray")))]
+    {
+        let _ = (x, parameters, trainer);
+        None
+    }
 }
 
 /// Forward pass of a whole network in the CPU engine: `[N, 3, H, W]` → `[N, classes]`, on the images' device. Images on
@@ -81,7 +102,7 @@ pub(crate) fn avg_pool2d(x: Tensor<4>, geometry: PoolGeometry, includes_padding:
 /// If the images are too small, or too large for memory.
 pub(crate) fn infer(images: Tensor<4>, engine: &Arc<Engine>) -> Tensor<2> {
     #[cfg(feature = "flex")]
-    if flex::serves(&images) {
+    if matches!(images.device().inner().as_dispatch(), DispatchDevice::Flex(_)) && images.dtype() == DType::F32 {
         return flex::infer(images, engine);
     }
     let device = images.device();
@@ -97,5 +118,10 @@ mod engine;
 #[cfg(feature = "flex")]
 mod flex;
 mod geometry;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+mod host;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+#[cfg_attr(feature = "ndarray", allow(deprecated))]
+mod segment;
 
 pub(crate) use geometry::{ConvGeometry, PoolGeometry};

@@ -14,7 +14,7 @@ use crate::plan::{BlockPlan, PoolBranch, StemPlan};
 const DEPTH_MULTIPLIER: usize = 8;
 
 /// Channels of the images.
-const IMAGE_CHANNELS: usize = 3;
+pub(crate) const IMAGE_CHANNELS: usize = 3;
 
 impl BnInceptionConfig {
     /// Every layer of the network, in forward order.

@@ -193,7 +193,8 @@ impl Placement {
         Self { even: (before, after), odd: (before, after) }
     }
 
-    pub(crate) fn of(self, size: usize) -> (usize, usize) {
+    /// Padding along a dimension of `size` pixels.
+    pub fn of(self, size: usize) -> (usize, usize) {
         if size.is_multiple_of(2) { self.even } else { self.odd }
     }
 }

@@ -24,6 +24,8 @@ pub struct Statistics {
     pub mean: Vec<f32>,
     /// Biased variance of each channel.
     pub variance: Vec<f32>,
+    /// Number of values of a channel.
+    pub count: usize,
 }
 
 /// Gradients of the parameters of a convolution, with their shapes.
@@ -95,8 +97,8 @@ impl ConvBuffers {
 
 impl Statistics {
     /// Zeros for the channels of a convolution.
-    pub(super) fn zeros(conv: &Conv) -> Self {
-        Self { mean: vec![0.0; conv.out_channels], variance: vec![0.0; conv.out_channels] }
+    pub(super) fn zeros(conv: &Conv, count: usize) -> Self {
+        Self { mean: vec![0.0; conv.out_channels], variance: vec![0.0; conv.out_channels], count }
     }
 }
 

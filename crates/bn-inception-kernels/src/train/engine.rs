@@ -13,7 +13,7 @@ use crate::plan::team;
 use crate::simd::kernels::Kernels;
 
 use super::call::{Buffers, ConvBuffers, Gradients, Parameters, Statistics, check_parameters};
-use super::network::Network;
+use super::network::{Network, Operation};
 use super::plan::{Backward, Plan};
 
 /// Maximum number of cached plans.
@@ -120,6 +120,11 @@ impl Trainer {
         &self.network
     }
 
+    /// True if the network's source is images.
+    pub fn images(&self) -> bool {
+        self.network.layers.first().is_some_and(|source| source.operation == Operation::Images)
+    }
+
     /// The instruction set in use.
     pub fn instruction_set(&self) -> &'static str {
         self.kernels.name
@@ -179,7 +184,8 @@ impl Trainer {
             let (layer, expected) = ("forward".to_owned(), plan.input);
             return Err(NetworkError::Length { layer, what: "input", expected, found: input.len() });
         }
-        let mut statistics: Vec<Statistics> = self.network.convs().map(Statistics::zeros).collect();
+        let convs = self.network.convs().zip(&plan.counts);
+        let mut statistics: Vec<Statistics> = convs.map(|(conv, &count)| Statistics::zeros(conv, count)).collect();
         let mut output = vec![0.0; plan.output.iter().product()];
         let convs: Vec<ConvBuffers> = parameters
             .iter()

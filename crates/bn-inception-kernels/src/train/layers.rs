@@ -122,6 +122,12 @@ impl<'a> Layers<'a> {
         })
     }
 
+    /// Number of values of a channel of each convolution's output.
+    pub(super) fn counts(&self) -> Vec<usize> {
+        let convs = (0..self.layers.len()).filter(|&i| self.conv(i).is_some());
+        convs.map(|i| self.batch * self.sizes[i][0] * self.sizes[i][1]).collect()
+    }
+
     pub(super) fn build(mut self, backward: Backward) -> Built {
         for i in 0..self.layers.len() {
             self.forward(i);

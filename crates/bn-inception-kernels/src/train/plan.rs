@@ -39,6 +39,8 @@ pub(super) struct Plan {
     pub(super) input: usize,
     /// Dimensions of the gradient of the input, or with images of their convolution, if the plan computes it.
     pub(super) input_gradient: Option<[usize; 4]>,
+    /// Number of values of a channel of each convolution's output.
+    pub(super) counts: Vec<usize>,
     /// Dimensions of the output: `[N, C]`, or `[N, C, H, W]`.
     pub(super) output: Vec<usize>,
 }
@@ -65,6 +67,7 @@ impl Plan {
             .filter(|&n| n > 0 && n < isize::MAX as usize >> 24)
             .ok_or_else(too_large)?;
         let layers = Layers::new(network, batch, [height, width], Builder::new(kernels, threads))?;
+        let counts = layers.counts();
         let built = layers.build(backward);
         let Builder { mut phases, tensors, scratch, .. } = built.builder;
         let forward = built.forward;
@@ -73,7 +76,7 @@ impl Plan {
             phases.pop();
         }
         let (input_gradient, output) = (built.input_gradient, built.output);
-        let plan = Self { phases, forward, offsets, arena, scratch, input, input_gradient, output };
+        let plan = Self { phases, forward, offsets, arena, scratch, input, input_gradient, counts, output };
         plan.check(network, &tensors, kernels.oc);
         Ok(plan)
     }

@@ -1,45 +1,33 @@
-//! Flex: the operations as calls into `bn-inception-kernels`, with their backward passes.
+//! The inference engine on Flex: images are read in place, without a copy.
 
-use burn::backend::DispatchDevice;
-use burn::backend::flex::{FlexTensor, Layout};
-use burn::tensor::{Bytes, DType, Shape, Tensor};
+use std::sync::Arc;
 
-pub(super) use conv::conv2d;
-pub(super) use infer::infer;
-pub(super) use norm::{batch_norm_train, scale_shift};
-pub(super) use pool::{avg_pool2d, max_pool2d};
+use bn_inception_kernels::infer::Engine;
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::{Shape, Tensor};
 
-mod conv;
-mod infer;
-mod norm;
-mod pool;
+use super::engine;
+use super::host::Host;
 
-/// True if the kernels accept this tensor: `f32` on Flex.
-pub(super) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.dtype() == DType::F32 && matches!(tensor.device().inner().as_dispatch(), DispatchDevice::Flex(_))
+pub(super) fn infer(images: Tensor<4>, engine: &Arc<Engine>) -> Tensor<2> {
+    let logits = <Dispatch as InferOp>::cnn_infer(images.into_dispatch(), engine.clone());
+    Tensor::from_dispatch(logits)
 }
 
-/// A contiguous tensor with its shape, read-only.
-struct Dense(FlexTensor);
-
-impl Dense {
-    fn new(tensor: FlexTensor) -> Self {
-        Self(tensor.to_contiguous())
-    }
-
-    fn values(&self) -> &[f32] {
-        self.0.as_slice().expect("`serves` admits f32 only, and the tensor is contiguous")
-    }
-
-    fn dims<const D: usize>(&self) -> [usize; D] {
-        self.0.layout().shape().dims()
-    }
+/// A whole network on backend primitives, not differentiable.
+#[backend_extension(Flex)]
+pub(crate) trait InferOp: Backend {
+    fn cnn_infer(images: FloatTensor<Self>, engine: Arc<Engine>) -> FloatTensor<Self>;
 }
 
-fn tensor<const D: usize>(values: Vec<f32>, dims: [usize; D]) -> FlexTensor {
-    let layout = Layout::contiguous(Shape::new(dims));
-    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
+impl InferOp for Flex {
+    fn cnn_infer(images: FlexTensor, engine: Arc<Engine>) -> FlexTensor {
+        let [batch, _, height, width] = images.layout().shape().dims();
+        let images = Self::dense(images);
+        let logits = engine::logits(&engine, Self::values(&images), [batch, height, width]);
+        let shape = Shape::new([batch, engine.network().classes()]);
+        Self::tensor(logits, shape, &Default::default())
+    }
 }
-
-/// The extents come from the tensors themselves, so an error would be a bug here, not a user's mistake.
-const EXTENTS: &str = "buffers are allocated from the shape";

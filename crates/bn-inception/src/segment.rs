@@ -1,0 +1,163 @@
+//! Runs of layers that the CPU engine computes in one call, forward and backward.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use bn_inception_kernels::infer::Placement;
+use bn_inception_kernels::train::{self, Trainer};
+use burn::tensor::Tensor;
+
+use crate::batch_norm::BatchNorm;
+use crate::config::{Activation, BnInceptionConfig, Normalization};
+use crate::layers::{Convolution, Layer, Operation};
+use crate::ops;
+
+/// Consecutive layers of a network, as one operation of the CPU engine.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// `None` if the engine has no such layers: it computes neither local response normalisation nor grouped
+    /// convolutions.
+    network: Option<train::Network>,
+    trainer: OnceLock<Arc<Trainer>>,
+}
+
+/// Parameters of one convolution of a segment, for one call.
+pub(crate) struct Parameters<'a> {
+    /// `[out_channels, in_channels, k, k]`
+    pub(crate) filters: Tensor<4>,
+    /// `[out_channels]`
+    pub(crate) scale: Option<Tensor<1>>,
+    /// `[out_channels]`
+    pub(crate) shift: Option<Tensor<1>>,
+    /// The layer whose running statistics those of the batch are blended into, after normalising with them.
+    pub(crate) update: Option<Update<'a>>,
+}
+
+/// A layer's running statistics, to be updated.
+pub(crate) struct Update<'a> {
+    pub(crate) norm: &'a BatchNorm,
+    /// Weight of the batch.
+    pub(crate) weight: f64,
+    /// The convolution's bias, which the engine leaves out.
+    pub(crate) bias: Option<Tensor<1>>,
+}
+
+impl Segment {
+    /// The layers at the positions `range` of a network. All that they read from outside is one layer, or the images if
+    /// the range starts with the first layer.
+    pub(crate) fn new(config: &BnInceptionConfig, layers: &[Layer], range: Range<usize>) -> Arc<Self> {
+        let network = describe(config, layers, range).filter(|network| network.validate().is_ok());
+        Arc::new(Self { network, trainer: OnceLock::new() })
+    }
+
+    /// This segment, one convolution, without its non-linearity.
+    pub(crate) fn without_activation(&self) -> Arc<Self> {
+        let mut network = self.network.clone();
+        for layer in network.iter_mut().flat_map(|network| &mut network.layers) {
+            if let train::Operation::Conv(conv) = &mut layer.operation {
+                conv.activation = train::Activation::Identity;
+            }
+        }
+        Arc::new(Self { network, trainer: OnceLock::new() })
+    }
+
+    /// Output of the segment, `[N, C]` or `[N, C, H, W]`; `None` if the engine has no such layers or does not serve the
+    /// device.
+    ///
+    /// # Panics
+    /// If `x` has another number of channels, or is too small or too large; if `BN_INCEPTION_ISA` names an instruction
+    /// set that the processor lacks.
+    pub(crate) fn run<const D: usize>(&self, x: &Tensor<4>, parameters: Vec<Parameters<'_>>) -> Option<Tensor<D>> {
+        let network = self.network.as_ref()?;
+        if !ops::serves(x) || !parameters.iter().all(|p| ops::serves(&p.filters)) {
+            return None;
+        }
+        let trainer = self.trainer.get_or_init(|| {
+            let trainer = Trainer::new(network.clone(), &train::Options::default());
+            Arc::new(trainer.unwrap_or_else(|error| panic!("{error}")))
+        });
+        let (mut convolutions, mut updates) = (Vec::new(), Vec::new());
+        for Parameters { filters, scale, shift, update } in parameters {
+            convolutions.push(ops::ConvParameters { filters, scale, shift, normalize: update.is_some() });
+            updates.push(update);
+        }
+        let device = x.device().inner();
+        let (y, statistics) = ops::segment(x.clone(), convolutions, trainer)?;
+        for (update, statistics) in updates.into_iter().zip(statistics) {
+            if let Some(Update { norm, weight, bias }) = update {
+                let moments = [statistics.mean, statistics.variance];
+                let moments = moments.map(|values| Tensor::from_floats(&values[..], &device));
+                norm.blend(moments, statistics.count, bias, weight);
+            }
+        }
+        Some(y)
+    }
+}
+
+/// The engine's description of the layers at the positions `range`.
+fn describe(config: &BnInceptionConfig, layers: &[Layer], range: Range<usize>) -> Option<train::Network> {
+    let epsilon = match config.normalization {
+        Normalization::Batch { epsilon, .. } => epsilon,
+        _ => 1.0,
+    };
+    let outside = |input: &usize| *input < range.start;
+    let first = &layers[range.start];
+    let source = match first.inputs.first() {
+        None => train::Operation::Images,
+        Some(input) => train::Operation::Map { channels: layers[*input].channels },
+    };
+    let mut described = vec![train::Layer { name: "input".to_owned(), inputs: Vec::new(), operation: source }];
+    // Position in `described` of each layer of the range.
+    let mut positions = Vec::with_capacity(range.len());
+    for (number, layer) in layers[range.clone()].iter().enumerate() {
+        let separable = layer.convolution().is_some_and(|c| c.groups > 1);
+        if separable && number == 0 && range.len() > 1 {
+            // Becomes one convolution with the 1x1 after it.
+            positions.push(0);
+            continue;
+        }
+        if layer.inputs.iter().filter(|input| outside(input)).any(|input| Some(input) != first.inputs.first()) {
+            return None;
+        }
+        let operation = match layer.operation {
+            Operation::Convolution(convolution) if convolution.groups == 1 => {
+                let depthwise = layer.inputs.first().filter(|input| range.contains(input));
+                let depthwise = depthwise.and_then(|input| layers[*input].convolution()).filter(|c| c.groups > 1);
+                train::Operation::Conv(conv(&convolution, depthwise, epsilon))
+            }
+            Operation::MaxPool { stride, .. } => train::Operation::MaxPool { stride, padding: placement(layer) },
+            Operation::AveragePool { includes_padding } => train::Operation::AveragePool { includes_padding },
+            Operation::Concatenation => train::Operation::Concat,
+            Operation::GlobalAveragePool => train::Operation::Mean,
+            Operation::Convolution(_) | Operation::LocalResponseNorm | Operation::Linear { .. } => return None,
+        };
+        let position = |input: &usize| if outside(input) { 0 } else { positions[input - range.start] };
+        let inputs = if layer.inputs.is_empty() { vec![0] } else { layer.inputs.iter().map(position).collect() };
+        positions.push(described.len());
+        described.push(train::Layer { name: layer.name.clone(), inputs, operation });
+    }
+    Some(train::Network { layers: described })
+}
+
+/// A convolution, or with the `depthwise` one before it the product of both.
+fn conv(convolution: &Convolution, depthwise: Option<&Convolution>, epsilon: f64) -> train::Conv {
+    let window = depthwise.unwrap_or(convolution);
+    train::Conv {
+        in_channels: window.in_channels,
+        out_channels: convolution.out_channels,
+        kernel: window.kernel,
+        stride: window.stride,
+        padding: Placement { even: window.padding(8), odd: window.padding(9) },
+        epsilon,
+        activation: match convolution.activation {
+            None => train::Activation::Identity,
+            Some(Activation::Relu) => train::Activation::Relu,
+            Some(Activation::Sigmoid) => train::Activation::Sigmoid,
+        },
+    }
+}
+
+/// Every padding rule here depends on a size's parity alone.
+pub(crate) fn placement(layer: &Layer) -> Placement {
+    Placement { even: layer.padding(8), odd: layer.padding(9) }
+}
