@@ -93,7 +93,7 @@ impl BnInceptionConfig {
         // The mean is the last layer but one.
         let end = layers.len() - 1;
         let starts = BLOCK_NAMES.iter().filter_map(|name| layers.iter().position(|layer| layer.block == *name));
-        let starts = std::iter::once(0).chain(starts);
+        let starts = std::iter::once(0).chain(starts).chain([end - 1]);
         Model {
             segments: starts.map(|start| Segment::new(self, &layers, start..end)).collect(),
             stem: Stem::init(&layers, self, device),

@@ -176,7 +176,7 @@ impl<B: Host> Backward<B, INPUTS> for SegmentBackward {
         let tape = tape.lock().unwrap_or_else(PoisonError::into_inner).take();
         let tape = tape.expect("a node's backward pass runs once");
         let output_gradient = B::dense(output_gradient);
-        let filters = parameters[0].clone();
+        let filters = parameters.first().cloned();
         let shapes: Vec<Shape> = parameters.iter().map(TensorMetadata::shape).collect();
         let parameters = HostParameters::<B>::new(parameters);
         let (gradients, input_gradient) = call
@@ -196,9 +196,9 @@ impl<B: Host> Backward<B, INPUTS> for SegmentBackward {
             }
         }
         if let (Some(node), Some(gradient)) = (of_x, input_gradient) {
-            let gradient = match call.trainer.images() {
-                false => B::tensor(gradient, x, &device),
-                true => images_gradient::<B>(&call.trainer, x, filters, gradient),
+            let gradient = match filters.filter(|_| call.trainer.images()) {
+                None => B::tensor(gradient, x, &device),
+                Some(filters) => images_gradient::<B>(&call.trainer, x, filters, gradient),
             };
             grads.register::<B>(node.id, gradient);
         }
