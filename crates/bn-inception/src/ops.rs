@@ -17,7 +17,25 @@ use crate::device;
 
 /// True if the engine accepts this tensor: `f32` on a CPU backend.
 pub(crate) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
+    #[cfg(test)]
+    if WITHOUT_ENGINE.get() {
+        return false;
+    }
     tensor.dtype() == DType::F32 && device::is_cpu(&tensor.device().inner())
+}
+
+#[cfg(test)]
+thread_local! {
+    static WITHOUT_ENGINE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs `f` with Burn's own operations in the engine's place.
+#[cfg(test)]
+pub(crate) fn without_engine<T>(f: impl FnOnce() -> T) -> T {
+    WITHOUT_ENGINE.set(true);
+    let result = f();
+    WITHOUT_ENGINE.set(false);
+    result
 }
 
 /// Convolution without bias: `[N, C, H, W] ⊛ [O, C/groups, k, k] → [N, O, H', W']`.

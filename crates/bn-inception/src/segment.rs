@@ -161,3 +161,6 @@ fn conv(convolution: &Convolution, depthwise: Option<&Convolution>, epsilon: f64
 pub(crate) fn placement(layer: &Layer) -> Placement {
     Placement { even: layer.padding(8), odd: layer.padding(9) }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests;

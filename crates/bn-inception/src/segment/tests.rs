@@ -1,0 +1,90 @@
+//! The CPU engine against Burn's own operations, in training.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module as _, ModuleVisitor, Param};
+use burn::tensor::{Device, Distribution, Gradients, Tensor, activation};
+
+use crate::config::{Activation, Normalization, StridedPadding};
+use crate::model::Model;
+use crate::{BnInceptionConfig, Preset, ops};
+
+/// Gradients of every parameter, in the order of the modules.
+struct Collector<'a> {
+    gradients: &'a Gradients,
+    found: Vec<Option<Vec<f32>>>,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        let gradient = parameter.val().grad(self.gradients);
+        self.found.push(gradient.map(|gradient| gradient.into_data().try_into_vec().unwrap()));
+    }
+}
+
+/// Negative log-likelihood of class `i % classes` for image `i`.
+fn loss(logits: Tensor<2>) -> Tensor<1> {
+    let [batch, classes] = logits.dims();
+    let likelihood = activation::log_softmax(logits, 1);
+    let rows = (0..batch).map(|i| likelihood.clone().slice([i..i + 1, i % classes..i % classes + 1]).reshape([1]));
+    -Tensor::cat(rows.collect(), 0).mean()
+}
+
+/// Loss, gradients of the parameters and of the images, and the state after a forward and a backward pass.
+fn pass(model: &Model, images: &Tensor<4>) -> (f32, Vec<Option<Vec<f32>>>, Vec<f32>, BTreeMap<String, Vec<f32>>) {
+    let images = images.clone().autodiff().require_grad();
+    let loss = loss(model.forward(images.clone()));
+    let gradients = loss.backward();
+    let mut collector = Collector { gradients: &gradients, found: Vec::new() };
+    model.visit(&mut collector);
+    let of_images = images.grad(&gradients).unwrap().into_data().try_into_vec().unwrap();
+    let state = model.state().into_iter().map(|(name, data)| (name, data.try_into_vec().unwrap())).collect();
+    (loss.into_scalar(), collector.found, of_images, state)
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let square = |v: f64| v * v;
+    let difference: f64 = a.iter().zip(b).map(|(a, b)| square(f64::from(a - b))).sum();
+    (difference / b.iter().map(|&b| square(f64::from(b))).sum::<f64>().max(1e-20)).sqrt()
+}
+
+fn configurations() -> Vec<BnInceptionConfig> {
+    let mut all: Vec<_> = Preset::ALL.into_iter().map(Preset::config).collect();
+    let paper = Preset::Paper.config();
+    all.push(paper.clone().with_normalization(Normalization::LocalResponse));
+    all.push(paper.with_strided_padding(StridedPadding::Same));
+    let smooth: Vec<_> = all.iter().map(|config| config.clone().with_activation(Activation::Sigmoid)).collect();
+    all.extend(smooth);
+    all.into_iter().map(|config| config.with_width(0.125).with_classes(7).with_dropout(0.0)).collect()
+}
+
+#[test]
+fn gradients_are_those_of_burns_own_operations() {
+    let device = Device::flex();
+    for config in configurations() {
+        let model = || config.init_seeded(&device.clone().autodiff(), 3).unwrap();
+        let size = if config.smallest_input() == 8 { 28 } else { 99 };
+        // Where rounding moves a value across zero, the gradient of a ReLU jumps: about one value in a million does, which
+        // late layers with few values notice; a sigmoid has none, but thirty normalisations amplify rounding. The engine's own
+        // tests compare with double precision.
+        let bound = if config.activation == Activation::Relu { 1e-1 } else { 1e-2 };
+        let images = Tensor::<4>::random([8, 3, size, size - 2], Distribution::Normal(0.0, 1.0), &device);
+        let found = pass(&model(), &images);
+        let expected = ops::without_engine(|| pass(&model(), &images));
+        assert!((found.0 - expected.0).abs() < 1e-4, "{config:?}: loss {} and {}", found.0, expected.0);
+        for (i, (found, expected)) in found.1.iter().zip(&expected.1).enumerate() {
+            assert_eq!(found.is_some(), expected.is_some(), "{config:?}: parameter {i}");
+            if let (Some(found), Some(expected)) = (found, expected) {
+                let error = distance(found, expected);
+                assert!(error < bound, "{config:?}: parameter {i}: {error:e}");
+            }
+        }
+        let error = distance(&found.2, &expected.2);
+        assert!(error < bound, "{config:?}: images: {error:e}");
+        for (name, expected) in &expected.3 {
+            let error = distance(&found.3[name], expected);
+            assert!(error < 1e-4, "{config:?}: {name}: {error:e}");
+        }
+    }
+}
