@@ -27,6 +27,10 @@ use crate::settings::{Recipe, Settings};
 /// Prefix of the names of the classifier's tensors, which have a learning rate of their own in fine-tuning.
 const HEAD: &str = "classifier.";
 
+/// Training batches that the statistics of a young average are measured on. One would do; with more than eight, the
+/// loss hardly changes.
+const RECALIBRATION_BATCHES: usize = 8;
+
 /// A run between two steps.
 pub(crate) struct Run {
     pub config: TrainConfig,
@@ -180,14 +184,25 @@ impl Run {
 
     /// The network to validate and to ship, separate from the one in training: an inference copy, with the averaged
     /// weights and statistics if the recipe averages.
-    pub fn shipped(&self) -> Model {
+    pub fn shipped(&self) -> Result<Model, TrainError> {
         // `valid` copies the running statistics; a clone would share them with the network in training, and replacing
         // them here would change them there.
         let shipped = self.model.valid();
-        match &self.ema {
-            Some(ema) => optim::replace(shipped, ema.average()),
-            None => shipped,
+        let Some(ema) = &self.ema else {
+            return Ok(shipped);
+        };
+        let shipped = optim::replace(shipped, ema.average());
+        // Fine-tuning starts from statistics that fit, and keeps those of the frozen part.
+        if ema.is_settled(self.progress.step) || self.settings.fine_tune.is_some() {
+            return Ok(shipped);
         }
+        // While the weights still move fast, the average of the statistics is not that of the averaged weights, and the
+        // differences multiply from layer to layer. Always the same batches: a resumed run validates alike.
+        let mut failure = None;
+        let batches = self.train_loader.iter_from(0, 0).take(RECALIBRATION_BATCHES);
+        let batches = batches.map_while(|batch| batch.map_err(|error| failure = Some(error)).ok());
+        let shipped = shipped.recalibrate(batches.map(|batch| batch.images));
+        failure.map_or(Ok(shipped), |error| Err(error.into()))
     }
 
     /// Counts a step on `batches` batches and logs it.

@@ -1,6 +1,6 @@
 //! One pass over a batch: forward, loss, backward, and the ranks of the right classes.
 
-use bn_inception::Model;
+use bn_inception::{FoldedModel, Model};
 use bn_inception_data::ImageBatch;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorReadError};
@@ -61,8 +61,8 @@ pub(crate) fn train(
     Ok((gradients, Scores::read(losses, logits, batch.targets)?))
 }
 
-/// Scores of an inference copy of the network, without label smoothing.
-pub(crate) fn validate(model: &Model, batch: ImageBatch) -> Result<Scores, TensorReadError> {
+/// Scores of the network for inference, without label smoothing.
+pub(crate) fn validate(model: &FoldedModel, batch: ImageBatch) -> Result<Scores, TensorReadError> {
     let logits = model.forward(batch.images);
     let losses = cross_entropy(logits.clone(), batch.targets.clone(), 0.0);
     Scores::read(losses, logits, batch.targets)

@@ -171,12 +171,13 @@ fn seed(run: u64, step: u64, part: usize) -> u64 {
 fn validate(run: &mut Run) -> Result<Ending, TrainError> {
     let started = Instant::now();
     let step = run.progress.step;
-    let shipped = run.shipped();
+    let shipped = run.shipped()?;
+    let folded = shipped.fold();
     let (mut images, mut loss, mut top1, mut top5) = (0, 0.0, 0, 0);
     let mut predictions = Predictions::default();
     let mut batches = run.valid_loader.iter_from(0, 0);
     while let Some(batch) = batches.next().transpose()? {
-        let scores = step::validate(&shipped, batch)?;
+        let scores = step::validate(&folded, batch)?;
         for (row, class) in scores.rows() {
             predictions.add(row, class);
         }

@@ -7,7 +7,12 @@ use super::parameters::NamedTensors;
 /// The average of a model's parameters *and* running statistics over the last steps.
 ///
 /// Averaged weights need averaged statistics: a batch normalisation fed by averaged convolutions but normalising with
-/// the latest statistics would be wrong by as much as the two differ.
+/// the latest statistics would be wrong by as much as the two differ. Averaged statistics fit only once the weights move
+/// slowly against the length of the average; before [`is_settled`](Self::is_settled) they should be replaced by those of
+/// the averaged network itself ([`Model::recalibrate`](bn_inception::Model::recalibrate)).
+///
+/// After optimizer step `s`, counted from 0, the decay is `min(decay, (1 + s) / (10 + s))`, as in TensorFlow's
+/// `ExponentialMovingAverage`: with the full decay the random initial weights would dominate the average of a short run.
 #[derive(Debug, Clone)]
 pub struct Ema {
     decay: f64,
@@ -27,10 +32,13 @@ impl Ema {
         &self.average
     }
 
+    /// True after `steps` steps if these are as many as the average is long, `1 / (1 - decay)`.
+    #[must_use]
+    pub fn is_settled(&self, steps: u64) -> bool {
+        steps as f64 * (1.0 - self.decay) >= 1.0
+    }
+
     /// Updates the average with the value called `name` after optimizer step `step` (counted from 0).
-    ///
-    /// Early steps use the smaller decay `(1 + step) / (10 + step)`: without it the random initial weights would
-    /// dominate the average of a short run.
     pub fn update(&mut self, step: u64, name: &str, value: Tensor<1>) {
         let decay = self.decay.min((1 + step) as f64 / (10 + step) as f64);
         if let Some((name, average)) = self.average.remove_entry(name) {
@@ -51,6 +59,12 @@ mod tests {
 
     fn value(ema: &Ema) -> f32 {
         ema.average()["w"].to_data().try_to_vec::<f32>().unwrap()[0]
+    }
+
+    #[test]
+    fn an_average_settles_within_its_length() {
+        let ema = Ema::new(0.75, NamedTensors::new());
+        assert!(!ema.is_settled(3) && ema.is_settled(4));
     }
 
     #[test]
