@@ -216,7 +216,7 @@ impl Trainer {
         };
         match checkpoint {
             None => run.begin(origin)?,
-            Some((checkpoint, path)) => run.resume(checkpoint, path, &plain, origin.device)?,
+            Some((checkpoint, path)) => run.resume(checkpoint, path, origin.device)?,
         }
         Ok(run)
     }
