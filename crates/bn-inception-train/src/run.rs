@@ -9,7 +9,7 @@ use bn_inception_dashboard::run_log::{Event, Start, StepFacts, ValidationReport}
 use bn_inception_data::BrokenImage;
 use bn_inception_data::ImageLoader;
 use burn::module::Module as _;
-use burn::tensor::{Device, Tensor, TensorReadError};
+use burn::tensor::Device;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -20,12 +20,16 @@ use crate::error::TrainError;
 use crate::events::Events;
 use crate::interrupt::StopSignal;
 use crate::observe::Observer;
-use crate::optim::{self, Ema, NamedTensors, Sgd};
+use crate::optim::{self, Ema, Flat, Sgd};
 use crate::progress::Progress;
 use crate::settings::{Recipe, Settings};
 
 /// Prefix of the names of the classifier's tensors, which have a learning rate of their own in fine-tuning.
 const HEAD: &str = "classifier.";
+
+/// Training batches that the statistics of a young average are measured on. One would do; with more than eight, the
+/// loss hardly changes.
+const RECALIBRATION_BATCHES: usize = 8;
 
 /// A run between two steps.
 pub(crate) struct Run {
@@ -73,29 +77,23 @@ impl Run {
         self.save()
     }
 
-    /// Restores the run from the checkpoint of the file `path`, to continue on the plain `device`.
-    pub fn resume(
-        &mut self,
-        checkpoint: Checkpoint,
-        path: PathBuf,
-        device: &Device,
-        device_name: String,
-    ) -> Result<(), TrainError> {
+    /// Restores the run from the checkpoint of the file `path`, to continue on the device called `device`.
+    pub fn resume(&mut self, checkpoint: Checkpoint, path: PathBuf, device: String) -> Result<(), TrainError> {
         let values = optim::values(&self.model);
         let fits = checkpoint.check_network(&values, self.recipe.ema.is_some());
         fits.map_err(TrainError::misfit(&path))?;
-        self.model = optim::replace(self.model.clone(), &to_device(checkpoint.model, device));
-        let velocity = to_device(checkpoint.velocity, device);
-        self.sgd = Sgd::with_velocity(self.recipe.optimizer, velocity);
-        let average = to_device(checkpoint.average, device);
-        self.ema = self.recipe.ema.map(|decay| Ema::new(decay, average));
+        let values = values.with_arrays(&checkpoint.model, 0.0);
+        self.model = optim::replace(self.model.clone(), &values);
+        self.sgd = Sgd::with_velocity(self.recipe.optimizer, &values, &checkpoint.velocity);
+        let average = |decay| Ema::new(decay, values.with_arrays(&checkpoint.average, 0.0));
+        self.ema = self.recipe.ema.map(average);
         self.progress = checkpoint.progress;
         self.last_good = Some(path);
         let progress = &self.progress;
         self.train_loader.restore_broken(progress.broken_train.clone());
         self.valid_loader.restore_broken(progress.broken_val.clone());
         self.logged_broken = self.broken().into_iter().map(|image| image.path).collect();
-        self.events.send(Event::Resume { step: self.progress.step, device: device_name })
+        self.events.send(Event::Resume { step: self.progress.step, device })
     }
 
     /// The extent of the run, for displays.
@@ -147,47 +145,44 @@ impl Run {
         self.stop.is_stopped() || self.events.wants_stop()
     }
 
-    /// Takes one optimizer step with learning rate `lr`, in one walk over the network. Returns all values before and
+    /// Takes one optimizer step with learning rate `lr` and the gradients times `scale`. Returns all values before and
     /// after it if `observed`.
-    pub fn update(&mut self, lr: f64, mut gradients: NamedTensors, observed: bool) -> Option<[NamedTensors; 2]> {
+    pub fn update(&mut self, lr: f64, scale: f64, gradients: Flat, observed: bool) -> Option<[Flat; 2]> {
         let step = self.progress.step;
         let head_lr = match &self.settings.fine_tune {
             Some(tune) => tune.head_lr * self.recipe.schedule.factor(step, self.total_steps),
             None => lr,
         };
-        let mut change = observed.then(<[NamedTensors; 2]>::default);
-        self.model = optim::update(self.model.clone(), |name, value| {
-            let rate = if name.starts_with(HEAD) { head_lr } else { lr };
-            let new = gradients.remove(name).map(|gradient| {
-                let value = value.clone();
-                self.sgd.update(name, rate, value, gradient)
-            });
-            let now = new.as_ref().unwrap_or(&value);
-            // Averaging equal numbers would round them.
-            if let Some(ema) = &mut self.ema
-                && !self.model.is_frozen(name)
-            {
-                ema.update(step, name, now.clone());
-            }
-            if let Some([before, after]) = &mut change {
-                before.insert(name.to_owned(), value.clone());
-                after.insert(name.to_owned(), now.clone());
-            }
-            new
-        });
-        change
+        let rate = |name: &str| if name.starts_with(HEAD) { head_lr } else { lr };
+        let before = observed.then(|| optim::values(&self.model));
+        let average = self.ema.as_mut().map(|ema| (ema, step));
+        // The clone shares all tensors with the model.
+        let (model, after) = self.sgd.step_with(self.model.clone(), gradients, scale, rate, average);
+        self.model = model;
+        before.map(|before| [before, after])
     }
 
     /// The network to validate and to ship, separate from the one in training: an inference copy, with the averaged
     /// weights and statistics if the recipe averages.
-    pub fn shipped(&self) -> Model {
+    pub fn shipped(&self) -> Result<Model, TrainError> {
         // `valid` copies the running statistics; a clone would share them with the network in training, and replacing
         // them here would change them there.
         let shipped = self.model.valid();
-        match &self.ema {
-            Some(ema) => optim::replace(shipped, ema.average()),
-            None => shipped,
+        let Some(ema) = &self.ema else {
+            return Ok(shipped);
+        };
+        let shipped = optim::replace(shipped, ema.average());
+        // Fine-tuning starts from statistics that fit, and keeps those of the frozen part.
+        if ema.is_settled(self.progress.step) || self.settings.fine_tune.is_some() {
+            return Ok(shipped);
         }
+        // While the weights still move fast, the average of the statistics is not that of the averaged weights, and the
+        // differences multiply from layer to layer. Always the same batches: a resumed run validates alike.
+        let mut failure = None;
+        let batches = self.train_loader.iter_from(0, 0).take(RECALIBRATION_BATCHES);
+        let batches = batches.map_while(|batch| batch.map_err(|error| failure = Some(error)).ok());
+        let shipped = shipped.recalibrate(batches.map(|batch| batch.images));
+        failure.map_or(Ok(shipped), |error| Err(error.into()))
     }
 
     /// Counts a step on `batches` batches and logs it.
@@ -231,12 +226,9 @@ impl Run {
             settings: self.settings.clone(),
             data: self.data.clone(),
             progress: self.progress.clone(),
-            model: to_host(&optim::values(&self.model))?,
-            velocity: to_host(self.sgd.velocity())?,
-            average: match &self.ema {
-                Some(ema) => to_host(ema.average())?,
-                None => Arrays::new(),
-            },
+            model: optim::values(&self.model).to_arrays()?,
+            velocity: self.sgd.velocity()?,
+            average: self.ema.as_ref().map_or(Ok(Arrays::new()), |ema| ema.average().to_arrays())?,
         };
         self.check_finite(&checkpoint)?;
         let step = self.progress.step;
@@ -287,14 +279,4 @@ fn map(fields: &impl Serialize) -> Map<String, Value> {
         Ok(Value::Object(map)) => map,
         _ => Map::new(),
     }
-}
-
-/// Copies tensors to the host.
-fn to_host(tensors: &NamedTensors) -> Result<Arrays, TensorReadError> {
-    tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.clone().try_into_vec_as::<f32>()?))).collect()
-}
-
-/// Copies arrays to `device`.
-fn to_device(arrays: Arrays, device: &Device) -> NamedTensors {
-    arrays.into_iter().map(|(name, values)| (name, Tensor::<1>::from_data(values.as_slice(), device))).collect()
 }

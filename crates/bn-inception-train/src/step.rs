@@ -1,11 +1,11 @@
 //! One pass over a batch: forward, loss, backward, and the ranks of the right classes.
 
-use bn_inception::Model;
+use bn_inception::{FoldedModel, Model};
 use bn_inception_data::ImageBatch;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorReadError};
 
-use crate::optim::{self, NamedTensors};
+use crate::optim::{self, Flat};
 use crate::rank::rank;
 
 /// The result of a batch, read from the device once for all uses.
@@ -49,11 +49,7 @@ impl Scores {
 }
 
 /// Gradients of the mean loss over `batch`. `model` is on an autodiff device, `batch` on the plain one.
-pub(crate) fn train(
-    model: &Model,
-    batch: ImageBatch,
-    smoothing: f64,
-) -> Result<(NamedTensors, Scores), TensorReadError> {
+pub(crate) fn train(model: &Model, batch: ImageBatch, smoothing: f64) -> Result<(Flat, Scores), TensorReadError> {
     let logits = model.forward(batch.images.autodiff());
     let losses = cross_entropy(logits.clone(), batch.targets.clone(), smoothing);
     let gradients = optim::gradients(model, losses.clone().mean().backward());
@@ -61,8 +57,8 @@ pub(crate) fn train(
     Ok((gradients, Scores::read(losses, logits, batch.targets)?))
 }
 
-/// Scores of an inference copy of the network, without label smoothing.
-pub(crate) fn validate(model: &Model, batch: ImageBatch) -> Result<Scores, TensorReadError> {
+/// Scores of the network for inference, without label smoothing.
+pub(crate) fn validate(model: &FoldedModel, batch: ImageBatch) -> Result<Scores, TensorReadError> {
     let logits = model.forward(batch.images);
     let losses = cross_entropy(logits.clone(), batch.targets.clone(), 0.0);
     Scores::read(losses, logits, batch.targets)

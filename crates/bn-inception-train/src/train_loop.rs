@@ -13,8 +13,8 @@ use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::error::TrainError;
-use crate::observe::{Norms, Predictions};
-use crate::optim::{self, NamedTensors};
+use crate::observe::Predictions;
+use crate::optim::{Flat, Norms, clip_factor};
 use crate::run::Run;
 use crate::step;
 
@@ -79,7 +79,7 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
     let step = run.progress.step;
     let lr = run.recipe.rate(step, run.total_steps);
     let (mut images, mut loss, mut top1, mut top5) = (0, 0.0, 0, 0);
-    let mut gradients = NamedTensors::new();
+    let mut gradients: Option<Flat> = None;
     let mut parts = 0;
     while parts < run.settings.accumulate {
         let Some(batch) = batches.next().transpose()? else {
@@ -99,29 +99,30 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
         top5 += scores.right(5);
         images += scores.images();
         // Without accumulation the mean stays as it is, bit for bit. With it, a smaller last batch has less weight.
-        gradients = if run.settings.accumulate == 1 {
-            new
-        } else {
-            optim::add(gradients, optim::scaled(new, scores.images() as f64))
-        };
+        let new = if run.settings.accumulate == 1 { new } else { new.scaled(scores.images() as f64) };
+        gradients = Some(match gradients {
+            None => new,
+            Some(sum) => sum.plus(new),
+        });
         parts += 1;
     }
-    if parts == 0 {
+    let Some(mut gradients) = gradients else {
         return Err(TrainError::EpochCutShort { batches: run.progress.batch, expected: run.batches_per_epoch });
-    }
+    };
     let count = images as f64;
     if run.settings.accumulate > 1 {
-        gradients = optim::scaled(gradients, 1.0 / count);
+        gradients = gradients.scaled(1.0 / count);
     }
     let norms = Norms::of(&gradients)?;
     let norm = norms.global();
+    let mut scale = 1.0;
     if let Some(max_norm) = run.settings.clip_norm {
         if !norm.is_finite() {
             return Err(run.not_finite("the gradients' norm".to_owned(), norm, step));
         }
-        gradients = optim::clip_by_global_norm(gradients, norm, max_norm);
+        scale = clip_factor(norm, max_norm);
     }
-    let telemetry = update(run, lr, gradients, &norms)?;
+    let telemetry = update(run, lr, scale, gradients, &norms)?;
     let facts = StepFacts {
         step: step + 1,
         epoch: run.progress.epoch + 1,
@@ -149,15 +150,15 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
 }
 
 /// Updates the parameters and, if telemetry is due, observes the change.
-fn update(run: &mut Run, lr: f64, gradients: NamedTensors, norms: &Norms) -> Result<Option<Telemetry>, TrainError> {
+fn update(run: &mut Run, lr: f64, scale: f64, gradients: Flat, norms: &Norms) -> Result<Option<Telemetry>, TrainError> {
     let step = run.progress.step + 1;
     let observed = run.observer.is_due(step) && norms.global().is_finite();
-    let Some(change) = run.update(lr, gradients, observed) else {
+    let Some(change) = run.update(lr, scale, gradients, observed) else {
         return Ok(None);
     };
     // `valid` copies the running statistics, so telemetry does not change them.
     let model = run.model.valid();
-    let telemetry = run.observer.telemetry(&model, step, norms, &change)?;
+    let telemetry = run.observer.telemetry(&model, step, norms, change)?;
     Ok(Some(telemetry))
 }
 
@@ -171,12 +172,13 @@ fn seed(run: u64, step: u64, part: usize) -> u64 {
 fn validate(run: &mut Run) -> Result<Ending, TrainError> {
     let started = Instant::now();
     let step = run.progress.step;
-    let shipped = run.shipped();
+    let shipped = run.shipped()?;
+    let folded = shipped.fold();
     let (mut images, mut loss, mut top1, mut top5) = (0, 0.0, 0, 0);
     let mut predictions = Predictions::default();
     let mut batches = run.valid_loader.iter_from(0, 0);
     while let Some(batch) = batches.next().transpose()? {
-        let scores = step::validate(&shipped, batch)?;
+        let scores = step::validate(&folded, batch)?;
         for (row, class) in scores.rows() {
             predictions.add(row, class);
         }

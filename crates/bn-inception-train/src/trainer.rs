@@ -216,7 +216,7 @@ impl Trainer {
         };
         match checkpoint {
             None => run.begin(origin)?,
-            Some((checkpoint, path)) => run.resume(checkpoint, path, &plain, origin.device)?,
+            Some((checkpoint, path)) => run.resume(checkpoint, path, origin.device)?,
         }
         Ok(run)
     }
@@ -237,7 +237,7 @@ fn log_failure(run: &mut Run, error: &TrainError) {
 /// Writes weights and summary, after which the run counts as finished.
 fn write_results(run: &mut Run, device: String) -> Result<RunSummary, TrainError> {
     let out: &Path = &run.config.out;
-    let model = run.shipped();
+    let model = run.shipped()?;
     let progress = &run.progress;
     let last = progress.validations.last();
     let best = progress.best();

@@ -205,7 +205,7 @@ fn open(backend: &'static Backend, index: usize) -> Result<OpenDevice, DeviceErr
 }
 
 /// True for a device of a CPU backend, whose tensors are in the process's own memory.
-pub(crate) fn is_cpu(device: &Device) -> bool {
+pub fn is_cpu(device: &Device) -> bool {
     match device.as_dispatch() {
         #[cfg(feature = "flex")]
         DispatchDevice::Flex(_) => true,

@@ -168,7 +168,7 @@ pub(crate) fn learned(tensors: impl IntoIterator<Item = (String, Vec<usize>)>) -
 }
 
 /// Role of a tensor in a network, given by the last part of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TensorRole {
     /// A filter or the classifier's matrix.
     Weight,

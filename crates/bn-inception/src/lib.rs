@@ -95,7 +95,7 @@ pub use batch_norm::BatchNorm;
 pub use classifier::ClassifierHead;
 pub use config::{Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, StemKind, StridedPadding};
 pub use conv::ConvUnit;
-pub use device::{DeviceError, DeviceSpec, OpenDevice};
+pub use device::{DeviceError, DeviceSpec, OpenDevice, is_cpu};
 pub use folded::{Algorithm, EngineError, EngineOptions, FoldError, FoldedModel, LayerTime};
 pub use inception::InceptionBlock;
 pub use layers::{Convolution, Layer, Operation, TensorRole};

@@ -8,6 +8,7 @@ mod image_loader;
 mod options;
 mod prefetch;
 mod prepared;
+mod priority;
 mod source;
 
 pub use batches::{ImageBatch, ImageBatches};

@@ -5,7 +5,8 @@
 pub struct LoaderOptions {
     /// Images per batch, at least 1.
     pub batch_size: usize,
-    /// Number of threads that decode; with 0, the consumer decodes.
+    /// Number of threads that decode; with 0, the consumer decodes. On Linux they have a low priority, so that as many
+    /// as there are cores do not slow down computation on the same cores.
     pub workers: usize,
     /// Seed of the order of every epoch and of the augmentation of every image.
     pub seed: u64,

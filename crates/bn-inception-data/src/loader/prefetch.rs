@@ -11,6 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use super::priority::lower_priority;
+
 /// Number of batches made ahead of the consumer.
 const AHEAD: usize = 4;
 
@@ -87,7 +89,10 @@ impl<W: Work> Prefetch<W> {
         for index in 0..workers {
             let ending = Ending(prefetch.shared.clone());
             // An error drops `prefetch`, which ends the threads that did start.
-            let thread = Builder::new().name(format!("image-loader-{index}")).spawn(move || ending.0.run())?;
+            let thread = Builder::new().name(format!("image-loader-{index}")).spawn(move || {
+                lower_priority();
+                ending.0.run();
+            })?;
             prefetch.threads.push(thread);
         }
         Ok(prefetch)

@@ -1,12 +1,12 @@
 //! Checks that a checkpoint matches a network and its data.
 
 use super::file::{Arrays, Checkpoint, DataFacts};
-use crate::optim::NamedTensors;
+use crate::optim::Flat;
 
 impl Checkpoint {
     /// Checks that the checkpoint has all values of a network, that each has the right length, and that it has averages
     /// if and only if `averages` is set. The error names the first mismatch.
-    pub(crate) fn check_network(&self, values: &NamedTensors, averages: bool) -> Result<(), String> {
+    pub(crate) fn check_network(&self, values: &Flat, averages: bool) -> Result<(), String> {
         check_arrays(&self.model, values, "weight", true)?;
         check_arrays(&self.velocity, values, "velocity", false)?;
         check_arrays(&self.average, values, "average", averages)
@@ -31,18 +31,18 @@ impl Checkpoint {
 }
 
 /// Checks that each array belongs to a value of the network and has its length; with `all`, that none is missing.
-fn check_arrays(arrays: &Arrays, expected: &NamedTensors, kind: &str, all: bool) -> Result<(), String> {
+fn check_arrays(arrays: &Arrays, expected: &Flat, kind: &str, all: bool) -> Result<(), String> {
     for (name, values) in arrays {
-        let Some(tensor) = expected.get(name) else {
+        let Some(slot) = expected.slot(name) else {
             return Err(format!("the network has no {kind} `{name}`"));
         };
-        let (found, expected) = (values.len(), tensor.dims()[0]);
+        let (found, expected) = (values.len(), slot.range.len());
         if found != expected {
             return Err(format!("{kind} `{name}` has {found} values, expected {expected}"));
         }
     }
-    match expected.keys().find(|name| !arrays.contains_key(*name)) {
-        Some(name) if all => Err(format!("{kind} `{name}` is missing")),
+    match expected.index().iter().find(|slot| !arrays.contains_key(&slot.name)) {
+        Some(slot) if all => Err(format!("{kind} `{}` is missing", slot.name)),
         _ => Ok(()),
     }
 }

@@ -5,39 +5,13 @@ use std::collections::BTreeMap;
 use bn_inception::Model;
 use bn_inception::TensorRole;
 use bn_inception_dashboard::run_log::{BlockTelemetry, Histogram};
-use burn::tensor::{Tensor, TensorReadError};
+use burn::tensor::TensorReadError;
 
 use super::histogram;
-use crate::optim::NamedTensors;
-
-/// Sums of squares by tensor name.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Norms(BTreeMap<String, f64>);
-
-impl Norms {
-    /// Sums for `tensors`, read back from the device in one transfer.
-    pub(crate) fn of(tensors: &NamedTensors) -> Result<Self, TensorReadError> {
-        if tensors.is_empty() {
-            return Ok(Self::default());
-        }
-        let squares = tensors.values().map(|t| t.clone().powi_scalar(2).sum());
-        let squares = Tensor::cat(squares.collect(), 0).try_into_vec_as::<f64>()?;
-        Ok(Self(tensors.keys().cloned().zip(squares).collect()))
-    }
-
-    /// The Euclidean norm of all of them as one vector.
-    pub(crate) fn global(&self) -> f64 {
-        self.0.values().sum::<f64>().sqrt()
-    }
-
-    fn of_block(&self, block: &str) -> f64 {
-        let own = self.0.iter().filter(|(name, _)| block_of(name) == block);
-        own.map(|(_, square)| square).sum::<f64>().sqrt()
-    }
-}
+use crate::optim::{Flat, Norms, Slot};
 
 /// The change of the weights in one optimizer step.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Change {
     before: Norms,
     difference: Norms,
@@ -45,18 +19,14 @@ pub(super) struct Change {
 
 impl Change {
     /// From all values of a network before the step to those after it.
-    pub(super) fn between(before: &NamedTensors, after: &NamedTensors) -> Result<Self, TensorReadError> {
-        let weights = before.iter().filter(|(name, _)| TensorRole::of(name) == TensorRole::Weight);
-        let both = weights.filter_map(|(name, old)| Some((name, old, after.get(name)?)));
-        let difference = both.map(|(name, old, new)| (name.clone(), new.clone() - old.clone()));
-        let difference: NamedTensors = difference.collect();
-        let before = difference.keys().map(|name| (name.clone(), before[name].clone()));
-        Ok(Self { before: Norms::of(&before.collect())?, difference: Norms::of(&difference)? })
+    pub(super) fn between(before: Flat, after: &Flat) -> Result<Self, TensorReadError> {
+        let norms = Norms::of(&before)?;
+        Ok(Self { before: norms, difference: Norms::of(&before.scaled(-1.0).plus(after.clone()))? })
     }
 
     fn ratio(&self, block: &str) -> f64 {
-        let before = self.before.of_block(block);
-        match self.difference.of_block(block) / before {
+        let own = |slot: &Slot| slot.role == TensorRole::Weight && block_of(&slot.name) == block;
+        match self.difference.of_some(own) / self.before.of_some(own) {
             ratio if ratio.is_finite() => ratio,
             _ => 0.0,
         }
@@ -71,25 +41,24 @@ fn block_of(name: &str) -> &str {
 /// All blocks of `model`, which has these `parameters`, in forward order.
 pub(super) fn blocks(
     model: &Model,
-    parameters: &NamedTensors,
+    parameters: &Flat,
     gradients: &Norms,
     change: &Change,
 ) -> Result<Vec<BlockTelemetry>, TensorReadError> {
-    let mut values: BTreeMap<(String, Kind), Vec<Vec<f32>>> = BTreeMap::new();
-    for (name, tensor) in parameters {
-        if let Some(kind) = Kind::of(name) {
-            let key = (block_of(name).to_owned(), kind);
-            let data = tensor.clone().try_into_vec_as::<f32>()?;
-            values.entry(key).or_default().push(data);
+    let all = parameters.to_vec()?;
+    let mut values: BTreeMap<(&str, Kind), Vec<&[f32]>> = BTreeMap::new();
+    for slot in parameters.index() {
+        if let Some(kind) = Kind::of(&slot.name) {
+            values.entry((block_of(&slot.name), kind)).or_default().push(&all[slot.range.clone()]);
         }
     }
     let names = model.blocks.iter().map(|block| block.name());
     let names = std::iter::once("stem").chain(names).chain(["classifier"]);
     let block = |name: &str| {
-        let of = |kind| -> Option<Histogram> { histogram::of(values.get(&(name.to_owned(), kind))?) };
+        let of = |kind| -> Option<Histogram> { histogram::of(values.get(&(name, kind))?) };
         Some(BlockTelemetry {
             block: name.to_owned(),
-            grad_norm: gradients.of_block(name),
+            grad_norm: gradients.of_some(|slot| block_of(&slot.name) == name),
             update_ratio: change.ratio(name),
             weights: of(Kind::Weight)?,
             gamma: of(Kind::Gamma),
@@ -127,39 +96,24 @@ mod tests {
     use bn_inception::Preset;
     use burn::tensor::Device;
 
-    fn named(pairs: &[(&str, &[f32])]) -> NamedTensors {
-        let device = Device::flex();
-        let tensor = |values: &[f32]| Tensor::<1>::from_data(values, &device);
-        let pairs = pairs.iter();
-        pairs.map(|(name, values)| ((*name).to_owned(), tensor(values))).collect()
-    }
-
-    #[test]
-    fn norms_are_global_and_by_block() {
-        let norms = Norms::of(&named(&[
-            ("3a.conv_1x1.weight", &[3.0]),
-            ("3a.conv_1x1.norm.beta", &[0.0, 4.0]),
-            ("3b.conv_1x1.weight", &[12.0]),
-        ]));
-        let norms = norms.unwrap();
-        assert_eq!(norms.global(), 13.0);
-        assert_eq!((norms.of_block("3a"), norms.of_block("3b")), (5.0, 12.0));
-        assert_eq!(Norms::of(&NamedTensors::new()).unwrap().global(), 0.0);
-    }
-
     #[test]
     fn the_ratio_is_of_the_weights() {
-        let before = named(&[
-            ("3a.conv_1x1.weight", &[3.0, 4.0]),
-            ("3a.conv_1x1.norm.beta", &[1.0]),
-            ("3b.conv_1x1.weight", &[0.0]),
-        ]);
-        let after = named(&[
-            ("3a.conv_1x1.weight", &[3.0, 4.5]),
-            ("3a.conv_1x1.norm.beta", &[9.0]),
-            ("3b.conv_1x1.weight", &[1.0]),
-        ]);
-        let change = Change::between(&before, &after).unwrap();
+        let model = Preset::Small.config().with_width(0.05).with_classes(3).init(&Device::flex()).unwrap();
+        let values = optim::values(&model);
+        let one_block = |weight: [f32; 2], beta: f32, other: f32| {
+            let array = |name: &str, first: &[f32]| {
+                let length = values.slot(name).unwrap().range.len();
+                let padded = first.iter().copied().chain(std::iter::repeat(0.0)).take(length);
+                (name.to_owned(), padded.collect())
+            };
+            let arrays = [
+                array("3a.conv_1x1.weight", &weight),
+                array("3a.conv_1x1.norm.beta", &[beta]),
+                array("3b.conv_1x1.weight", &[other]),
+            ];
+            values.with_arrays(&arrays.into(), 0.0)
+        };
+        let change = Change::between(one_block([3.0, 4.0], 1.0, 0.0), &one_block([3.0, 4.5], 9.0, 1.0)).unwrap();
         assert!((change.ratio("3a") - 0.1).abs() < 1e-6);
         assert_eq!(change.ratio("3b"), 0.0, "nothing to divide by");
     }
@@ -168,7 +122,9 @@ mod tests {
     fn blocks_come_in_forward_order_with_every_parameter() {
         let config = Preset::Caffe.config().with_width(0.1).with_classes(3);
         let model = config.init(&Device::flex()).unwrap();
-        let found = blocks(&model, &optim::values(&model), &Norms::default(), &Change::default()).unwrap();
+        let values = optim::values(&model);
+        let change = Change::between(values.clone(), &values).unwrap();
+        let found = blocks(&model, &values, &Norms::of(&values).unwrap(), &change).unwrap();
         let names: Vec<_> = found.iter().map(|block| block.block.as_str()).collect();
         let expected = "stem 3a 3b 3c 4a 4b 4c 4d 4e 5a 5b classifier";
         assert_eq!(names.join(" "), expected);

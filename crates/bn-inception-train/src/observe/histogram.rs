@@ -6,8 +6,8 @@ use bn_inception_dashboard::run_log::Histogram;
 const BINS: usize = 30;
 
 /// The histogram of all finite values in `parts`; `None` if there are none.
-pub(super) fn of(parts: &[Vec<f32>]) -> Option<Histogram> {
-    let values = || parts.iter().flatten().copied().filter(|v| v.is_finite());
+pub(super) fn of(parts: &[impl AsRef<[f32]>]) -> Option<Histogram> {
+    let values = || parts.iter().flat_map(AsRef::as_ref).copied().filter(|v| v.is_finite());
     let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
     let (mut sum, mut sum_squares) = (0.0, 0.0);
     for value in values() {
@@ -50,7 +50,7 @@ mod tests {
     fn one_value_and_no_value_are_fine() {
         let same = of(&[vec![2.0; 7]]).unwrap();
         assert_eq!((same.min, same.max, same.counts[0]), (2.0, 2.0, 7));
-        assert_eq!(of(&[vec![f32::NAN], Vec::new()]), None);
+        assert_eq!(of(&[vec![f32::NAN], vec![]]), None);
         let wide = of(&[vec![f32::MIN, f32::MAX]]).unwrap();
         assert_eq!((wide.counts[0], wide.counts[BINS - 1]), (1, 1));
     }

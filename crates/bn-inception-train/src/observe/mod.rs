@@ -15,7 +15,6 @@ mod predictions;
 mod probe;
 
 pub use activations::percentile;
-pub(crate) use blocks::Norms;
 pub(crate) use machine::Monitor;
 pub(crate) use observer::Observer;
 pub use observer::TELEMETRY_EVERY;

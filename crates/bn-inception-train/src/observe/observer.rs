@@ -6,11 +6,11 @@ use bn_inception_data::ImageFolder;
 use burn::tensor::{Device, TensorReadError};
 
 use super::activations;
-use super::blocks::{self, Change, Norms};
+use super::blocks::{self, Change};
 use super::filters;
 use super::grad_cam;
 use super::probe::Probe;
-use crate::optim::NamedTensors;
+use crate::optim::{Flat, Norms};
 
 /// Default number of optimizer steps between two telemetry records.
 pub const TELEMETRY_EVERY: u64 = 25;
@@ -40,12 +40,12 @@ impl Observer {
         model: &Model,
         step: u64,
         norms: &Norms,
-        [before, after]: &[NamedTensors; 2],
+        [before, after]: [Flat; 2],
     ) -> Result<Telemetry, TensorReadError> {
-        let change = Change::between(before, after)?;
+        let change = Change::between(before, &after)?;
         Ok(Telemetry {
             step,
-            blocks: blocks::blocks(model, after, norms, &change)?,
+            blocks: blocks::blocks(model, &after, norms, &change)?,
             activations: activations::percentiles(model, self.probe.images())?,
         })
     }

@@ -1,4 +1,7 @@
-//! Updates of a network's weights: gradients by name, clipping, SGD with momentum, averaged weights.
+//! Updates of a network's weights: SGD with momentum, averaged weights, norms and clipping.
+//!
+//! Values, gradients, velocity and average are one flat buffer each ([`Flat`]), with an index of names. On CPU devices
+//! each step is one parallel pass over them; results are the same for any number of threads.
 //!
 //! A custom training loop needs four calls a step:
 //!
@@ -23,13 +26,20 @@
 //! }
 //! # Ok::<(), bn_inception::ConfigError>(())
 //! ```
+//!
+//! To clip by the global norm, scale the gradients by [`clip_factor`] of [`Norms::global`]. To average the weights, call
+//! [`Ema::update`] with the model's [`values`] after each step, and put [`Ema::average`] into `model.valid()` with
+//! [`replace`].
 
-mod clip;
 mod ema;
+mod flat;
+mod norms;
 mod parameters;
 mod sgd;
+mod update;
 
-pub use clip::{add, clip_by_global_norm, scaled};
 pub use ema::Ema;
-pub use parameters::{NamedTensors, gradients, replace, update, values};
+pub use flat::{Flat, Slot};
+pub use norms::{Norms, clip_factor};
+pub use parameters::{gradients, replace, values};
 pub use sgd::{DecayScope, Sgd, SgdConfig};

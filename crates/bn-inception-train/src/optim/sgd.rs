@@ -3,13 +3,18 @@
 //! Not Burn's, for three reasons. Burn's optimizer state is loaded onto the *default* device, which in a build with
 //! several backends may not exist (a run trained on the CPU could not be resumed on a machine without the GPU); it is
 //! keyed by `ParamId`, which changes with every process; and its momentum is dampened by default. This one keeps its
-//! velocity under the parameters' names, on the gradients' device.
+//! velocity under the parameters' names, on the network's device.
+
+use std::collections::BTreeMap;
 
 use bn_inception::{Model, TensorRole};
-use burn::tensor::Tensor;
+use burn::tensor::TensorReadError;
 use serde::Serialize;
 
-use super::parameters::{NamedTensors, update};
+use super::ema::Ema;
+use super::flat::{Flat, Slot};
+use super::parameters::{replace_some, values};
+use super::update::{Part, Rule, update};
 
 /// Settings of [`Sgd`]: the update rule of PyTorch's `SGD` with dampening 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -34,89 +39,143 @@ pub enum DecayScope {
     Weights,
 }
 
+/// Velocity of a parameter that has not been stepped yet. As in PyTorch its first velocity is the gradient itself, and
+/// this, unlike +0, leaves all numbers that are added to it as they are.
+const AT_REST: f32 = -0.0;
+
 /// The optimizer: its settings and the velocity of each parameter.
 #[derive(Debug, Clone)]
 pub struct Sgd {
     config: SgdConfig,
-    velocity: NamedTensors,
+    /// Velocity of every value of the network; `None` before the first step and without momentum.
+    velocity: Option<Flat>,
 }
 
 impl Sgd {
     /// An optimizer without velocity yet.
     #[must_use]
     pub fn new(config: SgdConfig) -> Self {
-        Self::with_velocity(config, NamedTensors::new())
+        Self { config, velocity: None }
     }
 
-    /// An optimizer that continues with the `velocity` returned by [`velocity`](Self::velocity).
+    /// An optimizer of the network with these [`values`] that continues with the `velocity` that
+    /// [`velocity`](Self::velocity) returned.
+    ///
+    /// # Panics
+    /// If a velocity has another length than its parameter.
     #[must_use]
-    pub fn with_velocity(config: SgdConfig, velocity: NamedTensors) -> Self {
-        Self { config, velocity }
+    pub fn with_velocity(config: SgdConfig, values: &Flat, velocity: &BTreeMap<String, Vec<f32>>) -> Self {
+        let moves = config.momentum != 0.0 && !velocity.is_empty();
+        Self { config, velocity: moves.then(|| values.with_arrays(velocity, AT_REST)) }
     }
 
-    /// The velocity of each parameter stepped so far.
-    #[must_use]
-    pub fn velocity(&self) -> &NamedTensors {
-        &self.velocity
+    /// The velocity of each parameter stepped so far, copied to the host.
+    ///
+    /// # Errors
+    /// [`TensorReadError`] if the device cannot be read.
+    pub fn velocity(&self) -> Result<BTreeMap<String, Vec<f32>>, TensorReadError> {
+        let mut velocity = self.velocity.as_ref().map_or(Ok(BTreeMap::new()), Flat::to_arrays)?;
+        velocity.retain(|_, values| values.iter().any(|value| value.to_bits() != AT_REST.to_bits()));
+        Ok(velocity)
     }
 
     /// `model` after one step with learning rate `rate`. Parameters without a gradient stay as they are.
+    ///
+    /// # Panics
+    /// If the gradients, or those of the step before, are of another network.
     #[must_use]
-    pub fn step(&mut self, model: Model, rate: f64, mut gradients: NamedTensors) -> Model {
-        update(model, |name, value| {
-            let gradient = gradients.remove(name)?;
-            Some(self.update(name, rate, value, gradient))
-        })
+    pub fn step(&mut self, model: Model, rate: f64, gradients: Flat) -> Model {
+        self.step_with(model, gradients, 1.0, |_| rate, None).0
     }
 
-    /// The parameter called `name` after one step from `value` with learning rate `rate`.
-    #[must_use]
-    pub fn update(&mut self, name: &str, rate: f64, value: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
-        let delta = self.delta(name, &value, gradient);
-        value - delta.mul_scalar(rate)
-    }
-
-    fn delta(&mut self, name: &str, value: &Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
-        let SgdConfig { momentum, nesterov, weight_decay, decay_scope } = self.config;
-        let decays = match decay_scope {
-            DecayScope::Everything => true,
-            DecayScope::Weights => TensorRole::of(name) == TensorRole::Weight,
+    /// [`Self::step`] with the gradients times `scale`, and for each parameter the `rate` of its name. In the same pass,
+    /// the average is updated after the step of the given number, except in the frozen part. Returns the model's values,
+    /// too.
+    pub(crate) fn step_with(
+        &mut self,
+        model: Model,
+        mut gradients: Flat,
+        scale: f64,
+        rate: impl Fn(&str) -> f64,
+        average: Option<(&mut Ema, u64)>,
+    ) -> (Model, Flat) {
+        let mut values = values(&model);
+        let part = |slot: &Slot| Part {
+            range: slot.range.clone(),
+            gradients: gradients.slot(&slot.name).map(|gradient| gradient.range.clone()),
+            rate: rate(&slot.name),
+            decay: self.decay(slot),
+            // Averaging equal numbers would round them.
+            averaged: !model.is_frozen(&slot.name),
         };
-        let gradient =
-            if decays && weight_decay != 0.0 { gradient + value.clone().mul_scalar(weight_decay) } else { gradient };
-        if momentum == 0.0 {
-            return gradient;
+        let parts = values.index().iter().map(part).collect();
+        self.update(parts, scale, &mut values, &mut gradients, average);
+        let model = replace_some(model, &values, |slot| gradients.slot(&slot.name).is_some());
+        (model, values)
+    }
+
+    fn update(
+        &mut self,
+        mut parts: Vec<Part>,
+        scale: f64,
+        values: &mut Flat,
+        gradients: &mut Flat,
+        average: Option<(&mut Ema, u64)>,
+    ) {
+        let SgdConfig { momentum, nesterov, .. } = self.config;
+        let mut rule = Rule { scale, momentum, nesterov, keep: 0.0 };
+        let average = average.map(|(ema, step)| {
+            assert!(values.index == ema.average.index, "an average of another network");
+            rule.keep = ema.decay_of(step);
+            &mut ema.average.buffer
+        });
+        if momentum != 0.0 && self.velocity.is_none() {
+            self.velocity = Some(values.with_arrays(&BTreeMap::new(), AT_REST));
         }
-        // As in PyTorch the first velocity is the gradient itself.
-        let velocity = match self.velocity.remove(name) {
-            Some(velocity) => velocity.mul_scalar(momentum) + gradient.clone(),
-            None => gradient.clone(),
-        };
-        self.velocity.insert(name.to_owned(), velocity.clone());
-        if nesterov { gradient + velocity.mul_scalar(momentum) } else { velocity }
+        let velocity = self.velocity.as_mut().map(|velocity| {
+            assert!(values.index == velocity.index, "the velocity of another network");
+            &mut velocity.buffer
+        });
+        parts.dedup_by(|next, last| last.extend(next));
+        update(rule, &parts, &mut values.buffer, &mut gradients.buffer, velocity, average);
+    }
+
+    fn decay(&self, slot: &Slot) -> f64 {
+        match self.config.decay_scope {
+            DecayScope::Weights if slot.role != TensorRole::Weight => 0.0,
+            DecayScope::Weights | DecayScope::Everything => self.config.weight_decay,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
+    use burn::tensor::{Device, Tensor};
 
     const CONFIG: SgdConfig =
         SgdConfig { momentum: 0.5, nesterov: false, weight_decay: 0.0, decay_scope: DecayScope::Everything };
 
-    fn one(value: f32) -> Tensor<1> {
-        Tensor::from_data([value], &Device::flex())
+    fn flat(name: &str, values: &[f32]) -> Flat {
+        Flat::new(vec![(name.to_owned(), Tensor::from_data(values, &Device::flex()))])
+    }
+
+    /// One step of the only tensor.
+    fn step(sgd: &mut Sgd, rate: f64, values: &mut Flat, mut gradients: Flat) {
+        let slot = &values.index()[0];
+        let range = || slot.range.clone();
+        let part = Part { range: range(), gradients: Some(range()), rate, decay: sgd.decay(slot), averaged: false };
+        sgd.update(vec![part], 1.0, values, &mut gradients, None);
     }
 
     /// Two steps of one parameter with gradient 1, from the value 2.
     fn two_steps(config: SgdConfig, path: &str) -> f32 {
         let mut sgd = Sgd::new(config);
-        let mut value = one(2.0);
+        let mut value = flat(path, &[2.0]);
         for _ in 0..2 {
-            value = sgd.update(path, 0.1, value, one(1.0));
+            step(&mut sgd, 0.1, &mut value, flat(path, &[1.0]));
         }
-        value.into_scalar::<f32>()
+        value.to_vec().unwrap()[0]
     }
 
     #[test]
@@ -147,13 +206,11 @@ mod tests {
         let fixture: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let fixture = &fixture["sgd"];
         let number = |name: &str| fixture[name].as_f64().unwrap();
-        let vector = |value: &serde_json::Value| {
-            let numbers: Vec<f32> = serde_json::from_value(value.clone()).unwrap();
-            Tensor::<1>::from_data(numbers.as_slice(), &Device::flex())
-        };
-        let close = |found: &Tensor<1>, expected: Tensor<1>, what: &str| {
-            let difference = (found.clone() - expected).abs().max().into_scalar::<f32>();
-            assert!(difference < 1e-6, "{what} differs by {difference}");
+        let vector = |value: &serde_json::Value| -> Vec<f32> { serde_json::from_value(value.clone()).unwrap() };
+        let close = |found: &[f32], expected: &serde_json::Value, what: &str| {
+            for (found, expected) in found.iter().zip(vector(expected)) {
+                assert!((found - expected).abs() < 1e-6, "{what}: {found} is not {expected}");
+            }
         };
         let mut sgd = Sgd::new(SgdConfig {
             momentum: number("momentum"),
@@ -161,13 +218,24 @@ mod tests {
             weight_decay: number("weight_decay"),
             decay_scope: DecayScope::Everything,
         });
-        let mut value = vector(&fixture["start"]);
-        for step in fixture["steps"].as_array().unwrap() {
-            let gradient = vector(&step["gradient"]);
-            value = sgd.update("weight", number("lr"), value, gradient);
-            close(&value, vector(&step["w"]), "weight");
-            let velocity = &sgd.velocity()["weight"];
-            close(velocity, vector(&step["velocity"]), "velocity");
+        let mut value = flat("weight", &vector(&fixture["start"]));
+        for facts in fixture["steps"].as_array().unwrap() {
+            step(&mut sgd, number("lr"), &mut value, flat("weight", &vector(&facts["gradient"])));
+            close(&value.to_vec().unwrap(), &facts["w"], "weight");
+            close(&sgd.velocity().unwrap()["weight"], &facts["velocity"], "velocity");
         }
+    }
+
+    #[test]
+    fn an_optimizer_continues_with_its_velocity() {
+        let mut sgd = Sgd::new(CONFIG);
+        let mut value = flat("weight", &[2.0, -1.0]);
+        assert!(sgd.velocity().unwrap().is_empty());
+        step(&mut sgd, 0.1, &mut value, flat("weight", &[1.0, -0.0]));
+        let mut resumed = Sgd::with_velocity(CONFIG, &value, &sgd.velocity().unwrap());
+        let mut again = value.clone();
+        step(&mut sgd, 0.1, &mut value, flat("weight", &[0.3, 0.2]));
+        step(&mut resumed, 0.1, &mut again, flat("weight", &[0.3, 0.2]));
+        assert_eq!(again.to_vec().unwrap(), value.to_vec().unwrap());
     }
 }

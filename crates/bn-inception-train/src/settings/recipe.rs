@@ -42,7 +42,8 @@ pub struct Recipe {
     pub optimizer: SgdConfig,
     /// Probability mass spread over all classes in the training loss, in `[0, 1)`.
     pub label_smoothing: f64,
-    /// Decay of the moving average of weights that is validated and shipped, if there is one.
+    /// Decay of the moving average of weights that is validated and shipped, if there is one; smaller in early steps
+    /// (see [`Ema`](crate::optim::Ema)).
     pub ema: Option<f64>,
     /// Largest global norm of the gradients, unless the user says otherwise.
     pub clip_norm: Option<f64>,
