@@ -92,6 +92,7 @@ pub use burn;
 pub use image;
 
 pub use batch_norm::BatchNorm;
+pub use bn_inception_kernels::train::Trainer;
 pub use classifier::ClassifierHead;
 pub use config::{Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, StemKind, StridedPadding};
 pub use conv::ConvUnit;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bn_inception_kernels::infer::LayerTime;
+use bn_inception_kernels::train::Trainer;
 use burn::module::{Content, Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
@@ -12,7 +14,7 @@ use crate::inception::InceptionBlock;
 use crate::layers::Operation;
 use crate::plan::BLOCK_NAMES;
 use crate::pool;
-use crate::segment::Segment;
+use crate::segment::{Parameters, Segment};
 use crate::state::{self, State, StateError};
 use crate::stem::Stem;
 use crate::summary::ModelSummary;
@@ -224,14 +226,40 @@ impl Model {
             (0, Some(_)) => (1, self.stem.apply(images, statistics).1),
             _ => (frozen, self.frozen_part(images, frozen, |_, _| ()).autodiff()),
         };
-        let mut parameters = if start == 0 { self.stem.parameters(statistics) } else { Vec::new() };
-        parameters.extend(self.blocks.iter().skip(start.max(1) - 1).flat_map(|block| block.parameters(statistics)));
+        let blocks = || self.blocks.iter().skip(start.max(1) - 1);
+        let parameters = match start {
+            0 => self.stem_and_blocks(statistics),
+            _ => blocks().flat_map(|block| block.parameters(statistics)).collect(),
+        };
         if let Some(pooled) = self.segments[start].run(&x, parameters) {
             return pooled;
         }
         let x = if start == 0 { self.stem.apply(x, statistics).1 } else { x };
-        let blocks = self.blocks.iter().skip(start.max(1) - 1);
-        pool::global_average(blocks.fold(x, |x, block| block.apply(x, statistics)))
+        pool::global_average(blocks().fold(x, |x, block| block.apply(x, statistics)))
+    }
+
+    /// The CPU engine that computes training steps, unless frozen parts or local response normalisation divide the
+    /// network; it reports threads, instruction set and memory.
+    ///
+    /// # Panics
+    /// If `BN_INCEPTION_ISA` names an instruction set that the processor lacks.
+    pub fn trainer(&self) -> Option<&Arc<Trainer>> {
+        self.segments[0].trainer().filter(|_| self.frozen == 0)
+    }
+
+    /// Time of each step of the [`trainer`](Self::trainer)'s forward and backward pass for a batch `[N, 3, H, W]`, on the
+    /// calling thread.
+    ///
+    /// # Panics
+    /// If the images have another number of channels or are too small.
+    pub fn profile_training(&self, images: Tensor<4>) -> Option<Vec<LayerTime>> {
+        self.trainer()?;
+        self.segments[0].profile(images, self.stem_and_blocks(Statistics::Batch))
+    }
+
+    fn stem_and_blocks(&self, statistics: Statistics) -> Vec<Parameters<'_>> {
+        let blocks = self.blocks.iter().flat_map(|block| block.parameters(statistics));
+        self.stem.parameters(statistics).into_iter().chain(blocks).collect()
     }
 
     /// Every named end point of a batch of normalised images, for fine-tuning and detection.

@@ -1,11 +1,12 @@
 //! Runs of layers that the CPU engine computes in one call, forward and backward.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use bn_inception_kernels::infer::Placement;
+use bn_inception_kernels::infer::{LayerTime, Placement};
 use bn_inception_kernels::train::{self, Trainer};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 
 use crate::batch_norm::BatchNorm;
 use crate::config::{Activation, BnInceptionConfig, Normalization};
@@ -72,10 +73,7 @@ impl Segment {
         if !ops::serves(x) || !parameters.iter().all(|p| ops::serves(&p.filters)) {
             return None;
         }
-        let trainer = self.trainer.get_or_init(|| {
-            let trainer = Trainer::new(network.clone(), &train::Options::default());
-            Arc::new(trainer.unwrap_or_else(|error| panic!("{error}")))
-        });
+        let trainer = self.trainer_of(network);
         let (mut convolutions, mut updates) = (Vec::new(), Vec::new());
         for Parameters { filters, scale, shift, update } in parameters {
             convolutions.push(ops::ConvParameters { filters, scale, shift, normalize: update.is_some() });
@@ -91,6 +89,51 @@ impl Segment {
             }
         }
         Some(y)
+    }
+}
+
+impl Segment {
+    /// The engine for these layers, if it has them.
+    ///
+    /// # Panics
+    /// If `BN_INCEPTION_ISA` names an instruction set that the processor lacks.
+    pub(crate) fn trainer(&self) -> Option<&Arc<Trainer>> {
+        self.network.as_ref().map(|network| self.trainer_of(network))
+    }
+
+    /// The engine with as many threads as rayon's pool has, on which Burn's operations run.
+    fn trainer_of(&self, network: &train::Network) -> &Arc<Trainer> {
+        self.trainer.get_or_init(|| {
+            let options = train::Options {
+                threads: NonZeroUsize::new(rayon::current_num_threads()),
+                ..train::Options::default()
+            };
+            Arc::new(Trainer::new(network.clone(), &options).unwrap_or_else(|error| panic!("{error}")))
+        })
+    }
+
+    /// Time of each step of a forward and a backward pass.
+    pub(crate) fn profile(&self, x: Tensor<4>, parameters: Vec<Parameters<'_>>) -> Option<Vec<LayerTime>> {
+        let host = |data: TensorData| data.convert::<f32>().try_into_vec::<f32>().unwrap_or_default();
+        let trainer = self.trainer()?;
+        let [batch, _, height, width] = x.dims();
+        let x = host(x.into_data());
+        let mut convolutions = Vec::with_capacity(parameters.len());
+        for Parameters { filters, scale, shift, update } in parameters {
+            let vector = |tensor: Option<Tensor<1>>| tensor.map(|tensor| host(tensor.into_data()));
+            convolutions.push((host(filters.into_data()), vector(scale), vector(shift), update.is_some()));
+        }
+        let parameters: Vec<_> = convolutions
+            .iter()
+            .map(|(weight, scale, shift, normalize)| train::Parameters {
+                weight,
+                scale: scale.as_deref(),
+                shift: shift.as_deref(),
+                normalize: *normalize,
+            })
+            .collect();
+        let times = trainer.profile(&x, [batch, height, width], &parameters);
+        Some(times.unwrap_or_else(|error| panic!("{error}")))
     }
 }
 

@@ -33,14 +33,18 @@ impl WeightGradient {
     }
 
     /// Number of images and of rows that are summed for all weights before the next: as many as fit into the
-    /// second-level cache, since each weight reads them again.
+    /// second-level cache, since each weight reads them again, but enough pixels that reading and writing the sums costs
+    /// little.
     fn chunk(&self) -> [usize; 2] {
-        const FLOATS: usize = 3 << 16;
+        const FLOATS: usize = 1 << 18;
+        const PIXELS: usize = 192;
         let [height, width] = self.size;
         let row = (self.blocks * self.stride * self.stride + self.out_blocks) * width * BLOCK;
-        let rows = (FLOATS / row).clamp(1, height);
-        let images = if rows < height { 1 } else { (FLOATS / (row * height)).clamp(1, self.images) };
-        [images, rows]
+        let rows = (FLOATS / row).max(PIXELS / width).clamp(1, height);
+        let rows = height.div_ceil(height.div_ceil(rows));
+        let images = if rows < height { 1 } else { (FLOATS / (row * height)).max(PIXELS.div_ceil(height * width)) };
+        let images = images.clamp(1, self.images);
+        [self.images.div_ceil(self.images.div_ceil(images)), rows]
     }
 
     /// # Safety

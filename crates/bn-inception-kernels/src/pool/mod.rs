@@ -42,19 +42,50 @@ fn at_mut(x: &mut [f32], start: usize) -> &mut Lanes {
     x[start..].first_chunk_mut().expect("a pixel of the plane")
 }
 
-/// Maximum of each channel over a window; NaN if any is.
+/// Start of each pixel of a window that lies inside the plane as a whole, in row order.
 #[inline(always)]
-fn maximum(shape: &Shape, x: &[f32], rows: Range<usize>, columns: Range<usize>) -> Lanes {
+fn inside(shape: &Shape, y: usize, o: usize) -> Option<[usize; 9]> {
+    let top = (y * shape.stride).wrapping_sub(shape.padding[0]);
+    let left = (o * shape.stride).wrapping_sub(shape.padding[1]);
+    let inside = top.wrapping_add(3) <= shape.size[0] && left.wrapping_add(3) <= shape.size[1];
+    // A window that starts before the plane has wrapped around and ends below 3.
+    let inside = inside && top < shape.size[0] && left < shape.size[1];
+    inside.then(|| std::array::from_fn(|t| (top + t / 3) * shape.rows[0] + (left + t % 3) * BLOCK))
+}
+
+/// The same of the pixels inside the plane, of any window.
+#[inline(always)]
+fn clipped(shape: &Shape, y: usize, o: usize) -> impl Iterator<Item = usize> + Clone {
+    let (rows, columns, row) = (shape.window(0, y), shape.window(1, o), shape.rows[0]);
+    rows.flat_map(move |y| columns.clone().map(move |x| y * row + x * BLOCK))
+}
+
+/// Maximum of each channel over the pixels of a window; NaN if any is.
+#[inline(always)]
+fn maximum(x: &[f32], pixels: impl Iterator<Item = usize>) -> Lanes {
     let mut most = [f32::NEG_INFINITY; BLOCK];
-    for row in rows {
-        for column in columns.clone() {
-            let x = at(x, row * shape.rows[0] + column * BLOCK);
-            for c in 0..BLOCK {
-                most[c] = if x[c] > most[c] || x[c].is_nan() { x[c] } else { most[c] };
-            }
+    for pixel in pixels {
+        let x = at(x, pixel);
+        for c in 0..BLOCK {
+            most[c] = if x[c] > most[c] || x[c].is_nan() { x[c] } else { most[c] };
         }
     }
     most
+}
+
+/// Adds the gradient of each maximum over the pixels of a window to that of the first pixel that has it.
+#[inline(always)]
+fn scatter(x: &[f32], pixels: impl Iterator<Item = usize> + Clone, gradient: &Lanes, to: &mut [f32]) {
+    let most = maximum(x, pixels.clone());
+    let mut rest = *gradient;
+    for pixel in pixels {
+        let (x, to) = (at(x, pixel), at_mut(to, pixel));
+        for c in 0..BLOCK {
+            let hit = x[c] == most[c] || x[c].is_nan();
+            to[c] += if hit { rest[c] } else { 0.0 };
+            rest[c] = if hit { 0.0 } else { rest[c] };
+        }
+    }
 }
 
 multiversion! {
@@ -62,7 +93,10 @@ multiversion! {
     pub(crate) fn max(shape: &Shape, x: &[f32], to: &mut [f32]) {
         for y in 0..shape.out[0] {
             for o in 0..shape.out[1] {
-                let most = maximum(shape, x, shape.window(0, y), shape.window(1, o));
+                let most = match inside(shape, y, o) {
+                    Some(pixels) => maximum(x, pixels.into_iter()),
+                    None => maximum(x, clipped(shape, y, o)),
+                };
                 *at_mut(to, y * shape.rows[1] + o * BLOCK) = most;
             }
         }
@@ -74,18 +108,10 @@ multiversion! {
     pub(crate) fn max_backward(shape: &Shape, x: &[f32], gradient: &[f32], to: &mut [f32]) {
         for y in 0..shape.out[0] {
             for o in 0..shape.out[1] {
-                let most = maximum(shape, x, shape.window(0, y), shape.window(1, o));
-                let mut rest = *at(gradient, y * shape.rows[1] + o * BLOCK);
-                for row in shape.window(0, y) {
-                    for column in shape.window(1, o) {
-                        let start = row * shape.rows[0] + column * BLOCK;
-                        let (x, to) = (at(x, start), at_mut(to, start));
-                        for c in 0..BLOCK {
-                            let hit = x[c] == most[c] || x[c].is_nan();
-                            to[c] += if hit { rest[c] } else { 0.0 };
-                            rest[c] = if hit { 0.0 } else { rest[c] };
-                        }
-                    }
+                let gradient = at(gradient, y * shape.rows[1] + o * BLOCK);
+                match inside(shape, y, o) {
+                    Some(pixels) => scatter(x, pixels.into_iter(), gradient, to),
+                    None => scatter(x, clipped(shape, y, o), gradient, to),
                 }
             }
         }

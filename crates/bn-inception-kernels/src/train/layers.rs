@@ -207,7 +207,14 @@ impl<'a> Layers<'a> {
     pub(super) fn target(&mut self, i: usize) -> (FeatureMap, usize) {
         let (map, block) = self.targets[i];
         if self.maps[map].is_none() {
-            let new = self.builder.map(self.batch, self.channels[map].clone(), self.sizes[map]);
+            let (channels, size) = (self.channels[map].clone(), self.sizes[map]);
+            // Only the windows of 3×3 convolutions reach into a border; pools end at the map's edge.
+            let windows =
+                |i: usize| self.layers[i].inputs.contains(&map) && self.conv(i).is_some_and(|c| c.kernel == 3);
+            let new = match (map + 1..self.layers.len()).any(windows) {
+                true => self.builder.map(self.batch, channels, size),
+                false => self.builder.bare_map(self.batch, channels, size),
+            };
             self.maps[map] = Some(new);
         }
         (self.map(i), block)

@@ -4,22 +4,24 @@
 //! cargo run --release --example bench -- --batch 8 --threads 2
 //! cargo run --release --example bench -- --per-layer
 //! cargo run --release --example bench -- --weights model.safetensors --json
+//! cargo run --release --example bench -- --task train --batch 32 --per-layer
 //! cargo run --release --example bench -- --weights bn_inception-52deb4733.pth --preset caffe
 //! ```
+
+mod infer;
+mod train;
 
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bn_inception::weights::{Import, Weights};
-use bn_inception::{BnInceptionConfig, DeviceSpec, EngineOptions, FoldedModel, LayerTime, Preprocess, Preset, State};
+use bn_inception::{BnInceptionConfig, DeviceSpec, LayerTime, Preset};
 use bn_inception_examples::{Downloads, Failure, exit_code};
-use burn::tensor::{Device, Tensor, TensorData};
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
-/// Measure inference: milliseconds per image, multiply-adds per second, memory.
+/// Measure inference or training: milliseconds per image, multiply-adds per second, memory.
 ///
 /// The multiply-adds are those of the direct method whatever the algorithm, so that more per second is faster; the
 /// peak is what multiply-add instructions alone reach, measured in the same run.
@@ -30,7 +32,7 @@ struct Arguments {
     #[arg(long, value_enum, default_value_t = Task::Infer)]
     task: Task,
 
-    /// Images per call
+    /// Images per call, or in a training step
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
 
@@ -38,7 +40,7 @@ struct Arguments {
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     precision: Precision,
 
-    /// Threads of a call on a CPU [default: RAYON_NUM_THREADS, or one for each processor core]
+    /// Threads on a CPU [default: RAYON_NUM_THREADS, or one for each processor core]
     #[arg(long, value_name = "T")]
     threads: Option<NonZeroUsize>,
 
@@ -54,6 +56,14 @@ struct Arguments {
     /// [default: caffe]
     #[arg(long, value_name = "NAME")]
     preset: Option<Preset>,
+
+    /// Multiplier of the channels of --preset
+    #[arg(long, value_name = "X", conflicts_with = "weights")]
+    width: Option<f64>,
+
+    /// Height and width of the images [default: those of the preset or the weights]
+    #[arg(long, value_name = "PX")]
+    input_size: Option<usize>,
 
     #[command(flatten)]
     downloads: Downloads,
@@ -75,6 +85,8 @@ struct Arguments {
 enum Task {
     /// Forward passes of the folded network
     Infer,
+    /// Training steps: forward and backward pass, SGD with momentum
+    Train,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -93,6 +105,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// Medians and bests are over calls; the time of a call is divided by its number of images.
 #[derive(Serialize)]
 struct Report {
+    task: &'static str,
     device: String,
     /// Instruction set; absent if Burn's own operations run.
     isa: Option<&'static str>,
@@ -107,6 +120,8 @@ struct Report {
     /// costs.
     peak_fraction: Option<f64>,
     peak_gmac_per_s: Option<f64>,
+    /// Fraction of the time in which only one thread worked, from the processor time of the process.
+    one_thread_share: Option<f64>,
     /// From the weight file on disk (or drawn weights) to the first logits: reading, folding, planning, packing,
     /// running.
     first_result_ms: f64,
@@ -118,84 +133,27 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let Task::Infer = arguments.task;
     let Precision::F32 = arguments.precision;
     let opened = arguments.device.parse::<DeviceSpec>()?.open()?;
-    let device = opened.device;
-    let batch = usize::from(arguments.batch);
-    let options = EngineOptions { threads: arguments.threads, ..EngineOptions::default() };
-    let drawn = match &arguments.weights {
-        Some(_) => None,
-        None => Some(drawn(arguments.preset.unwrap_or(Preset::Caffe), &device)?),
+    let report = match arguments.task {
+        Task::Infer => infer::run(arguments, &opened)?,
+        Task::Train => train::run(arguments, &opened)?,
     };
-    let start = Instant::now();
-    let (model, size) = match (&arguments.weights, drawn) {
-        (Some(name), _) => {
-            // The images are noise, so only the size of the preprocessing matters.
-            let import = arguments.preset.map(|preset| {
-                let config = preset.config();
-                let preprocess = Preprocess::imagenet(config.input_size as u32);
-                Import::new(config, preprocess)
-            });
-            let store = arguments.downloads.store();
-            let weights = Weights::open_from(&store, name, import.as_ref())?;
-            let (model, metadata) = weights.folded(&device, &options)?;
-            (model, metadata.preprocess.size as usize)
-        }
-        (None, Some((config, state))) => {
-            let model = FoldedModel::new(&config, state, &device, &options)?;
-            (model, config.input_size)
-        }
-        (None, None) => unreachable!("one of the two was just chosen"),
-    };
-    let data = TensorData::new(pixels(batch, size), [batch, 3, size, size]);
-    let images = Tensor::<4>::from_data(data, &device);
-    let call = || {
-        let start = Instant::now();
-        model.forward(images.clone()).into_data();
-        start.elapsed()
-    };
-    call();
-    let first_result = start.elapsed();
-    let times = measure(arguments.seconds, call);
-    let ms = |time: Duration| time.as_secs_f64() * 1e3 / batch as f64;
-    let median = ms(times[times.len() / 2]);
-    let peak_rss_mib = peak_rss_mib();
-    // A network of drawn weights has the same number of multiply-adds as this one.
-    let counted = model.config().init(&device)?.summary(size);
-    let giga_macs = counted.multiply_adds() as f64 / 1e9;
-    let rate = giga_macs / (median / 1e3);
-    let engine = model.engine();
-    let peak = engine.map(|engine| engine.peak() * engine.threads() as f64 / 1e9);
-    let report = Report {
-        device: opened.name,
-        isa: engine.map(|engine| engine.instruction_set()),
-        batch,
-        threads: engine.map(|engine| engine.threads()),
-        input_size: size,
-        ms_per_image: median,
-        best_ms_per_image: ms(times[0]),
-        calls: times.len(),
-        gmac_per_s: rate,
-        peak_fraction: peak.map(|peak| rate / peak),
-        peak_gmac_per_s: peak,
-        first_result_ms: first_result.as_secs_f64() * 1e3,
-        peak_rss_mib,
-    };
-    print(&report)?;
-    if arguments.per_layer {
-        print_layers(&model, batch, size, arguments.seconds, peak)?;
-    }
     if arguments.json {
         writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn drawn(preset: Preset, device: &Device) -> Result<(BnInceptionConfig, State), Failure> {
-    let config = preset.config();
-    let state = config.init(device)?.state();
-    Ok((config, state))
+impl Arguments {
+    /// The network to measure without weights.
+    fn config(&self) -> Result<BnInceptionConfig, Failure> {
+        let mut config = self.preset.unwrap_or(Preset::Caffe).config();
+        config.width = self.width.unwrap_or(config.width);
+        config.input_size = self.input_size.unwrap_or(config.input_size);
+        config.validate()?;
+        Ok(config)
+    }
 }
 
 fn pixels(batch: usize, size: usize) -> Vec<f32> {
@@ -204,7 +162,7 @@ fn pixels(batch: usize, size: usize) -> Vec<f32> {
 }
 
 /// Sorted durations of calls made for `seconds`, at least five.
-fn measure(seconds: f64, call: impl Fn() -> Duration) -> Vec<Duration> {
+fn measure(seconds: f64, mut call: impl FnMut() -> Duration) -> Vec<Duration> {
     for _ in 0..3 {
         call();
     }
@@ -240,25 +198,22 @@ fn print(report: &Report) -> io::Result<()> {
         write!(out, ", {:.0} % of the peak of {peak:.1}", 100.0 * fraction)?;
     }
     write!(out, "; first result after {:.0} ms", report.first_result_ms)?;
+    if let Some(share) = report.one_thread_share {
+        write!(out, "; one thread alone {:.0} % of the time", 100.0 * share)?;
+    }
     match report.peak_rss_mib {
         Some(mib) => writeln!(out, "; at most {mib:.0} MiB"),
         None => writeln!(out),
     }
 }
 
+/// Table of the best time of each layer or step in as many profiles as fit into `seconds`.
 fn print_layers(
-    model: &FoldedModel,
     batch: usize,
-    size: usize,
     seconds: f64,
-    peak: Option<f64>,
+    peak: f64,
+    mut profile: impl FnMut() -> Result<Vec<LayerTime>, Failure>,
 ) -> Result<(), Failure> {
-    let (Some(engine), Some(peak)) = (model.engine(), peak) else {
-        return Err("--per-layer needs the engine of CPU devices".into());
-    };
-    let images = pixels(batch, size);
-    let mut logits = vec![0.0; batch * model.config().classes];
-    let mut profile = || engine.profile(&images, [batch, size, size], &mut logits);
     let (start, mut best) = (Instant::now(), profile()?);
     while start.elapsed().as_secs_f64() < seconds {
         for (best, layer) in best.iter_mut().zip(profile()?) {
@@ -266,14 +221,15 @@ fn print_layers(
         }
     }
     let mut out = io::stdout();
-    writeln!(out, "{:24} {:>8} {:>8} {:>6}", "layer and algorithm", "MMAC", "ms/image", "peak")?;
+    let width = best.iter().map(|layer| layer.name.len()).max().unwrap_or(0).max(24);
+    writeln!(out, "{:width$} {:>8} {:>8} {:>6}", "layer and algorithm", "MMAC", "ms/image", "peak")?;
     let per_image = |time: Duration| time.as_secs_f64() * 1e3 / batch as f64;
     for LayerTime { name, macs, time } in &best {
         let (mega, ms) = (*macs as f64 / 1e6 / batch as f64, per_image(*time));
         let fraction = 100.0 * mega / ms / peak;
-        writeln!(out, "{name:24} {mega:8.1} {ms:8.3} {fraction:5.0}%")?;
+        writeln!(out, "{name:width$} {mega:8.1} {ms:8.3} {fraction:5.0}%")?;
     }
     let sum = best.iter().map(|layer| layer.time).sum();
-    writeln!(out, "{:24} {:>8} {:8.3}", "sum of the best", "", per_image(sum))?;
+    writeln!(out, "{:width$} {:>8} {:8.3}", "sum of the best", "", per_image(sum))?;
     Ok(())
 }
