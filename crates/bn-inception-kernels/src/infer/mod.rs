@@ -19,15 +19,10 @@
 //! | `maps`            | the feature maps of the layers, and which layer writes where                          |
 //! | `build`           | builder of a plan: tensors, lifetimes, parameters of each kind of step                |
 //! | `step`            | the steps, and a thread's share of each                                               |
-//! | `direct`          | the step of a direct convolution                                                      |
-//! | `fused`           | the step of a Winograd convolution                                                    |
-//! | `context`         | the memory a step works on, and its thread                                            |
-//! | `kernel`          | the inner loops, generic over the vector type, instantiated for every instruction set |
-//! | `winograd`        | transforms of F(2×2, 3×3), F(4×4, 3×3) and F(3×3, 4×4)                                |
 //! | `pack`            | filters in the order in which the inner loops read them                               |
-//! | `layout`          | feature maps in the arena and views of them                                           |
-//! | `memory`          | aligned memory, assignment of tensors to the arena                                    |
-//! | `team`            | threads and barrier                                                                   |
+//!
+//! Convolutions are in `conv`, the inner loops in `simd`; arena, layout and threads, in `plan`, are those of
+//! [`train`](crate::train) too.
 //!
 //! # Layout
 //!

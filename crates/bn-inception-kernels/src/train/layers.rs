@@ -10,7 +10,7 @@ use crate::plan::images::Images;
 use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View, padded};
 
 use super::build::{Builder, Filters, Target, Windows};
-use super::filters::Channel;
+use super::filters::{Channel, Taps};
 use super::maps::{Copy, Direction, PoolKind};
 use super::network::{Conv, Layer, Network, Operation};
 use super::normalization::{Normalization, Pass, constants_len, sums_len};
@@ -278,7 +278,7 @@ impl<'a> Layers<'a> {
 
     /// Windows of a convolution of layer `x`'s output, the filters' tap tables, and the position of each input channel
     /// in them.
-    pub(super) fn windows(&self, conv: &Conv, x: usize) -> (Windows, Vec<Vec<Option<usize>>>, Vec<Option<Channel>>) {
+    pub(super) fn windows(&self, conv: &Conv, x: usize) -> (Windows, Taps, Vec<Option<Channel>>) {
         let k = conv.kernel;
         let grid = |side: usize| (0..side * side).map(|t| [t / side, t % side]).collect::<Vec<_>>();
         let channel = |offset, table| Some(Channel { conv: None, offset, table });

@@ -37,13 +37,3 @@ pub fn assert_close(what: &str, found: &[f32], expected: &[f64], gate: f64) {
 pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
-
-/// Asserts that `f` gives equal results on pools of one, two and four threads.
-#[track_caller]
-pub fn assert_same_on_all_pools<R: PartialEq + std::fmt::Debug + Send>(f: impl Fn() -> R + Sync) {
-    let run = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(&f);
-    let one = run(1);
-    for threads in [2, 4] {
-        assert!(run(threads) == one, "{threads} threads give a different result than one");
-    }
-}
