@@ -132,6 +132,7 @@ impl<'a> Layers<'a> {
         let mut output = vec![self.batch, channels];
         if self.layers[last].operation != Operation::Mean {
             output.extend([height, width]);
+            self.builder.barrier();
             let map = self.map(last);
             self.copy("output", Direction::Output, &map);
         }
