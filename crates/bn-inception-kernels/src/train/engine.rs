@@ -31,9 +31,13 @@ pub struct Options {
 
 type Key = ([usize; 3], Backward);
 
+/// Identity of a [`Trainer`], for its tapes: one with the memory and the plan of another would corrupt memory.
+type Identity = Arc<()>;
+
 /// A plan with the idle working memory of earlier calls.
 struct CachedPlan {
     plan: Plan,
+    trainer: Identity,
     idle: Mutex<Vec<WorkingMemory>>,
 }
 
@@ -47,6 +51,7 @@ pub struct Trainer {
     network: Network,
     kernels: &'static Kernels,
     threads: usize,
+    identity: Identity,
     plans: Mutex<HashMap<Key, Arc<CachedPlan>>>,
 }
 
@@ -111,6 +116,7 @@ impl Trainer {
             network,
             kernels: select_kernels(options.instruction_set.as_deref())?,
             threads: options.threads.map_or_else(default_threads, NonZeroUsize::get).min(256),
+            identity: Identity::default(),
             plans: Mutex::default(),
         })
     }
@@ -148,7 +154,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`NetworkError::Length`] for a slice of another length, [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`]
-    /// for unsupported sizes, [`NetworkError::Layer`] for a concatenation of maps of several sizes.
+    /// for unsupported sizes, [`NetworkError::Layer`] for no images or a concatenation of maps of several sizes.
     pub fn forward(
         &self,
         input: &[f32],
@@ -204,6 +210,9 @@ impl Trainer {
     ///
     /// # Errors
     /// [`NetworkError::Length`] for a slice of another length.
+    ///
+    /// # Panics
+    /// If another trainer has recorded the tape.
     pub fn backward(
         &self,
         tape: Tape,
@@ -222,6 +231,7 @@ impl Trainer {
     ) -> Result<(Vec<Gradients>, Option<Vec<f32>>), NetworkError> {
         check_parameters(&self.network, parameters)?;
         let cached = tape.cached.clone();
+        assert!(Arc::ptr_eq(&cached.trainer, &self.identity), "the tape of another trainer");
         let plan = &cached.plan;
         let expected: usize = plan.output.iter().product();
         if output_gradient.len() != expected {
@@ -271,7 +281,7 @@ impl Trainer {
             return Ok(cached.clone());
         }
         let plan = Plan::new(&self.network, size, backward, self.kernels, self.threads)?;
-        let cached = Arc::new(CachedPlan { plan, idle: Mutex::default() });
+        let cached = Arc::new(CachedPlan { plan, trainer: self.identity.clone(), idle: Mutex::default() });
         let mut plans = lock(&self.plans);
         if plans.len() >= PLANS {
             plans.clear();

@@ -25,7 +25,8 @@ pub struct Layer {
 /// Operation of a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Operation {
-    /// Images with three channels. Only a convolution with a 7×7 kernel and stride 2, or 3×3 and stride 1, reads them.
+    /// Images with three channels. One convolution with a 7×7 kernel and stride 2, or 3×3 and stride 1, reads them, and
+    /// nothing else.
     Images,
     /// A feature map.
     Map {
@@ -100,7 +101,7 @@ impl Network {
                 Operation::Images => 3,
                 Operation::Map { channels } => channels,
                 Operation::Conv(conv) => conv.out_channels,
-                _ => inputs.sum(),
+                _ => inputs.fold(0, usize::saturating_add),
             });
         }
         channels
@@ -115,12 +116,6 @@ impl Network {
         for (i, layer) in self.layers.iter().enumerate() {
             let source = matches!(layer.operation, Operation::Images | Operation::Map { .. });
             layer.require("number of sources in its place", usize::from(i == 0), usize::from(source))?;
-            for &input in &layer.inputs {
-                if input >= i {
-                    layer.require("position of an input", i - 1, input)?;
-                }
-                readers[input] += 1;
-            }
             match layer.operation {
                 Operation::Images | Operation::Map { .. } => {
                     layer.require("number of inputs", 0, layer.inputs.len())?
@@ -129,6 +124,12 @@ impl Network {
                     layer.require("number of inputs", layer.inputs.len().max(1), layer.inputs.len())?
                 }
                 _ => layer.require("number of inputs", 1, layer.inputs.len())?,
+            }
+            for &input in &layer.inputs {
+                if input >= i {
+                    layer.require("position of an input", i - 1, input)?;
+                }
+                readers[input] += 1;
             }
         }
         layer_count(self.layers.len())?;
@@ -141,7 +142,9 @@ impl Network {
             };
             let images = reads(|o| *o == Operation::Images);
             match layer.operation {
-                Operation::Images | Operation::Map { .. } => {
+                // The layout of the images is that of one convolution.
+                Operation::Images => layer.require("number of layers that read it", 1, readers[i])?,
+                Operation::Map { .. } => {
                     layer.require("number of channels", channels[i].max(1), channels[i])?;
                 }
                 Operation::Conv(conv) => conv.check(layer, channels[layer.inputs[0]], images > 0)?,
@@ -229,6 +232,7 @@ impl Conv {
 
     /// Number of elements of the filters.
     pub fn weight_len(&self) -> usize {
-        self.out_channels * self.in_channels * self.kernel * self.kernel
+        let factors = [self.out_channels, self.in_channels, self.kernel, self.kernel];
+        factors.into_iter().fold(1, usize::saturating_mul)
     }
 }

@@ -47,7 +47,7 @@ impl Plan {
     /// Plan for a valid network.
     ///
     /// # Errors
-    /// [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`].
+    /// [`NetworkError::Layer`], [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`].
     pub(super) fn new(
         network: &Network,
         size: [usize; 3],
@@ -57,12 +57,19 @@ impl Plan {
     ) -> Result<Self, NetworkError> {
         let [batch, height, width] = size;
         let channels = network.channels();
+        if batch == 0 {
+            let (layer, what) = ("forward".to_owned(), "number of images");
+            return Err(NetworkError::Layer { layer, what, expected: 1, found: 0 });
+        }
+        if height == 0 || width == 0 {
+            return Err(NetworkError::TooSmall { layer: network.layers[0].name.clone(), height, width });
+        }
         let too_large = || NetworkError::TooLarge { batch, height, width };
         // No tensor of the network has a million times as many floats as the input, so no product below overflows.
         let input = [batch, channels[0], height, width]
             .iter()
             .try_fold(1usize, |n, &e| n.checked_mul(e))
-            .filter(|&n| n > 0 && n < isize::MAX as usize >> 24)
+            .filter(|&n| n < isize::MAX as usize >> 24)
             .ok_or_else(too_large)?;
         let layers = Layers::new(network, batch, [height, width], Builder::new(kernels, threads))?;
         let built = layers.build(backward);
