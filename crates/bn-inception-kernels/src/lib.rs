@@ -89,7 +89,15 @@
 #[cfg(test)]
 extern crate self as bn_inception_kernels;
 
+#[cfg(test)]
+#[path = "../tests/kernels/common.rs"]
+mod common;
 mod conv;
+#[cfg(test)]
+#[path = "../tests/kernels/guard.rs"]
+mod guard;
+#[cfg(test)]
+mod guarded;
 pub mod infer;
 mod norm;
 mod plan;
