@@ -9,7 +9,7 @@
 //!
 //! | module            | contents                                                                              |
 //! |-------------------|---------------------------------------------------------------------------------------|
-//! | `network`         | description of a folded network, and its errors                                       |
+//! | `network`         | description of a folded network                                                       |
 //! | `validate`        | the checks of such a description                                                      |
 //! | `separable`       | a separable convolution as a plain one                                                |
 //! | [`mod@reference`] | reference implementation of the network in `f64`, for the tests                       |
@@ -21,8 +21,8 @@
 //! | `step`            | the steps, and a thread's share of each                                               |
 //! | `pack`            | filters in the order in which the inner loops read them                               |
 //!
-//! Convolutions are in `conv`, the inner loops in `simd`; arena, layout and threads, in `plan`, are those of
-//! [`train`](crate::train) too.
+//! The rest is shared with [`train`](crate::train): convolutions in `conv`, the inner loops in `simd`; layout, arena,
+//! cached plans, threads, paddings and errors in `plan`.
 //!
 //! # Layout
 //!
@@ -127,8 +127,10 @@ mod step;
 mod tests;
 mod validate;
 
+pub use crate::plan::error::NetworkError;
+pub use crate::plan::time::LayerTime;
+pub use crate::plan::window::Placement;
 pub use build::Algorithm;
-pub use engine::{Engine, LayerTime, Options};
-pub(crate) use engine::{default_threads, select_kernels};
-pub use network::{Conv, Layer, Linear, Network, NetworkError, Operation, Placement};
+pub use engine::{Engine, Options};
+pub use network::{Conv, Layer, Linear, Network, Operation};
 pub use separable::merge_separable;

@@ -10,9 +10,10 @@ mod networks;
 mod plans;
 mod stem;
 
-use super::network::{Conv, Placement};
+use super::network::Conv;
 use crate::common::{self, Random, relative_rms};
 use crate::guard;
+use crate::plan::window::Placement;
 
 fn conv(
     [in_channels, out_channels]: [usize; 2],

@@ -1,7 +1,8 @@
 //! Description of a network, or of a part of one, for training: layers and extents, no numbers.
 
-use crate::infer::{NetworkError, Placement};
 use crate::norm::Activation;
+use crate::plan::error::NetworkError;
+use crate::plan::window::{Placement, check_convolution, check_window};
 
 /// A network, or a part of one: its layers in forward order.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,7 +133,7 @@ impl Network {
                 readers[input] += 1;
             }
         }
-        layer_count(self.layers.len())?;
+        NetworkError::require("network", "number of layers", self.layers.len().max(2), self.layers.len())?;
         let channels = self.channels();
         for (i, layer) in self.layers.iter().enumerate() {
             let last = i + 1 == self.layers.len();
@@ -150,7 +151,7 @@ impl Network {
                 Operation::Conv(conv) => conv.check(layer, channels[layer.inputs[0]], images > 0)?,
                 Operation::MaxPool { stride, padding } => {
                     layer.require("number of inputs that are images", 0, images)?;
-                    check_window(layer, 3, stride, padding)?;
+                    check_window(&layer.name, 3, stride, padding)?;
                 }
                 Operation::AveragePool { .. } => {
                     layer.require("number of inputs that are images", 0, images)?;
@@ -181,53 +182,17 @@ impl Network {
     }
 }
 
-fn layer_count(layers: usize) -> Result<(), NetworkError> {
-    if layers < 2 {
-        return Err(NetworkError::Layer {
-            layer: "network".to_owned(),
-            what: "number of layers",
-            expected: 2,
-            found: layers,
-        });
-    }
-    Ok(())
-}
-
 impl Layer {
     pub(super) fn require(&self, what: &'static str, expected: usize, found: usize) -> Result<(), NetworkError> {
-        if expected == found {
-            return Ok(());
-        }
-        Err(NetworkError::Layer { layer: self.name.clone(), what, expected, found })
+        NetworkError::require(&self.name, what, expected, found)
     }
-}
-
-fn check_window(layer: &Layer, kernel: usize, stride: usize, padding: Placement) -> Result<(), NetworkError> {
-    layer.require("stride", stride.clamp(1, 2), stride)?;
-    for (before, after) in [padding.even, padding.odd] {
-        let most = kernel / 2;
-        layer.require("padding", before.min(most), before)?;
-        layer.require("padding", after.min(most), after)?;
-        // A layer of stride 1 keeps the size of its input.
-        if stride == 1 {
-            layer.require("padding", kernel - 1, before + after)?;
-        }
-    }
-    Ok(())
 }
 
 impl Conv {
     fn check(&self, layer: &Layer, in_channels: usize, on_images: bool) -> Result<(), NetworkError> {
         layer.require("in_channels", in_channels, self.in_channels)?;
         layer.require("out_channels", self.out_channels.max(1), self.out_channels)?;
-        match (on_images, self.kernel) {
-            (true, 7) => layer.require("stride", 2, self.stride)?,
-            (true, 3) | (false, 1) => layer.require("stride", 1, self.stride)?,
-            (false, 3) => {}
-            (true, kernel) => layer.require("kernel", 7, kernel)?,
-            (false, kernel) => layer.require("kernel", 3, kernel)?,
-        }
-        check_window(layer, self.kernel, self.stride, self.padding)
+        check_convolution(&layer.name, on_images, self.kernel, self.stride, self.padding)
     }
 
     /// Number of elements of the filters.

@@ -1,7 +1,7 @@
 //! Reference implementation of a network in `f64`, forward and backward, for the tests of the engine.
 
-use crate::infer::Placement;
 use crate::norm::Activation;
+use crate::plan::window::Placement;
 
 use super::call::Parameters;
 use super::network::{Conv, Network, Operation};

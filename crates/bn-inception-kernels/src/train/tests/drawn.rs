@@ -1,11 +1,13 @@
-//! Drawn networks against the reference in `f64`.
+//! Drawn networks against the reference in `f64`, and in guarded memory filled with NaN.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::gradients::{MARGIN, expected, wrong};
+use super::harness::{Arena, Harness};
 use super::networks::{Plain, SAME};
 use super::{Case, Operation, Random, STYLES};
+use crate::guard::FLUSH;
 use crate::infer::{NetworkError, Placement};
 use crate::simd::kernels::Kernels;
 use crate::train::Activation;
@@ -133,6 +135,10 @@ fn drawn_networks_have_the_gradients_of_the_reference() {
             // Sums over few pixels cancel; an error in the sums themselves is far larger.
             let wrong = wrong(&found, &expected, 1e-2);
             prop_assert!(wrong.is_none(), "{} {wrong:?}", kernels.name);
+            let arena = [Arena::Separate, Arena::Shared][recipe.seed as usize / 2 % 2];
+            let how = (1 + recipe.seed as usize / 4 % 3, arena, FLUSH[recipe.seed as usize / 16 % 2]);
+            let guarded = Harness::new(&case, kernels, how).run(style, &mut Random(recipe.seed));
+            prop_assert!(guarded == found.bits(), "{} {how:?}", kernels.name);
         }
         Ok(())
     });

@@ -209,13 +209,13 @@ fn invalid_windows() {
     assert_eq!(change(|conv| conv.in_channels = 3), "conv1: in_channels is 3, expected 4");
     assert_eq!(change(|conv| conv.out_channels = 0), "conv1: out_channels is 0, expected 1");
     assert_eq!(change(|conv| conv.padding.odd = (1, 2)), "conv1: padding is 2, expected 1");
-    assert_eq!(change(|conv| conv.padding.even = (0, 1)), "conv1: padding is 1, expected 2");
+    assert_eq!(change(|conv| conv.padding.even = (0, 1)), "conv1: padding is 0, expected 1");
     let source = |channels| move |network: &mut Network| network.layers[0].operation = Operation::Map { channels };
     assert_eq!(invalid(plain(), one(3, 1), source(0)), "source0: number of channels is 0, expected 1");
     let pool = |stride, padding| invalid(plain(), |n| _ = n.max(0, stride, padding), nothing);
     assert_eq!(pool(3, SAME), "max1: stride is 3, expected 2");
     assert_eq!(pool(2, Placement::both(2, 0)), "max1: padding is 2, expected 1");
-    assert_eq!(pool(1, SAME), "max1: padding is 1, expected 2");
+    assert_eq!(pool(1, SAME), "max1: padding is 0, expected 1");
 }
 
 /// Extents whose product wraps around match no slice.
