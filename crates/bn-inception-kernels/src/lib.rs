@@ -2,8 +2,8 @@
 //! part of one, forward and backward ([`train`]).
 //!
 //! Inputs and outputs are plain contiguous `f32` slices, images in NCHW order; the crate depends on no tensor library.
-//! Both engines receive a description of the network, check it, plan a call once for each size of its input, and run the
-//! plan on a few threads. A wrong extent is a [`NetworkError`](infer::NetworkError) that names the layer, never an
+//! Both engines receive a description of the network, check it, plan a call once for each size of its input, and run
+//! the plan on a few threads. A wrong extent is a [`NetworkError`](infer::NetworkError) that names the layer, never an
 //! out-of-bounds access.
 //!
 //! # Where things are
@@ -80,8 +80,8 @@
 //! # Ok::<(), bn_inception_kernels::infer::NetworkError>(())
 //! ```
 
-// Vector intrinsics, and threads that write to their own parts of one arena, need `unsafe`; this crate contains it, so that
-// the crates above it need none. Every block states why it is sound.
+// Vector intrinsics, and threads that write to their own parts of one arena, need `unsafe`; this crate contains it, so
+// that the crates above it need none. Every block states why it is sound.
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 

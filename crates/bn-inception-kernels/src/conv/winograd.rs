@@ -225,8 +225,8 @@ impl WinogradConv {
         }
     }
 
-    /// Panics unless the step stays inside its tensors, of the given lengths, `scratch` floats of scratch memory, and its
-    /// filters.
+    /// Panics unless the step stays inside its tensors, of the given lengths, `scratch` floats of scratch memory, and
+    /// its filters.
     pub(crate) fn check(&self, oc: usize, scratch: usize, tensors: impl Fn(usize) -> usize) {
         let Self { from, to, images, height, width, filters, readable: [rows, columns], .. } = self;
         let last = (self.blocks - 1) * from.plane + (rows - 1) * from.row + columns * BLOCK;

@@ -28,8 +28,8 @@ pub(crate) fn windows(size: usize, kernel: usize, stride: usize, (before, after)
     Some((size + before + after).checked_sub(kernel)? / stride + 1)
 }
 
-/// Height and width of the output of a layer whose windows have this kernel, stride and padding; without windows those of
-/// its input, `size`.
+/// Height and width of the output of a layer whose windows have this kernel, stride and padding; without windows those
+/// of its input, `size`.
 ///
 /// # Errors
 /// [`NetworkError::TooSmall`], with the extent of the network's input, if not even one window fits.

@@ -65,8 +65,8 @@ pub struct Forward {
     pub tape: Option<Tape>,
 }
 
-/// The state of a forward pass that its backward pass needs: convolutions' outputs and the input, in working memory that
-/// returns to the [`Trainer`] with the last use.
+/// The state of a forward pass that its backward pass needs: convolutions' outputs and the input, in working memory
+/// that returns to the [`Trainer`] with the last use.
 pub struct Tape {
     cached: Arc<CachedPlan<Plan>>,
     trainer: Identity,
@@ -300,8 +300,8 @@ pub enum GradientsOf {
     Nothing,
     /// The parameters.
     Parameters,
-    /// The parameters and the input. Where the input is images: the parameters and the output of their convolution before
-    /// normalisation, from which any convolution library has the rest.
+    /// The parameters and the input. Where the input is images: the parameters and the output of their convolution
+    /// before normalisation, from which any convolution library has the rest.
     ParametersAndInput,
 }
 
@@ -334,8 +334,8 @@ impl Call<'_> {
         stopwatch.times()
     }
 
-    /// Takes shares of a step until there is none left. Whoever is free takes the next: a thread that lost its core for a
-    /// while holds up no other. The results do not depend on who computes a share.
+    /// Takes shares of a step until there is none left. Whoever is free takes the next: a thread that lost its core for
+    /// a while holds up no other. The results do not depend on who computes a share.
     fn step(&self, step: &Step, taken: &AtomicUsize, thread: usize) {
         loop {
             let share = taken.fetch_add(1, Ordering::Relaxed);
@@ -352,8 +352,8 @@ impl Call<'_> {
                 input: self.input,
                 output: std::ptr::null_mut(),
             };
-            // SAFETY: `Plan::new` has checked the step; arena and scratch memory have the lengths in the plan, input and
-            // buffers were compared with the network; a barrier separates phases.
+            // SAFETY: `Plan::new` has checked the step; arena and scratch memory have the lengths in the plan, input
+            // and buffers were compared with the network; a barrier separates phases.
             unsafe { step.op.run(&context, self.buffers) };
         }
     }

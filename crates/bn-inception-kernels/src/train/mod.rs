@@ -1,10 +1,11 @@
 //! Training of a whole network, or of a part of one, on the layout, loops and memory of the inference engine.
 //!
-//! A [`Trainer`] owns a [`Network`]: layers and extents, no numbers. [`Trainer::forward`] receives the [`Parameters`] of
-//! every convolution with the input, and returns the output, the [`Statistics`] of the batch that moving averages are made
-//! of, and a [`Tape`]. [`Trainer::backward`] turns the tape and the gradient of the output into the [`Gradients`] of the
-//! parameters and, if asked for, the gradient of the input. A call is planned once for each (batch, height, width) and
-//! kind of gradients, as a list of phases that a few threads run in step; the optimiser is the caller's.
+//! A [`Trainer`] owns a [`Network`]: layers and extents, no numbers. [`Trainer::forward`] receives the [`Parameters`]
+//! of every convolution with the input, and returns the output, the [`Statistics`] of the batch that moving averages
+//! are made of, and a [`Tape`]. [`Trainer::backward`] turns the tape and the gradient of the output into the
+//! [`Gradients`] of the parameters and, if asked for, the gradient of the input. A call is planned once for each
+//! (batch, height, width) and kind of gradients, as a list of phases that a few threads run in step; the optimiser is
+//! the caller's.
 //!
 //! # Where things are
 //!
@@ -23,39 +24,42 @@
 //! | `normalization`   | steps of batch normalisation and non-linearity over whole maps                          |
 //! | `maps`            | steps of pools over whole maps, and copies from and to `[N, C, H, W]`                   |
 //!
-//! The rest is shared with [`infer`](crate::infer): convolutions in `conv`, the loops over one plane in `norm` and `pool`,
-//! the inner loops in `simd`; layout, arena, cached plans, threads, paddings and errors in `plan`.
+//! The rest is shared with [`infer`](crate::infer): convolutions in `conv`, the loops over one plane in `norm` and
+//! `pool`, the inner loops in `simd`; layout, arena, cached plans, threads, paddings and errors in `plan`.
 //!
 //! # Layout
 //!
 //! Feature maps and their gradients are `[N][C/16][H + 2][W + 2][16]`, as in [`infer`](crate::infer): sixteen channels
-//! side by side, and a border of one pixel around each plane, which is zero where a convolution of stride 1 reads it. The
-//! inputs of a concatenation write their own channel blocks of its map, and read their gradients there. The 1×1
+//! side by side, and a border of one pixel around each plane, which is zero where a convolution of stride 1 reads it.
+//! The inputs of a concatenation write their own channel blocks of its map, and read their gradients there. The 1×1
 //! convolutions of one map are one product, forward and backward; an average pool and the 1×1 convolution after it are
 //! exchanged.
 //!
-//! The gradient of a convolution's input is a convolution too, of the output's gradient with the filters rotated and their
-//! channels exchanged: it uses the same loops, Winograd's method included. With stride 2 it is four convolutions, one for
-//! each parity of row and column.
+//! The gradient of a convolution's input is a convolution too, of the output's gradient with the filters rotated and
+//! their channels exchanged: it uses the same loops, Winograd's method included. With stride 2 it is four convolutions,
+//! one for each parity of row and column.
 //!
 //! # What a tape holds
 //!
-//! Each convolution's output before normalisation, its statistics, and the network's input. Everything else, the outputs
-//! of non-linearities, pools and concatenations, is computed again where the backward pass needs it, which costs less than
-//! its memory. The tape is the working memory of the call: it returns to the trainer when the backward pass has used it or
-//! when it is dropped, so that the next call of the same size needs no other. Several tapes may exist at once.
+//! Each convolution's output before normalisation, its statistics, and the network's input. Everything else, the
+//! outputs of non-linearities, pools and concatenations, is computed again where the backward pass needs it, which
+//! costs less than its memory. The tape is the working memory of the call: it returns to the trainer when the backward
+//! pass has used it or when it is dropped, so that the next call of the same size needs no other. Several tapes may
+//! exist at once.
 //!
 //! # Determinism
 //!
 //! A step is split into shares, which the threads take as they are free. Every number is computed in one share, in an
 //! order that depends on batch, size and instruction set only, so results are bit-identical for any number of threads.
-//! They may differ in the last bits between instruction sets, and between batch sizes, which may use different algorithms.
+//! They may differ in the last bits between instruction sets, and between batch sizes, which may use different
+//! algorithms.
 //!
 //! # Non-finite values
 //!
-//! The forward pass propagates NaN. Statistics of the batch spread it: with normalisation, one NaN in the input makes all
-//! outputs NaN; without, those of its image. Winograd convolutions turn an infinity into NaN. The gradients of the filters
-//! are NaN then too; the gradient of a ReLU at NaN is zero, and that of a maximum goes to the first NaN of its window.
+//! The forward pass propagates NaN. Statistics of the batch spread it: with normalisation, one NaN in the input makes
+//! all outputs NaN; without, those of its image. Winograd convolutions turn an infinity into NaN. The gradients of the
+//! filters are NaN then too; the gradient of a ReLU at NaN is zero, and that of a maximum goes to the first NaN of its
+//! window.
 //!
 //! # Example
 //!

@@ -7,8 +7,8 @@ use crate::plan::window::{Placement, check_convolution, check_window};
 /// A network, or a part of one: its layers in forward order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// The layers. The first is the source ([`Operation::Images`] or [`Operation::Map`]), no other is; the output of the
-    /// last is the network's.
+    /// The layers. The first is the source ([`Operation::Images`] or [`Operation::Map`]), no other is; the output of
+    /// the last is the network's.
     pub layers: Vec<Layer>,
 }
 

@@ -78,8 +78,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Panics unless every step stays inside its tensors, on which all `unsafe` code of the steps relies. A failure is a
-    /// bug of the builder.
+    /// Panics unless every step stays inside its tensors, on which all `unsafe` code of the steps relies. A failure is
+    /// a bug of the builder.
     fn check(&self, network: &Network, tensors: &[Lifetime], oc: usize) {
         let output: usize = self.output.iter().product();
         let weights: Vec<usize> = network.convs().map(super::network::Conv::weight_len).collect();

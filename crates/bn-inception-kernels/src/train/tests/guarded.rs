@@ -1,6 +1,6 @@
-//! Tests of whole plans, with every tensor, filter, parameter and result between guard pages, or with all tensors in one
-//! arena, as in the engine. All memory is filled with NaN: a read of data that was not written in the same call, or that
-//! another step of the same phase writes, gives NaN.
+//! Tests of whole plans, with every tensor, filter, parameter and result between guard pages, or with all tensors in
+//! one arena, as in the engine. All memory is filled with NaN: a read of data that was not written in the same call, or
+//! that another step of the same phase writes, gives NaN.
 
 use super::harness::{Arena, Harness};
 use super::networks::networks;

@@ -1,5 +1,5 @@
-//! Test harness: runs the phases of a training plan in guarded memory filled with NaN, the shares of all steps of a phase
-//! in any order.
+//! Test harness: runs the phases of a training plan in guarded memory filled with NaN, the shares of all steps of a
+//! phase in any order.
 
 use std::sync::Arc;
 
@@ -147,8 +147,8 @@ impl<'a> Harness<'a> {
         super::bits(&all)
     }
 
-    /// Runs all shares of the steps of a phase one after the other, in a random order and each with scratch memory filled
-    /// with NaN: a result that depends on another step or share of the phase, or on stale data, is NaN.
+    /// Runs all shares of the steps of a phase one after the other, in a random order and each with scratch memory
+    /// filled with NaN: a result that depends on another step or share of the phase, or on stale data, is NaN.
     ///
     /// # Safety
     /// `input` and `buffers` must have the extents of the network.
