@@ -1,7 +1,8 @@
 //! Time of each step of BN-Inception's training, forward and backward, relative to the measured multiply-add peak.
 //!
-//! `cargo run --release -p bn-inception-kernels --example train_kernels [divide] [pixels] [batch]`: divisor of the channel
-//! counts (default 2), input size (default 128), batch (default 64). `RAYON_NUM_THREADS` sets the number of threads.
+//! `cargo run --release -p bn-inception-kernels --example train_kernels [divide] [pixels] [batch]`: divisor of the
+//! channel counts (default 2), input size (default 128), batch (default 64). `RAYON_NUM_THREADS` sets the number of
+//! threads.
 
 use std::time::Instant;
 

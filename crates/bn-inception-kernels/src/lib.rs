@@ -1,51 +1,87 @@
-//! CPU kernels for BN-Inception: convolution, batch normalisation and pooling, forward and backward, and an inference
-//! engine for the whole folded network.
+//! CPU engines for BN-Inception: inference of a folded network ([`infer`]), and training of a whole network or of a
+//! part of one, forward and backward ([`train`]).
 //!
-//! Inputs and outputs are plain contiguous `f32` slices in NCHW order; the crate depends on no tensor library. Every
-//! function takes a validated shape ([`Conv2dShape`], [`BatchNormShape`], [`Pool2dShape`]) and checks the length of
-//! every slice against it before touching one, so a wrong extent is a [`ShapeError`] that names the buffer and never an
+//! Inputs and outputs are plain contiguous `f32` slices, images in NCHW order; the crate depends on no tensor library.
+//! Both engines receive a description of the network, check it, plan a call once for each size of its input, and run
+//! the plan on a few threads. A wrong extent is a [`NetworkError`](infer::NetworkError) that names the layer, never an
 //! out-of-bounds access.
 //!
 //! # Where things are
 //!
-//! | module            | contents                                                                               |
-//! |-------------------|----------------------------------------------------------------------------------------|
-//! | [`shape`]         | extents of convolutions and batch normalisations, and the error for wrong extents      |
-//! | [`conv`]          | the three passes of a convolution: forward, input and weight gradient                  |
-//! | `correlation`     | forward pass and input gradient: weights × columns, one output tile at a time          |
-//! | `weight_grad`     | weight gradient: dot products over the pixels                                          |
-//! | `columns`         | unrolling of image rows into matrix rows (im2col), a few channels at a time            |
-//! | `tile`            | register-tiled inner loops, generic over the vector type                               |
-//! | `simd`            | the vector types: AVX-512, AVX2, NEON and a portable one                               |
-//! | [`batch_norm`]    | batch normalisation with optional fused ReLU                                           |
-//! | [`pool`]          | max and average pooling with PyTorch's border rules                                    |
-//! | [`infer`]         | inference of the whole folded network in one planned call                              |
-//! | [`mod@reference`] | scalar reference implementation of every training kernel, in `f64`, for the tests      |
+//! | module    | contents                                                                                        |
+//! |-----------|-------------------------------------------------------------------------------------------------|
+//! | [`infer`] | the inference engine: description of a folded network, filters packed once, cached plans        |
+//! | [`train`] | the training engine: output, statistics of the batch, gradients of parameters and of the input  |
+//! | `plan`    | what the plans of both consist of: feature maps in one arena, views of them, threads, a barrier |
+//! | `conv`    | convolutions: direct sums, Winograd's method with its transforms, gradients of filters          |
+//! | `norm`    | batch normalisation with the non-linearity after it, forward and backward                       |
+//! | `pool`    | 3×3 pools, forward and backward, and the mean over a map                                        |
+//! | `simd`    | the vector types AVX-512, AVX2, NEON and a portable one, and the inner loops over them          |
+//!
+//! A feature map is `[N][C/16][H + 2][W + 2][16]` in both engines: sixteen channels side by side, with a border of one
+//! pixel around each plane, so that a window at the edge is like any other.
 //!
 //! # Determinism
 //!
-//! Work is split by shape alone and runs on rayon's global pool. Each part is computed sequentially and partial results
-//! are reduced in a fixed order, so results are bit-identical for any number of threads. They may differ in the last
-//! bits between instruction sets.
+//! Every number is computed by one thread, in an order that does not depend on the number of threads or on which of
+//! them is free first, so results are bit-identical for any number of threads. They may differ in the last bits between
+//! instruction sets, and between batch sizes, which may use different algorithms.
 //!
 //! # Example
 //!
-//! ```
-//! use bn_inception_kernels::{Conv2dShape, conv2d};
+//! One step of training: a convolution with batch normalisation and ReLU, then the mean over its map.
 //!
-//! // One image, 2 → 1 channels, 3×3 kernel, padding 1 on every side.
-//! let shape = Conv2dShape::new([1, 2, 4, 4], 1, [3, 3], [1, 1], [1; 4], 1)?;
-//! let x = vec![1.0; shape.input_len()];
-//! let weight = vec![1.0; shape.weight_len()];
-//! let mut y = vec![0.0; shape.output_len()];
-//! conv2d(&shape, &x, &weight, &mut y)?;
-//! assert_eq!(y[0], 8.0); // a corner sees 2×2 pixels of 2 channels
-//! assert_eq!(y[5], 18.0);
-//! # Ok::<(), bn_inception_kernels::ShapeError>(())
+//! ```
+//! use bn_inception_kernels::infer::Placement;
+//! use bn_inception_kernels::train::{
+//!     Activation, Conv, GradientsOf, Layer, Network, Operation, Options, Parameters, Trainer,
+//! };
+//!
+//! let layer = |name: &str, inputs: &[usize], operation| Layer {
+//!     name: name.to_owned(),
+//!     inputs: inputs.to_vec(),
+//!     operation,
+//! };
+//! let conv = Conv {
+//!     in_channels: 3,
+//!     out_channels: 8,
+//!     kernel: 3,
+//!     stride: 1,
+//!     padding: Placement::both(1, 1),
+//!     epsilon: 1e-5,
+//!     activation: Activation::Relu,
+//! };
+//! let network = Network {
+//!     layers: vec![
+//!         layer("images", &[], Operation::Images),
+//!         layer("conv", &[0], Operation::Conv(conv)),
+//!         layer("mean", &[1], Operation::Mean),
+//!     ],
+//! };
+//! let trainer = Trainer::new(network, &Options::default())?;
+//!
+//! let mut weight: Vec<f32> = (0..conv.weight_len()).map(|i| (i as f32).sin()).collect();
+//! let images: Vec<f32> = (0..2 * 3 * 6 * 6).map(|i| (i as f32).cos()).collect();
+//! let loss = |weight: &[f32]| {
+//!     let parameters = [Parameters { weight, scale: None, shift: None, normalize: true }];
+//!     let forward = trainer.forward(&images, [2, 6, 6], &parameters, GradientsOf::Parameters)?;
+//!     // The loss is half the sum of the squared outputs, so its gradient is the output itself.
+//!     let loss = forward.output.iter().map(|y| y * y).sum::<f32>() / 2.0;
+//!     let tape = forward.tape.expect("gradients were asked for");
+//!     let (gradients, _) = trainer.backward(tape, &parameters, &forward.output)?;
+//!     Ok::<_, bn_inception_kernels::infer::NetworkError>((loss, gradients))
+//! };
+//! let (before, gradients) = loss(&weight)?;
+//! for (weight, gradient) in weight.iter_mut().zip(&gradients[0].weight) {
+//!     *weight -= 0.1 * gradient;
+//! }
+//! let (after, _) = loss(&weight)?;
+//! assert!(after < before);
+//! # Ok::<(), bn_inception_kernels::infer::NetworkError>(())
 //! ```
 
-// Vector intrinsics and disjoint parallel writes into one strided tensor need `unsafe`; this crate contains it, so that
-// the crates above it need none. Every block states why it is sound.
+// Vector intrinsics, and threads that write to their own parts of one arena, need `unsafe`; this crate contains it, so
+// that the crates above it need none. Every block states why it is sound.
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -53,32 +89,21 @@
 #[cfg(test)]
 extern crate self as bn_inception_kernels;
 
-pub mod batch_norm;
-mod columns;
+#[cfg(test)]
+#[path = "../tests/kernels/common.rs"]
+mod common;
 mod conv;
-mod correlation;
-mod disjoint;
+#[cfg(test)]
+#[path = "../tests/kernels/guard.rs"]
+mod guard;
+#[cfg(test)]
+mod guarded;
 pub mod infer;
-pub mod nchw_conv;
-pub mod nchw_pool;
-pub mod norm;
+mod norm;
 mod plan;
 mod pool;
-pub mod reference;
-mod scratch;
-pub mod shape;
 mod simd;
-mod tile;
 pub mod train;
-mod weight_grad;
-
-pub use batch_norm::{
-    BatchNormGradients, BatchNormParams, batch_norm_eval, batch_norm_train, batch_norm_train_backward,
-};
-pub use nchw_conv::{conv2d, conv2d_backward_input, conv2d_backward_weight};
-pub use nchw_pool::{Pool2dShape, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
-pub use shape::{BatchNormShape, Conv2dShape, ShapeError};
-pub use tile::instruction_set;
 
 // The example of the README is a documentation test.
 #[cfg(doctest)]

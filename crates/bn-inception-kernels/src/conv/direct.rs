@@ -116,4 +116,18 @@ impl DirectConv {
             }
         }
     }
+
+    /// Panics unless the step stays inside its tensors, of the given lengths, and its filters.
+    pub(crate) fn check(&self, oc: usize, tensors: impl Fn(usize) -> usize) {
+        let Self { from, to, images, height, width, filters, .. } = self;
+        let reach = self.offsets.iter().max().copied().unwrap_or(0) + self.depth;
+        let last = (height - 1) * self.row + (width - 1) * self.pixel_stride.floats() + reach;
+        assert!(from.offset + (images - 1) * from.image + last <= tensors(from.tensor));
+        for to in to {
+            let last = (height - 1) * to.row + (width - 1) * self.to_step + BLOCK;
+            assert!(to.offset + (images - 1) * to.image + last <= tensors(to.tensor));
+        }
+        filters.check(oc, to.len(), tensors);
+        assert!(filters.tile_len == self.offsets.len() * self.depth * oc);
+    }
 }

@@ -1,6 +1,7 @@
 //! Filters in the order in which the inner loops read them.
 
 use crate::plan::context::Context;
+use crate::plan::layout::BLOCK;
 use crate::plan::memory::Aligned;
 
 /// The packed filters of one layer. Output channels are padded to whole channel blocks per part and to whole tiles at
@@ -25,6 +26,13 @@ impl Packed {
         let (bias, mut floor) = (Aligned::zeroed(tiles * oc), Aligned::zeroed(tiles * oc));
         floor.as_mut_slice().fill(f32::NEG_INFINITY);
         Self { weights: Aligned::zeroed(0), bias, floor, tiles, tile_len, tensor: Some(tensor) }
+    }
+
+    /// Panics unless there are filters, bias and floor for `blocks` output channel blocks.
+    pub(crate) fn check(&self, oc: usize, blocks: usize, tensors: impl Fn(usize) -> usize) {
+        let outputs = self.tiles * oc;
+        assert!(self.tiles * self.tile_len <= self.tensor.map_or(self.weights.len(), tensors));
+        assert!(self.bias.len() >= outputs && self.floor.len() >= outputs && blocks * BLOCK <= outputs);
     }
 
     /// Start of the weights of a tile.

@@ -224,4 +224,22 @@ impl WinogradConv {
             }
         }
     }
+
+    /// Panics unless the step stays inside its tensors, of the given lengths, `scratch` floats of scratch memory, and
+    /// its filters.
+    pub(crate) fn check(&self, oc: usize, scratch: usize, tensors: impl Fn(usize) -> usize) {
+        let Self { from, to, images, height, width, filters, readable: [rows, columns], .. } = self;
+        let last = (self.blocks - 1) * from.plane + (rows - 1) * from.row + columns * BLOCK;
+        assert!(from.offset + (images - 1) * from.image + last <= tensors(from.tensor));
+        assert!(rows >= height && columns >= width && self.depth <= BLOCK);
+        for to in to {
+            let last = (height - 1) * to.row + width * BLOCK;
+            assert!(to.offset + (images - 1) * to.image + last <= tensors(to.tensor));
+        }
+        filters.check(oc, to.len(), tensors);
+        assert!(filters.tile_len == self.inputs().pow(2) * self.blocks * self.depth * oc);
+        assert!(self.neutral.iter().all(|values| values.len() >= oc));
+        assert!(self.scratch(oc) <= scratch && self.group > 0);
+        assert!(self.offsets.iter().all(|o| o + self.group * BLOCK <= self.v_stride()));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::network::{Conv, Placement};
+use super::network::Conv;
 use super::pack::{FilterCache, FilterLayout, Part};
 use super::step::{Average, Op, Pooling, Step};
 use crate::conv::direct::{DirectConv, images_together};
@@ -11,6 +11,7 @@ use crate::conv::winograd::WinogradConv;
 use crate::plan::border::Border;
 use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View};
 use crate::plan::memory::{Aligned, Lifetime};
+use crate::plan::window::{Placement, reciprocals};
 use crate::simd::kernels::{Kernels, PixelStride};
 
 /// Algorithm of a stride-1 3×3 convolution.
@@ -249,12 +250,7 @@ impl<'a> Builder<'a> {
         block: usize,
     ) {
         let [height, width] = to.size;
-        // Number of pixels of the window around `i` that are inside.
-        let inside = |i: usize, size: usize| {
-            if includes_padding { 3 } else { (i + 2).min(size) - i.saturating_sub(1) }
-        };
-        let scale =
-            (0..height * width).map(|i| 1.0 / (inside(i / width, height) * inside(i % width, width)) as f32).collect();
+        let scale = reciprocals(to.size, includes_padding);
         let op = Op::Pooling(Pooling {
             from: from.view_with_border(0),
             to: to.view(block),

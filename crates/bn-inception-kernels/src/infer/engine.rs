@@ -1,21 +1,20 @@
 //! The inference engine: calls, packed filters and cached plans of a network.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
 
 use super::build::{Algorithm, PlanConfig};
-use super::network::{Network, NetworkError};
+use super::network::Network;
 use super::pack::FilterCache;
 use super::plan::{MAX_IMAGES, Plan};
+use crate::plan::cache::{Cache, CachedPlan};
 use crate::plan::context::Context;
-use crate::plan::memory::{Aligned, BumpAllocator};
-use crate::plan::team;
+use crate::plan::error::NetworkError;
+use crate::plan::options::{select_kernels, threads};
+use crate::plan::team::{self, lock};
+use crate::plan::time::{LayerTime, Stopwatch};
 use crate::simd::kernels::Kernels;
 
-/// Environment variable that selects an instruction set: `avx512`, `avx2`, `neon` or `portable`.
-const INSTRUCTION_SET: &str = "BN_INCEPTION_ISA";
 /// Maximum number of cached plans.
 const PLANS: usize = 16;
 
@@ -31,28 +30,6 @@ pub struct Options {
     pub algorithm: Option<Algorithm>,
 }
 
-/// Time of one layer in a call, on the calling thread.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerTime {
-    /// Name of the layer and its algorithm.
-    pub name: String,
-    /// Number of multiply-adds of a direct convolution.
-    pub macs: u64,
-    /// Computation time; waiting for other threads has entries of its own, called `wait`.
-    pub time: Duration,
-}
-
-/// A plan with the idle working memory of earlier calls.
-struct CachedPlan {
-    plan: Plan,
-    idle: Mutex<Vec<WorkingMemory>>,
-}
-
-struct WorkingMemory {
-    arena: Aligned,
-    scratch: Vec<Aligned>,
-}
-
 /// A network ready to run on batches of any size, from several threads at once.
 pub struct Engine {
     network: Network,
@@ -60,7 +37,7 @@ pub struct Engine {
     threads: usize,
     algorithm: Option<Algorithm>,
     filters: FilterCache,
-    plans: Mutex<HashMap<[usize; 3], Arc<CachedPlan>>>,
+    plans: Cache<[usize; 3], Plan>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -72,52 +49,6 @@ impl std::fmt::Debug for Engine {
             .field("layers", &self.network.layers.len())
             .field("classes", &self.network.classes())
             .finish_non_exhaustive()
-    }
-}
-
-/// Locks a mutex, poisoned or not: a panic elsewhere leaves the caches intact.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Number of threads of a call, unless options say otherwise.
-pub(crate) fn default_threads() -> usize {
-    let requested = std::env::var("RAYON_NUM_THREADS").ok();
-    let requested = requested.and_then(|n| n.parse().ok()).filter(|&n| n > 0);
-    requested.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
-}
-
-/// The loops of an instruction set: the one of this name, that in [`INSTRUCTION_SET`], or the best.
-///
-/// # Errors
-/// [`NetworkError::InstructionSet`] if it is unknown or not available.
-pub(crate) fn select_kernels(name: Option<&str>) -> Result<&'static Kernels, NetworkError> {
-    let name = name.map(str::to_owned).or_else(|| std::env::var(INSTRUCTION_SET).ok().filter(|n| !n.is_empty()));
-    let mut available = Kernels::available();
-    let found = match &name {
-        Some(name) => available.find(|k| k.name == name),
-        None => available.next(),
-    };
-    found.ok_or_else(|| NetworkError::InstructionSet {
-        name: name.unwrap_or_default(),
-        available: Kernels::available().map(|k| k.name).collect(),
-    })
-}
-
-impl LayerTime {
-    /// The total time of each layer, in order of first appearance: a layer may have several steps.
-    pub(crate) fn merge(steps: Vec<Self>) -> Vec<Self> {
-        let mut layers: Vec<Self> = Vec::new();
-        for step in steps {
-            match layers.iter_mut().find(|layer| layer.name == step.name) {
-                Some(layer) => {
-                    layer.macs += step.macs;
-                    layer.time += step.time;
-                }
-                None => layers.push(step),
-            }
-        }
-        layers
     }
 }
 
@@ -133,10 +64,10 @@ impl Engine {
         Ok(Self {
             network,
             kernels,
-            threads: options.threads.map_or_else(default_threads, NonZeroUsize::get).min(256),
+            threads: threads(options.threads),
             algorithm: options.algorithm,
             filters: FilterCache::new(),
-            plans: Mutex::default(),
+            plans: Cache::new(PLANS),
         })
     }
 
@@ -168,16 +99,7 @@ impl Engine {
 
     /// Size in bytes of the packed filters and of the working memory of all cached plans, without the network itself.
     pub fn memory(&self) -> usize {
-        let plans = lock(&self.plans);
-        let working: usize = plans
-            .values()
-            .map(|p| {
-                let idle = lock(&p.idle);
-                let scratch = |m: &WorkingMemory| m.scratch.iter().map(Aligned::len).sum::<usize>();
-                idle.iter().map(|m| 4 * (m.arena.len() + scratch(m))).sum::<usize>()
-            })
-            .sum();
-        working + self.filters.bytes()
+        self.plans.bytes() + self.filters.bytes()
     }
 
     /// Computes the logits `[batch, classes]` of `images`, `[batch, 3, height, width]`.
@@ -227,52 +149,29 @@ impl Engine {
         // Chunks of equal size share one plan.
         let chunk = batch.div_ceil(batch.div_ceil(MAX_IMAGES).max(1)).max(1);
         for (images, logits) in images.chunks(image * chunk).zip(logits.chunks_mut(classes * chunk)) {
-            let cached = self.cached_plan([images.len() / image, height, width])?;
+            let size = [images.len() / image, height, width];
+            let cached = self.plans.get(size, || self.plan(size))?;
             self.run(&cached, images, logits, times);
         }
         Ok(())
     }
 
-    fn cached_plan(&self, size: [usize; 3]) -> Result<Arc<CachedPlan>, NetworkError> {
-        if let Some(cached) = lock(&self.plans).get(&size) {
-            return Ok(cached.clone());
-        }
+    fn plan(&self, size: [usize; 3]) -> Result<Plan, NetworkError> {
         let config = PlanConfig {
             kernels: self.kernels,
             threads: self.threads,
             algorithm: self.algorithm,
             filters: &self.filters,
         };
-        let plan = Plan::new(&self.network, size, &config)?;
-        let cached = Arc::new(CachedPlan { plan, idle: Mutex::default() });
-        let mut plans = lock(&self.plans);
-        if plans.len() >= PLANS {
-            plans.clear();
-        }
-        Ok(plans.entry(size).or_insert(cached).clone())
+        Plan::new(&self.network, size, &config)
     }
 
-    fn run(&self, cached: &CachedPlan, images: &[f32], logits: &mut [f32], times: &mut Option<Vec<LayerTime>>) {
+    fn run(&self, cached: &CachedPlan<Plan>, images: &[f32], logits: &mut [f32], times: &mut Option<Vec<LayerTime>>) {
         let plan = &cached.plan;
         assert!(images.len() == plan.input && logits.len() == plan.output);
-        let idle = lock(&cached.idle).pop();
-        let mut memory = idle.unwrap_or_else(|| {
-            let line = |len: usize| len.next_multiple_of(16);
-            let total = line(plan.arena) + self.threads * line(plan.scratch);
-            let mut allocator = BumpAllocator::with_capacity(total);
-            WorkingMemory {
-                arena: allocator.zeroed(plan.arena),
-                scratch: (0..self.threads).map(|_| allocator.zeroed(plan.scratch)).collect(),
-            }
-        });
-        let job = Call {
-            engine: self,
-            plan,
-            arena: memory.arena.as_mut_ptr(),
-            scratch: memory.scratch.iter_mut().map(Aligned::as_mut_ptr).collect(),
-            input: images.as_ptr(),
-            output: logits.as_mut_ptr(),
-        };
+        let mut memory = cached.take(plan.arena, plan.scratch, self.threads);
+        let (arena, scratch) = memory.pointers();
+        let job = Call { engine: self, plan, arena, scratch, input: images.as_ptr(), output: logits.as_mut_ptr() };
         let record = times.is_some();
         let found = Mutex::new(Vec::new());
         team::run(self.threads, |thread, barrier| {
@@ -284,7 +183,7 @@ impl Engine {
         if let Some(times) = times {
             times.append(&mut lock(&found));
         }
-        lock(&cached.idle).push(memory);
+        cached.give_back(memory);
     }
 }
 
@@ -314,24 +213,15 @@ impl Call<'_> {
             input: self.input,
             output: self.output,
         };
-        let mut times = Vec::new();
-        let mut record_time = |start: Option<Instant>, name: &str, macs| {
-            if let Some(start) = start {
-                times.push(LayerTime { name: name.to_owned(), macs, time: start.elapsed() });
-            }
-        };
+        let mut stopwatch = Stopwatch::new(record);
         for phase in &self.plan.phases {
             for step in phase {
-                let start = record.then(Instant::now);
                 // SAFETY: `Plan::new` has checked the step; arena and scratch memory have the lengths in the plan,
                 // input and output were compared with them; the barrier below separates phases.
-                unsafe { step.op.run(&context) };
-                record_time(start, &step.name, step.macs);
+                stopwatch.time(&step.name, step.macs, || unsafe { step.op.run(&context) });
             }
-            let start = record.then(Instant::now);
-            barrier.wait();
-            record_time(start, "wait", 0);
+            stopwatch.time("wait", 0, || barrier.wait());
         }
-        times
+        stopwatch.times()
     }
 }

@@ -7,12 +7,13 @@ use std::ops::Range;
 
 use super::build::{Algorithm, Builder};
 use super::maps::Maps;
-use super::network::{Conv, Layer, Linear, Network, NetworkError, Operation};
+use super::network::{Conv, Layer, Linear, Network, Operation};
 use super::pack::{FilterLayout, Part};
 use super::step::Op;
 use crate::conv::direct::DirectConv;
 use crate::conv::filters::Packed;
 use crate::conv::winograd::WinogradConv;
+use crate::plan::error::NetworkError;
 use crate::plan::images::Images;
 use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View};
 use crate::simd::kernels::PixelStride;

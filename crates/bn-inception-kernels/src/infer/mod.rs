@@ -9,7 +9,7 @@
 //!
 //! | module            | contents                                                                              |
 //! |-------------------|---------------------------------------------------------------------------------------|
-//! | `network`         | description of a folded network, and its errors                                       |
+//! | `network`         | description of a folded network                                                       |
 //! | `validate`        | the checks of such a description                                                      |
 //! | `separable`       | a separable convolution as a plain one                                                |
 //! | [`mod@reference`] | reference implementation of the network in `f64`, for the tests                       |
@@ -19,15 +19,10 @@
 //! | `maps`            | the feature maps of the layers, and which layer writes where                          |
 //! | `build`           | builder of a plan: tensors, lifetimes, parameters of each kind of step                |
 //! | `step`            | the steps, and a thread's share of each                                               |
-//! | `direct`          | the step of a direct convolution                                                      |
-//! | `fused`           | the step of a Winograd convolution                                                    |
-//! | `context`         | the memory a step works on, and its thread                                            |
-//! | `kernel`          | the inner loops, generic over the vector type, instantiated for every instruction set |
-//! | `winograd`        | transforms of F(2×2, 3×3), F(4×4, 3×3) and F(3×3, 4×4)                                |
 //! | `pack`            | filters in the order in which the inner loops read them                               |
-//! | `layout`          | feature maps in the arena and views of them                                           |
-//! | `memory`          | aligned memory, assignment of tensors to the arena                                    |
-//! | `team`            | threads and barrier                                                                   |
+//!
+//! The rest is shared with [`train`](crate::train): convolutions in `conv`, the inner loops in `simd`; layout, arena,
+//! cached plans, threads, paddings and errors in `plan`.
 //!
 //! # Layout
 //!
@@ -132,8 +127,10 @@ mod step;
 mod tests;
 mod validate;
 
+pub use crate::plan::error::NetworkError;
+pub use crate::plan::time::LayerTime;
+pub use crate::plan::window::Placement;
 pub use build::Algorithm;
-pub use engine::{Engine, LayerTime, Options};
-pub(crate) use engine::{default_threads, select_kernels};
-pub use network::{Conv, Layer, Linear, Network, NetworkError, Operation, Placement};
+pub use engine::{Engine, Options};
+pub use network::{Conv, Layer, Linear, Network, Operation};
 pub use separable::merge_separable;

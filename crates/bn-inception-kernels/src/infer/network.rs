@@ -1,64 +1,7 @@
 //! Description of a folded network: plain numbers.
 
-use thiserror::Error;
-
-/// Invalid [`Network`], or inputs and options it cannot run with.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum NetworkError {
-    /// Wrong number of elements of a weight, a bias, the images or the logits.
-    #[error("{layer}: {what} holds {found} elements, expected {expected}")]
-    Length {
-        /// The layer's name, or `"forward"`.
-        layer: String,
-        /// Name of the buffer.
-        what: &'static str,
-        /// Required number of elements.
-        expected: usize,
-        /// Actual number of elements.
-        found: usize,
-    },
-    /// Property of a layer that does not fit its position in the network.
-    #[error("{layer}: {what} is {found}, expected {expected}")]
-    Layer {
-        /// The layer's name.
-        layer: String,
-        /// Name of the property.
-        what: &'static str,
-        /// Required value.
-        expected: usize,
-        /// Actual value.
-        found: usize,
-    },
-    /// Image too small for the window of a layer.
-    #[error("{layer}: an image of {height} by {width} pixels is too small")]
-    TooSmall {
-        /// Name of the first layer whose window does not fit.
-        layer: String,
-        /// Height of the image.
-        height: usize,
-        /// Width of the image.
-        width: usize,
-    },
-    /// Tensor sizes beyond the address space.
-    #[error("a batch of {batch} images of {height} by {width} pixels does not fit into memory")]
-    TooLarge {
-        /// Number of images.
-        batch: usize,
-        /// Height of an image.
-        height: usize,
-        /// Width of an image.
-        width: usize,
-    },
-    /// Instruction set with an unknown name or not available on the processor.
-    #[error("instruction set {name:?}, requested by BN_INCEPTION_ISA or the engine options, is not available on this processor; available: {}", available.join(", "))]
-    InstructionSet {
-        /// Requested name.
-        name: String,
-        /// Names of the available instruction sets, best first.
-        available: Vec<&'static str>,
-    },
-}
+use crate::plan::error::NetworkError;
+use crate::plan::window::{Placement, output_size};
 
 /// A folded network: its layers in forward order. The [module documentation](super) describes how to convert a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,46 +103,9 @@ impl Network {
     pub(crate) fn sizes(&self, image: [usize; 2]) -> Result<Vec<[usize; 2]>, NetworkError> {
         let mut sizes: Vec<[usize; 2]> = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let mut size = layer.inputs.first().map_or(image, |&input| sizes[input]);
-            if let Some((kernel, stride, padding)) = layer.operation.window() {
-                for pixels in &mut size {
-                    let count = windows(*pixels, kernel, stride, padding.of(*pixels));
-                    *pixels = count.ok_or_else(|| NetworkError::TooSmall {
-                        layer: layer.name.clone(),
-                        height: image[0],
-                        width: image[1],
-                    })?;
-                }
-            }
-            sizes.push(size);
+            let size = layer.inputs.first().map_or(image, |&input| sizes[input]);
+            sizes.push(output_size(&layer.name, size, layer.operation.window(), image)?);
         }
         Ok(sizes)
     }
-}
-
-/// Padding `(before, after)` of a layer's windows, along a dimension with an even and with an odd number of pixels. All
-/// published rules depend on parity only, and are the same for height and width.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placement {
-    /// Padding of an even number of pixels.
-    pub even: (usize, usize),
-    /// Padding of an odd number of pixels.
-    pub odd: (usize, usize),
-}
-
-impl Placement {
-    /// The same padding for all sizes.
-    pub const fn both(before: usize, after: usize) -> Self {
-        Self { even: (before, after), odd: (before, after) }
-    }
-
-    /// Padding along a dimension of `size` pixels.
-    pub fn of(self, size: usize) -> (usize, usize) {
-        if size.is_multiple_of(2) { self.even } else { self.odd }
-    }
-}
-
-/// Number of complete windows along a dimension, `None` if there is none.
-pub(crate) fn windows(size: usize, kernel: usize, stride: usize, (before, after): (usize, usize)) -> Option<usize> {
-    Some((size + before + after).checked_sub(kernel)? / stride + 1)
 }

@@ -1,13 +1,14 @@
 //! Packed filters: in the order in which the inner loops read them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::network::{Conv, Linear};
 use crate::conv::filters::Packed;
 use crate::conv::transform::{self, F2, F3, F4, Scheme};
 use crate::plan::layout::{BLOCK, padded};
 use crate::plan::memory::{Aligned, BumpAllocator};
+use crate::plan::team::lock;
 
 /// Layout of the packed filters of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -143,14 +144,14 @@ impl FilterCache {
     }
 
     pub(crate) fn get(&self, key: Key, make: impl FnOnce(&mut BumpAllocator) -> Packed) -> Arc<Packed> {
-        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = lock(&self.0);
         let (map, allocator) = &mut *guard;
         let packed = map.entry(key).or_insert_with(|| Arc::new(make(allocator)));
         packed.clone()
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let map = lock(&self.0);
         map.0.values().map(|packed| packed.bytes()).sum()
     }
 }

@@ -1,11 +1,9 @@
 //! The plan for a network and the extents of its input: a list of steps over one arena.
 
 use super::build::{Builder, PlanConfig};
-use super::network::{Network, NetworkError};
+use super::network::Network;
 use super::step::{Op, Pooling, Step};
-use crate::conv::direct::DirectConv;
-use crate::conv::filters::Packed;
-use crate::conv::winograd::WinogradConv;
+use crate::plan::error::NetworkError;
 use crate::plan::layout::{BLOCK, View};
 use crate::plan::memory::{Lifetime, assign};
 
@@ -56,42 +54,15 @@ impl Plan {
     /// Panics unless every step stays inside its tensors, on which all `unsafe` code of the steps relies. A failure is
     /// a bug of the builder.
     fn check(&self, tensors: &[Lifetime], oc: usize) {
-        let whole = |f: &Packed| {
-            let outputs = f.tiles * oc;
-            f.weights.len() >= f.tiles * f.tile_len && f.bias.len() >= outputs && f.floor.len() >= outputs
-        };
+        let len = |tensor: usize| tensors[tensor].len;
         for Step { name, op, .. } in self.phases.iter().flatten() {
             let inside = |view: &View, extra: usize| {
-                assert!(view.offset + extra <= tensors[view.tensor].len, "{name} leaves its tensor");
+                assert!(view.offset + extra <= len(view.tensor), "{name} leaves its tensor");
             };
             match op {
-                Op::Input(op) => op.check(self.input, tensors[op.to.tensor].len),
-                Op::Direct(op) => {
-                    let DirectConv { from, filters, images, height, width, .. } = op;
-                    let reach = op.offsets.iter().max().copied().unwrap_or(0) + op.depth;
-                    let last = (width - 1) * op.pixel_stride.floats() + reach;
-                    inside(from, (images - 1) * from.image + (height - 1) * op.row + last);
-                    for to in &op.to {
-                        inside(to, (images - 1) * to.image + (height - 1) * to.row + width * BLOCK);
-                    }
-                    assert!(whole(filters) && filters.tile_len == op.offsets.len() * op.depth * oc);
-                    assert!(op.to.len() * BLOCK <= filters.tiles * oc);
-                }
-                Op::Winograd(op) => {
-                    let WinogradConv { from, filters, images, height, width, .. } = op;
-                    let [rows, columns] = op.readable;
-                    let last = (op.blocks - 1) * from.plane + (rows - 1) * from.row;
-                    inside(from, (images - 1) * from.image + last + columns * BLOCK);
-                    assert!(rows >= *height && columns >= *width && op.depth <= BLOCK);
-                    for to in &op.to {
-                        inside(to, (images - 1) * to.image + (height - 1) * to.row + width * BLOCK);
-                    }
-                    assert!(op.neutral.iter().all(|n| n.len() >= oc) && whole(filters));
-                    assert!(filters.tile_len == op.inputs().pow(2) * op.blocks * op.depth * oc);
-                    assert!(op.to.len() * BLOCK <= filters.tiles * oc);
-                    assert!(op.scratch(oc) <= self.scratch && op.group > 0);
-                    assert!(op.offsets.iter().all(|o| o + op.group * BLOCK <= op.v_stride()));
-                }
+                Op::Input(op) => op.check(self.input, len(op.to.tensor)),
+                Op::Direct(op) => op.check(oc, len),
+                Op::Winograd(op) => op.check(oc, self.scratch, len),
                 Op::Pooling(op) => {
                     let Pooling { from, to, images, blocks, height, width, stride, .. } = op;
                     let last = (blocks - 1) * from.plane + ((height - 1) * stride + 2) * from.row;
@@ -115,7 +86,7 @@ impl Plan {
                     inside(from, (images - 1) * from.image + last + BLOCK);
                     assert!(images * classes == self.output);
                 }
-                Op::Border(op) => op.check(tensors[op.tensor()].len),
+                Op::Border(op) => op.check(len(op.tensor())),
             }
         }
     }

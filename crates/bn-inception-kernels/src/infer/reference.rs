@@ -1,6 +1,8 @@
 //! Reference implementation of the network in `f64`, for the tests of the engine.
 
-use super::network::{Conv, Network, NetworkError, Operation, Placement, windows};
+use super::network::{Conv, Network, Operation};
+use crate::plan::error::NetworkError;
+use crate::plan::window::{Placement, windows};
 
 /// A tensor of one image, `[channels, height, width]`.
 struct Tensor {

@@ -1,6 +1,6 @@
 //! A separable convolution as a plain one.
 
-use super::network::NetworkError;
+use crate::plan::error::NetworkError;
 
 /// Filters `[out_channels, in_channels, kernel, kernel]` of the convolution equivalent to a depthwise convolution with
 /// a depth multiplier directly followed by a 1×1: the separable stem. Products are summed in `f64`.

@@ -1,6 +1,8 @@
 //! Checks of a network's connections, lengths, channel counts and sizes.
 
-use super::network::{Conv, Layer, Network, NetworkError, Operation, Placement, windows};
+use super::network::{Conv, Layer, Network, Operation};
+use crate::plan::error::NetworkError;
+use crate::plan::window::{check_convolution, check_window, windows};
 
 /// The size of a feature map as a function of the image's. A layer of stride 1 keeps it; what a layer of stride 2 makes
 /// of it depends on its parity only, so one even and one odd size stand for all.
@@ -48,10 +50,10 @@ impl Network {
                         let name = &self.layers[input].name;
                         let found = sizes[maps[input].size];
                         let rows = "height of the output (8 or 9 rows in)";
-                        require(name, rows, expected.rows[0], found.rows[0])?;
-                        require(name, rows, expected.rows[1], found.rows[1])?;
+                        NetworkError::require(name, rows, expected.rows[0], found.rows[0])?;
+                        NetworkError::require(name, rows, expected.rows[1], found.rows[1])?;
                         let of = "number of the size that it halves";
-                        require(name, of, expected.of, found.of)?;
+                        NetworkError::require(name, of, expected.of, found.of)?;
                     }
                     let channels = layer.inputs.iter().map(|&input| maps[input].channels);
                     Map { channels: channels.fold(0, usize::saturating_add), size }
@@ -59,9 +61,11 @@ impl Network {
                 Operation::Classifier(linear) => {
                     let expected = channels.saturating_mul(linear.bias.len());
                     let found = linear.weight.len();
-                    if found != expected || found == 0 {
-                        return Err(wrong_length(&layer.name, "weight", expected, found));
+                    if found == 0 {
+                        let (layer, what) = (layer.name.clone(), "weight");
+                        return Err(NetworkError::Length { layer, what, expected, found });
                     }
+                    NetworkError::length(&layer.name, "weight", expected, found)?;
                     Map { channels, size }
                 }
             };
@@ -74,11 +78,11 @@ impl Network {
     fn check_connections(&self) -> Result<(), NetworkError> {
         let layers = &self.layers;
         let Some(last) = layers.len().checked_sub(1) else {
-            return require("network", "number of layers", 2, 0);
+            return NetworkError::require("network", "number of layers", 2, 0);
         };
         let mut readers = vec![0; layers.len()];
         for (i, layer) in layers.iter().enumerate() {
-            let is = |what, expected, found| require(&layer.name, what, expected, found);
+            let is = |what, expected, found| NetworkError::require(&layer.name, what, expected, found);
             let concat = layer.operation == Operation::Concat;
             if !(concat && i > 0 && !layer.inputs.is_empty()) {
                 is("number of inputs", usize::from(i > 0), layer.inputs.len())?;
@@ -91,7 +95,7 @@ impl Network {
             }
         }
         for (i, layer) in layers.iter().enumerate() {
-            let is = |what, expected, found| require(&layer.name, what, expected, found);
+            let is = |what, expected, found| NetworkError::require(&layer.name, what, expected, found);
             let conv = matches!(layer.operation, Operation::Conv(_));
             is("number of convolutions in the first place", 1, usize::from(conv || i > 0))?;
             let classifier = matches!(layer.operation, Operation::Classifier(_));
@@ -116,8 +120,8 @@ impl Network {
                         let Layer { name, operation, .. } = &layers[input];
                         let allowed = matches!(operation, Operation::Conv(_) | Operation::MaxPool { .. });
                         let what = "number of convolutions or max pools in a concatenation";
-                        require(name, what, 1, usize::from(allowed))?;
-                        require(name, "number of layers that read it", 1, readers[input])?;
+                        NetworkError::require(name, what, 1, usize::from(allowed))?;
+                        NetworkError::require(name, "number of layers that read it", 1, readers[input])?;
                     }
                 }
                 _ => {}
@@ -143,51 +147,15 @@ fn strided(layer: &Layer, size: usize, sizes: &mut Vec<Size>) -> usize {
 impl Conv {
     /// Checks the convolution in a place with `in_channels` channels.
     fn check(&self, layer: &str, in_channels: usize, first: bool) -> Result<(), NetworkError> {
-        let is = |what, expected, found| require(layer, what, expected, found);
+        let is = |what, expected, found| NetworkError::require(layer, what, expected, found);
         is("in_channels", in_channels, self.in_channels)?;
-        match (first, self.kernel) {
-            (true, 7) => is("stride", 2, self.stride)?,
-            (true, 3) | (false, 1) => is("stride", 1, self.stride)?,
-            (false, 3) => {}
-            (true, kernel) => is("kernel", 7, kernel)?,
-            (false, kernel) => is("kernel", 3, kernel)?,
-        }
-        check_window(layer, self.kernel, self.stride, self.padding)?;
+        check_convolution(layer, first, self.kernel, self.stride, self.padding)?;
         if self.out_channels == 0 {
             is("out_channels", 1, 0)?;
         }
         let filter = in_channels.saturating_mul(self.kernel * self.kernel);
         let weight = self.out_channels.saturating_mul(filter);
-        for (what, expected, found) in
-            [("weight", weight, self.weight.len()), ("bias", self.out_channels, self.bias.len())]
-        {
-            if expected != found {
-                return Err(wrong_length(layer, what, expected, found));
-            }
-        }
-        Ok(())
+        NetworkError::length(layer, "weight", weight, self.weight.len())?;
+        NetworkError::length(layer, "bias", self.out_channels, self.bias.len())
     }
-}
-
-/// Checks for a stride of 1 that the padding keeps the size, and for a stride of 2 that it does not exceed that.
-fn check_window(layer: &str, kernel: usize, stride: usize, padding: Placement) -> Result<(), NetworkError> {
-    if stride != 1 {
-        require(layer, "stride", 2, stride)?;
-    }
-    let limit = kernel / 2;
-    let fits = |&found: &usize| found == limit || (stride == 2 && found < limit);
-    let Placement { even, odd } = padding;
-    match [even.0, even.1, odd.0, odd.1].iter().find(|p| !fits(p)) {
-        Some(&found) => require(layer, "padding", limit, found),
-        None => Ok(()),
-    }
-}
-
-/// Error unless a property of a layer has the expected value.
-fn require(layer: &str, what: &'static str, expected: usize, found: usize) -> Result<(), NetworkError> {
-    if expected == found { Ok(()) } else { Err(NetworkError::Layer { layer: layer.to_owned(), what, expected, found }) }
-}
-
-fn wrong_length(layer: &str, what: &'static str, expected: usize, found: usize) -> NetworkError {
-    NetworkError::Length { layer: layer.to_owned(), what, expected, found }
 }

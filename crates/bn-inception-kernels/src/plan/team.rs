@@ -1,6 +1,7 @@
 //! A team of threads that runs a list of phases in step.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Number of spins before a waiting thread yields its processor.
 const SPINS: usize = 4000;
@@ -49,6 +50,11 @@ impl Barrier {
             }
         }
     }
+}
+
+/// Locks a mutex, poisoned or not: a panic elsewhere leaves what it guards intact.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Guard that poisons the barrier when its thread unwinds.

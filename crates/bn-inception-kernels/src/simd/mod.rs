@@ -70,8 +70,6 @@ pub(crate) trait Vector: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// `self * factor + addend`.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
-    /// The sum of the lanes of each of four registers, in a fixed order.
-    unsafe fn sums(of: [Self; 4]) -> [f32; 4];
 }
 
 /// Eight lanes of plain Rust, for processors without a type of their own. Multiplication and addition are separate
@@ -134,16 +132,12 @@ impl Vector for Portable {
         }
         addend
     }
-    #[inline(always)]
-    unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
-        of.map(|Self([a, b, c, d, e, f, g, h])| ((a + e) + (c + g)) + ((b + f) + (d + h)))
-    }
 }
 
 /// Implementation of [`Vector`] for a register type, from the names of its intrinsics.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector {
-    ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $max:ident, $fma:ident, $sums:ident) => {
+    ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $max:ident, $fma:ident) => {
         #[derive(Clone, Copy)]
         pub(crate) struct $name($reg);
 
@@ -196,12 +190,6 @@ macro_rules! vector {
                 // SAFETY: see the impl.
                 Self(unsafe { $fma(self.0, factor.0, addend.0) })
             }
-            #[inline(always)]
-            unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
-                let [a, b, c, d] = of;
-                // SAFETY: see the impl.
-                unsafe { $sums(a.0, b.0, c.0, d.0) }
-            }
         }
     };
 }
@@ -210,40 +198,6 @@ macro_rules! vector {
 mod x86 {
     use super::Vector;
     use std::arch::x86_64::*;
-
-    // Two rounds of interleaved additions leave the four sums side by side in every 128-bit quarter.
-
-    #[inline(always)]
-    unsafe fn sums8(a: __m256, b: __m256, c: __m256, d: __m256) -> [f32; 4] {
-        // SAFETY: called from AVX2 code only; the array holds the four floats stored.
-        unsafe {
-            let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-            let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
-            let (ab, cd) = (_mm256_castps_pd(ab), _mm256_castps_pd(cd));
-            let (low, high) = (_mm256_unpacklo_pd(ab, cd), _mm256_unpackhi_pd(ab, cd));
-            let all = _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
-            let mut out = [0.0; 4];
-            _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all)));
-            out
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn sums16(a: __m512, b: __m512, c: __m512, d: __m512) -> [f32; 4] {
-        // SAFETY: called from AVX-512 code only; the array holds the four floats stored.
-        unsafe {
-            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
-            let (low, high) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
-            let all = _mm512_castps_pd(_mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high)));
-            let (low, high) = (_mm512_castpd512_pd256(all), _mm512_extractf64x4_pd::<1>(all));
-            let all = _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
-            let mut out = [0.0; 4];
-            _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all)));
-            out
-        }
-    }
 
     // The instruction returns its second operand if either is NaN; a NaN in the first must be kept.
 
@@ -271,8 +225,7 @@ mod x86 {
         _mm512_sub_ps,
         _mm512_mul_ps,
         max16,
-        _mm512_fmadd_ps,
-        sums16
+        _mm512_fmadd_ps
     );
     vector!(
         Avx2,
@@ -286,8 +239,7 @@ mod x86 {
         _mm256_sub_ps,
         _mm256_mul_ps,
         max8,
-        _mm256_fmadd_ps,
-        sums8
+        _mm256_fmadd_ps
     );
 }
 
@@ -312,16 +264,6 @@ mod arm {
         unsafe { vfmaq_f32(c, a, b) }
     }
 
-    #[inline(always)]
-    unsafe fn sums4(a: float32x4_t, b: float32x4_t, c: float32x4_t, d: float32x4_t) -> [f32; 4] {
-        // SAFETY: called from NEON code only; the array holds the four floats stored.
-        unsafe {
-            let mut out = [0.0; 4];
-            vst1q_f32(out.as_mut_ptr(), vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)));
-            out
-        }
-    }
-
     // The instruction returns NaN where either operand is NaN: no correction as on x86.
     vector!(
         Neon,
@@ -335,8 +277,7 @@ mod arm {
         vsubq_f32,
         vmulq_f32,
         vmaxq_f32,
-        fma4,
-        sums4
+        fma4
     );
 }
 

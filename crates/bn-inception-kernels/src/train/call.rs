@@ -1,6 +1,6 @@
 //! Numbers of a call: parameters, gradients, statistics, input and output.
 
-use crate::infer::NetworkError;
+use crate::plan::error::NetworkError;
 
 use super::network::{Conv, Network};
 
@@ -112,10 +112,7 @@ impl Gradients {
 
 /// Checks the number of the parameters and the lengths of each.
 pub(super) fn check_parameters(network: &Network, parameters: &[Parameters<'_>]) -> Result<(), NetworkError> {
-    let length = |layer: &str, what, expected, found| match expected == found {
-        true => Ok(()),
-        false => Err(NetworkError::Length { layer: layer.to_owned(), what, expected, found }),
-    };
+    let length = NetworkError::length;
     length("network", "parameters", network.convs().count(), parameters.len())?;
     let conv = |layer: &super::network::Layer| matches!(layer.operation, super::network::Operation::Conv(_));
     let names = network.layers.iter().filter(|layer| conv(layer)).map(|layer| layer.name.as_str());

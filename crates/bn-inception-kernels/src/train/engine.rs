@@ -1,20 +1,21 @@
 //! The training engine: calls, cached plans and working memory of a network.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
 
-use crate::infer::{LayerTime, NetworkError, default_threads, select_kernels};
+use crate::plan::cache::{Cache, CachedPlan, WorkingMemory};
 use crate::plan::context::Context;
-use crate::plan::memory::{Aligned, BumpAllocator};
-use crate::plan::team;
+use crate::plan::error::NetworkError;
+use crate::plan::options::{select_kernels, threads};
+use crate::plan::team::{self, lock};
+use crate::plan::time::{LayerTime, Stopwatch};
 use crate::simd::kernels::Kernels;
 
 use super::call::{Buffers, ConvBuffers, Gradients, Parameters, Statistics, check_parameters};
 use super::network::{Network, Operation};
 use super::plan::{Backward, Plan};
+use super::step::Step;
 
 /// Maximum number of cached plans.
 const PLANS: usize = 8;
@@ -29,25 +30,16 @@ pub struct Options {
     pub instruction_set: Option<String>,
 }
 
-type Key = ([usize; 3], Backward);
-
-/// A plan with the idle working memory of earlier calls.
-struct CachedPlan {
-    plan: Plan,
-    idle: Mutex<Vec<WorkingMemory>>,
-}
-
-struct WorkingMemory {
-    arena: Aligned,
-    scratch: Vec<Aligned>,
-}
+/// Identity of a [`Trainer`], for its tapes: one with the memory and the plan of another would corrupt memory.
+type Identity = Arc<()>;
 
 /// A network, or a part of one, ready to compute outputs and gradients for batches of any size.
 pub struct Trainer {
     network: Network,
     kernels: &'static Kernels,
     threads: usize,
-    plans: Mutex<HashMap<Key, Arc<CachedPlan>>>,
+    identity: Identity,
+    plans: Cache<([usize; 3], Backward), Plan>,
 }
 
 impl std::fmt::Debug for Trainer {
@@ -58,11 +50,6 @@ impl std::fmt::Debug for Trainer {
             .field("layers", &self.network.layers.len())
             .finish_non_exhaustive()
     }
-}
-
-/// Locks a mutex, poisoned or not: a panic elsewhere leaves the caches intact.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Results of a forward pass.
@@ -78,10 +65,11 @@ pub struct Forward {
     pub tape: Option<Tape>,
 }
 
-/// The state of a forward pass that its backward pass needs: convolutions' outputs and the input, in working memory that
-/// returns to the [`Trainer`] with the last use.
+/// The state of a forward pass that its backward pass needs: convolutions' outputs and the input, in working memory
+/// that returns to the [`Trainer`] with the last use.
 pub struct Tape {
-    cached: Arc<CachedPlan>,
+    cached: Arc<CachedPlan<Plan>>,
+    trainer: Identity,
     memory: Option<WorkingMemory>,
 }
 
@@ -94,7 +82,7 @@ impl std::fmt::Debug for Tape {
 impl Drop for Tape {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {
-            lock(&self.cached.idle).push(memory);
+            self.cached.give_back(memory);
         }
     }
 }
@@ -110,8 +98,9 @@ impl Trainer {
         Ok(Self {
             network,
             kernels: select_kernels(options.instruction_set.as_deref())?,
-            threads: options.threads.map_or_else(default_threads, NonZeroUsize::get).min(256),
-            plans: Mutex::default(),
+            threads: threads(options.threads),
+            identity: Identity::default(),
+            plans: Cache::new(PLANS),
         })
     }
 
@@ -143,9 +132,7 @@ impl Trainer {
 
     /// Size in bytes of the working memory of all cached plans that is not in use.
     pub fn memory(&self) -> usize {
-        let of = |m: &WorkingMemory| m.arena.len() + m.scratch.iter().map(Aligned::len).sum::<usize>();
-        let plans = lock(&self.plans);
-        plans.values().map(|p| lock(&p.idle).iter().map(|m| 4 * of(m)).sum::<usize>()).sum()
+        self.plans.bytes()
     }
 
     /// The output for an input of `[N, C, H, W]` with `size` = `[N, H, W]`, and a [`Tape`] for [`Self::backward`] if
@@ -153,7 +140,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`NetworkError::Length`] for a slice of another length, [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`]
-    /// for unsupported sizes, [`NetworkError::Layer`] for a concatenation of maps of several sizes.
+    /// for unsupported sizes, [`NetworkError::Layer`] for no images or a concatenation of maps of several sizes.
     pub fn forward(
         &self,
         input: &[f32],
@@ -178,7 +165,8 @@ impl Trainer {
             GradientsOf::Parameters => Backward::Parameters,
             GradientsOf::ParametersAndInput => Backward::All,
         };
-        let cached = self.cached_plan(size, backward)?;
+        let plan = || Plan::new(&self.network, size, backward, self.kernels, self.threads);
+        let cached = self.plans.get((size, backward), plan)?;
         let plan = &cached.plan;
         if input.len() != plan.input {
             let (layer, expected) = ("forward".to_owned(), plan.input);
@@ -196,9 +184,8 @@ impl Trainer {
                 ..ConvBuffers::reading(parameters)
             })
             .collect();
-        let idle = lock(&cached.idle).pop();
-        let memory = idle.unwrap_or_else(|| self.working_memory(plan));
-        let mut tape = Tape { cached: cached.clone(), memory: Some(memory) };
+        let memory = cached.take(plan.arena, plan.scratch, self.threads);
+        let mut tape = Tape { cached: cached.clone(), trainer: self.identity.clone(), memory: Some(memory) };
         let buffers = Buffers { convs: &convs, to: output.as_mut_ptr(), output_gradient: std::ptr::null() };
         self.run(&mut tape, 0..plan.forward, input, &buffers, times);
         let tape = (gradients != GradientsOf::Nothing).then_some(tape);
@@ -210,6 +197,9 @@ impl Trainer {
     ///
     /// # Errors
     /// [`NetworkError::Length`] for a slice of another length.
+    ///
+    /// # Panics
+    /// If another trainer has recorded the tape.
     pub fn backward(
         &self,
         tape: Tape,
@@ -228,6 +218,7 @@ impl Trainer {
     ) -> Result<(Vec<Gradients>, Option<Vec<f32>>), NetworkError> {
         check_parameters(&self.network, parameters)?;
         let cached = tape.cached.clone();
+        assert!(Arc::ptr_eq(&tape.trainer, &self.identity), "the tape of another trainer");
         let plan = &cached.plan;
         let expected: usize = plan.output.iter().product();
         if output_gradient.len() != expected {
@@ -271,30 +262,6 @@ impl Trainer {
         Ok(LayerTime::merge(times.unwrap_or_default()))
     }
 
-    fn cached_plan(&self, size: [usize; 3], backward: Backward) -> Result<Arc<CachedPlan>, NetworkError> {
-        let key = (size, backward);
-        if let Some(cached) = lock(&self.plans).get(&key) {
-            return Ok(cached.clone());
-        }
-        let plan = Plan::new(&self.network, size, backward, self.kernels, self.threads)?;
-        let cached = Arc::new(CachedPlan { plan, idle: Mutex::default() });
-        let mut plans = lock(&self.plans);
-        if plans.len() >= PLANS {
-            plans.clear();
-        }
-        Ok(plans.entry(key).or_insert(cached).clone())
-    }
-
-    fn working_memory(&self, plan: &Plan) -> WorkingMemory {
-        let line = |len: usize| len.next_multiple_of(16);
-        let total = line(plan.arena) + self.threads * line(plan.scratch);
-        let mut allocator = BumpAllocator::with_capacity(total);
-        WorkingMemory {
-            arena: allocator.zeroed(plan.arena),
-            scratch: (0..self.threads).map(|_| allocator.zeroed(plan.scratch)).collect(),
-        }
-    }
-
     /// Runs a range of phases. Input and buffers have been checked.
     fn run(
         &self,
@@ -308,11 +275,12 @@ impl Trainer {
         let Some(memory) = &mut tape.memory else { return };
         let phases = &cached.plan.phases[phases];
         let steps: usize = phases.iter().map(Vec::len).sum();
+        let (arena, scratch) = memory.pointers();
         let call = Call {
             trainer: self,
             plan: &cached.plan,
-            arena: memory.arena.as_mut_ptr(),
-            scratch: memory.scratch.iter_mut().map(Aligned::as_mut_ptr).collect(),
+            arena,
+            scratch,
             input: input.as_ptr(),
             buffers,
             taken: (0..steps).map(|_| AtomicUsize::new(0)).collect(),
@@ -338,8 +306,8 @@ pub enum GradientsOf {
     Nothing,
     /// The parameters.
     Parameters,
-    /// The parameters and the input. Where the input is images: the parameters and the output of their convolution before
-    /// normalisation, from which any convolution library has the rest.
+    /// The parameters and the input. Where the input is images: the parameters and the output of their convolution
+    /// before normalisation, from which any convolution library has the rest.
     ParametersAndInput,
 }
 
@@ -360,50 +328,39 @@ struct Call<'a> {
 unsafe impl Sync for Call<'_> {}
 
 impl Call<'_> {
-    fn work(
-        &self,
-        phases: &[Vec<super::step::Step>],
-        thread: usize,
-        barrier: &team::Barrier,
-        record: bool,
-    ) -> Vec<LayerTime> {
-        let mut times = Vec::new();
-        let mut record_time = |start: Option<Instant>, name: &str, macs| {
-            if let Some(start) = start {
-                times.push(LayerTime { name: name.to_owned(), macs, time: start.elapsed() });
-            }
-        };
+    fn work(&self, phases: &[Vec<Step>], thread: usize, barrier: &team::Barrier, record: bool) -> Vec<LayerTime> {
+        let mut stopwatch = Stopwatch::new(record);
         let mut taken = self.taken.iter();
         for phase in phases {
             for (step, taken) in phase.iter().zip(&mut taken) {
-                let start = record.then(Instant::now);
-                // Whoever is free takes the next share: a thread that lost its core for a while holds up no other. The
-                // results do not depend on who computes a share.
-                loop {
-                    let share = taken.fetch_add(1, Ordering::Relaxed);
-                    if share >= step.shares {
-                        break;
-                    }
-                    let context = Context {
-                        kernels: self.trainer.kernels,
-                        threads: step.shares,
-                        thread: share,
-                        arena: self.arena,
-                        offsets: &self.plan.offsets,
-                        scratch: self.scratch[thread],
-                        input: self.input,
-                        output: std::ptr::null_mut(),
-                    };
-                    // SAFETY: `Plan::new` has checked the step; arena and scratch memory have the lengths in the plan,
-                    // input and buffers were compared with the network; the barrier below separates phases.
-                    unsafe { step.op.run(&context, self.buffers) };
-                }
-                record_time(start, &step.name, step.macs);
+                stopwatch.time(&step.name, step.macs, || self.step(step, taken, thread));
             }
-            let start = record.then(Instant::now);
-            barrier.wait();
-            record_time(start, "wait", 0);
+            stopwatch.time("wait", 0, || barrier.wait());
         }
-        times
+        stopwatch.times()
+    }
+
+    /// Takes shares of a step until there is none left. Whoever is free takes the next: a thread that lost its core for
+    /// a while holds up no other. The results do not depend on who computes a share.
+    fn step(&self, step: &Step, taken: &AtomicUsize, thread: usize) {
+        loop {
+            let share = taken.fetch_add(1, Ordering::Relaxed);
+            if share >= step.shares {
+                return;
+            }
+            let context = Context {
+                kernels: self.trainer.kernels,
+                threads: step.shares,
+                thread: share,
+                arena: self.arena,
+                offsets: &self.plan.offsets,
+                scratch: self.scratch[thread],
+                input: self.input,
+                output: std::ptr::null_mut(),
+            };
+            // SAFETY: `Plan::new` has checked the step; arena and scratch memory have the lengths in the plan, input
+            // and buffers were compared with the network; a barrier separates phases.
+            unsafe { step.op.run(&context, self.buffers) };
+        }
     }
 }

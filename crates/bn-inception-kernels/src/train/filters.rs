@@ -22,6 +22,9 @@ pub(super) struct Channel {
     pub(super) table: usize,
 }
 
+/// Element of a filter at each tap, for each tap table; `None` for zero.
+pub(super) type Taps = Vec<Vec<Option<usize>>>;
+
 /// Order of packed filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
@@ -40,8 +43,7 @@ pub(super) struct Pack {
     pub(super) lanes: Vec<Option<Channel>>,
     /// The input channels of the product.
     pub(super) channels: Vec<Option<Channel>>,
-    /// Element of the filter at each tap; `None` for zero.
-    pub(super) taps: Vec<Vec<Option<usize>>>,
+    pub(super) taps: Taps,
     pub(super) order: Order,
     /// The tensor written.
     pub(super) to: usize,
@@ -143,8 +145,7 @@ pub(super) struct Unpack {
     pub(super) channels: Vec<Option<Channel>>,
     /// The output channels, with the convolution of each.
     pub(super) lanes: Vec<Option<Channel>>,
-    /// Element of the filter at each tap.
-    pub(super) taps: Vec<Vec<Option<usize>>>,
+    pub(super) taps: Taps,
 }
 
 impl Unpack {

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::infer::NetworkError;
+use crate::plan::error::NetworkError;
 use crate::plan::images::Images;
 use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View, padded};
+use crate::plan::window::{self, output_size};
 
 use super::build::{Builder, Filters, Target, Windows};
-use super::filters::Channel;
+use super::filters::{Channel, Taps};
 use super::maps::{Copy, Direction, PoolKind};
 use super::network::{Conv, Layer, Network, Operation};
 use super::normalization::{Normalization, Pass, constants_len, sums_len};
@@ -54,11 +55,6 @@ pub(super) struct Layers<'a> {
     input_gradient: Option<[usize; 4]>,
 }
 
-/// Number of complete windows along a dimension.
-fn windows(size: usize, kernel: usize, stride: usize, (before, after): (usize, usize)) -> Option<usize> {
-    Some((size + before + after).checked_sub(kernel)? / stride + 1)
-}
-
 impl<'a> Layers<'a> {
     pub(super) fn new(
         network: &'a Network,
@@ -71,17 +67,8 @@ impl<'a> Layers<'a> {
         let mut channels: Vec<Arc<ChannelMap>> = Vec::with_capacity(layers.len());
         let mut targets: Vec<(usize, usize)> = (0..layers.len()).map(|i| (i, 0)).collect();
         for (i, layer) in layers.iter().enumerate() {
-            let mut size = layer.inputs.first().map_or(input, |&from| sizes[from]);
-            if let Some((kernel, stride, padding)) = layer.operation.window() {
-                for pixels in &mut size {
-                    let count = windows(*pixels, kernel, stride, padding.of(*pixels));
-                    *pixels = count.ok_or_else(|| NetworkError::TooSmall {
-                        layer: layer.name.clone(),
-                        height: input[0],
-                        width: input[1],
-                    })?;
-                }
-            }
+            let size = layer.inputs.first().map_or(input, |&from| sizes[from]);
+            let size = output_size(&layer.name, size, layer.operation.window(), input)?;
             for &from in &layer.inputs {
                 // Two sizes of one concatenation depend on the image's size, so `Network::validate` cannot compare them.
                 layer.require("height of an input", sizes[layer.inputs[0]][0], sizes[from][0])?;
@@ -292,7 +279,7 @@ impl<'a> Layers<'a> {
 
     /// Windows of a convolution of layer `x`'s output, the filters' tap tables, and the position of each input channel
     /// in them.
-    pub(super) fn windows(&self, conv: &Conv, x: usize) -> (Windows, Vec<Vec<Option<usize>>>, Vec<Option<Channel>>) {
+    pub(super) fn windows(&self, conv: &Conv, x: usize) -> (Windows, Taps, Vec<Option<Channel>>) {
         let k = conv.kernel;
         let grid = |side: usize| (0..side * side).map(|t| [t / side, t % side]).collect::<Vec<_>>();
         let channel = |offset, table| Some(Channel { conv: None, offset, table });
@@ -443,10 +430,6 @@ pub(super) fn whole(to: impl IntoIterator<Item = View>, map: &FeatureMap, accumu
 }
 
 /// Reciprocals of the divisors of a 3×3/1 average pool.
-pub(super) fn reciprocals([height, width]: [usize; 2], includes_padding: bool) -> Arc<Vec<f32>> {
-    let inside = |i: usize, size: usize| {
-        if includes_padding { 3 } else { (i + 2).min(size) - i.saturating_sub(1) }
-    };
-    let count = |i: usize| inside(i / width, height) * inside(i % width, width);
-    Arc::new((0..height * width).map(|i| 1.0 / count(i) as f32).collect())
+pub(super) fn reciprocals(size: [usize; 2], includes_padding: bool) -> Arc<Vec<f32>> {
+    Arc::new(window::reciprocals(size, includes_padding))
 }

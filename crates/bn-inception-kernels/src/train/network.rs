@@ -1,13 +1,14 @@
 //! Description of a network, or of a part of one, for training: layers and extents, no numbers.
 
-use crate::infer::{NetworkError, Placement};
 use crate::norm::Activation;
+use crate::plan::error::NetworkError;
+use crate::plan::window::{Placement, check_convolution, check_window};
 
 /// A network, or a part of one: its layers in forward order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// The layers. The first is the source ([`Operation::Images`] or [`Operation::Map`]), no other is; the output of the
-    /// last is the network's.
+    /// The layers. The first is the source ([`Operation::Images`] or [`Operation::Map`]), no other is; the output of
+    /// the last is the network's.
     pub layers: Vec<Layer>,
 }
 
@@ -25,7 +26,8 @@ pub struct Layer {
 /// Operation of a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Operation {
-    /// Images with three channels. Only a convolution with a 7×7 kernel and stride 2, or 3×3 and stride 1, reads them.
+    /// Images with three channels. One convolution with a 7×7 kernel and stride 2, or 3×3 and stride 1, reads them, and
+    /// nothing else.
     Images,
     /// A feature map.
     Map {
@@ -100,7 +102,7 @@ impl Network {
                 Operation::Images => 3,
                 Operation::Map { channels } => channels,
                 Operation::Conv(conv) => conv.out_channels,
-                _ => inputs.sum(),
+                _ => inputs.fold(0, usize::saturating_add),
             });
         }
         channels
@@ -115,12 +117,6 @@ impl Network {
         for (i, layer) in self.layers.iter().enumerate() {
             let source = matches!(layer.operation, Operation::Images | Operation::Map { .. });
             layer.require("number of sources in its place", usize::from(i == 0), usize::from(source))?;
-            for &input in &layer.inputs {
-                if input >= i {
-                    layer.require("position of an input", i - 1, input)?;
-                }
-                readers[input] += 1;
-            }
             match layer.operation {
                 Operation::Images | Operation::Map { .. } => {
                     layer.require("number of inputs", 0, layer.inputs.len())?
@@ -130,8 +126,14 @@ impl Network {
                 }
                 _ => layer.require("number of inputs", 1, layer.inputs.len())?,
             }
+            for &input in &layer.inputs {
+                if input >= i {
+                    layer.require("position of an input", i - 1, input)?;
+                }
+                readers[input] += 1;
+            }
         }
-        layer_count(self.layers.len())?;
+        NetworkError::require("network", "number of layers", self.layers.len().max(2), self.layers.len())?;
         let channels = self.channels();
         for (i, layer) in self.layers.iter().enumerate() {
             let last = i + 1 == self.layers.len();
@@ -141,13 +143,15 @@ impl Network {
             };
             let images = reads(|o| *o == Operation::Images);
             match layer.operation {
-                Operation::Images | Operation::Map { .. } => {
+                // The layout of the images is that of one convolution.
+                Operation::Images => layer.require("number of layers that read it", 1, readers[i])?,
+                Operation::Map { .. } => {
                     layer.require("number of channels", channels[i].max(1), channels[i])?;
                 }
                 Operation::Conv(conv) => conv.check(layer, channels[layer.inputs[0]], images > 0)?,
                 Operation::MaxPool { stride, padding } => {
                     layer.require("number of inputs that are images", 0, images)?;
-                    check_window(layer, 3, stride, padding)?;
+                    check_window(&layer.name, 3, stride, padding)?;
                 }
                 Operation::AveragePool { .. } => {
                     layer.require("number of inputs that are images", 0, images)?;
@@ -178,57 +182,22 @@ impl Network {
     }
 }
 
-fn layer_count(layers: usize) -> Result<(), NetworkError> {
-    if layers < 2 {
-        return Err(NetworkError::Layer {
-            layer: "network".to_owned(),
-            what: "number of layers",
-            expected: 2,
-            found: layers,
-        });
-    }
-    Ok(())
-}
-
 impl Layer {
     pub(super) fn require(&self, what: &'static str, expected: usize, found: usize) -> Result<(), NetworkError> {
-        if expected == found {
-            return Ok(());
-        }
-        Err(NetworkError::Layer { layer: self.name.clone(), what, expected, found })
+        NetworkError::require(&self.name, what, expected, found)
     }
-}
-
-fn check_window(layer: &Layer, kernel: usize, stride: usize, padding: Placement) -> Result<(), NetworkError> {
-    layer.require("stride", stride.clamp(1, 2), stride)?;
-    for (before, after) in [padding.even, padding.odd] {
-        let most = kernel / 2;
-        layer.require("padding", before.min(most), before)?;
-        layer.require("padding", after.min(most), after)?;
-        // A layer of stride 1 keeps the size of its input.
-        if stride == 1 {
-            layer.require("padding", kernel - 1, before + after)?;
-        }
-    }
-    Ok(())
 }
 
 impl Conv {
     fn check(&self, layer: &Layer, in_channels: usize, on_images: bool) -> Result<(), NetworkError> {
         layer.require("in_channels", in_channels, self.in_channels)?;
         layer.require("out_channels", self.out_channels.max(1), self.out_channels)?;
-        match (on_images, self.kernel) {
-            (true, 7) => layer.require("stride", 2, self.stride)?,
-            (true, 3) | (false, 1) => layer.require("stride", 1, self.stride)?,
-            (false, 3) => {}
-            (true, kernel) => layer.require("kernel", 7, kernel)?,
-            (false, kernel) => layer.require("kernel", 3, kernel)?,
-        }
-        check_window(layer, self.kernel, self.stride, self.padding)
+        check_convolution(&layer.name, on_images, self.kernel, self.stride, self.padding)
     }
 
     /// Number of elements of the filters.
     pub fn weight_len(&self) -> usize {
-        self.out_channels * self.in_channels * self.kernel * self.kernel
+        let factors = [self.out_channels, self.in_channels, self.kernel, self.kernel];
+        factors.into_iter().fold(1, usize::saturating_mul)
     }
 }

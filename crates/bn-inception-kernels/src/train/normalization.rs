@@ -6,8 +6,8 @@ use crate::plan::layout::{BLOCK, View};
 
 use super::call::Buffers;
 
-/// Rows of the per-channel constants of a convolution: mean, 1/√(variance + ε), scale, shift, and the slope and offset of
-/// the gradient.
+/// Rows of the per-channel constants of a convolution: mean, 1/√(variance + ε), scale, shift, and the slope and offset
+/// of the gradient.
 const CONSTANTS: usize = 6;
 
 /// A convolution's output `z`, and where normalisation and non-linearity keep and put what.

@@ -1,10 +1,6 @@
 //! The training plan for a network and the extents of its input: forward and backward phases over one arena.
 
-use crate::conv::direct::DirectConv;
-use crate::conv::filters::Packed;
-use crate::conv::winograd::WinogradConv;
-use crate::infer::NetworkError;
-use crate::plan::layout::{BLOCK, View};
+use crate::plan::error::NetworkError;
 use crate::plan::memory::{Lifetime, assign};
 use crate::simd::kernels::Kernels;
 
@@ -49,7 +45,7 @@ impl Plan {
     /// Plan for a valid network.
     ///
     /// # Errors
-    /// [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`].
+    /// [`NetworkError::Layer`], [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`].
     pub(super) fn new(
         network: &Network,
         size: [usize; 3],
@@ -59,12 +55,16 @@ impl Plan {
     ) -> Result<Self, NetworkError> {
         let [batch, height, width] = size;
         let channels = network.channels();
+        NetworkError::require("forward", "number of images", batch.max(1), batch)?;
+        if height == 0 || width == 0 {
+            return Err(NetworkError::TooSmall { layer: network.layers[0].name.clone(), height, width });
+        }
         let too_large = || NetworkError::TooLarge { batch, height, width };
         // No tensor of the network has a million times as many floats as the input, so no product below overflows.
         let input = [batch, channels[0], height, width]
             .iter()
             .try_fold(1usize, |n, &e| n.checked_mul(e))
-            .filter(|&n| n > 0 && n < isize::MAX as usize >> 24)
+            .filter(|&n| n < isize::MAX as usize >> 24)
             .ok_or_else(too_large)?;
         let layers = Layers::new(network, batch, [height, width], Builder::new(kernels, threads))?;
         let counts = layers.counts();
@@ -81,28 +81,15 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Panics unless every step stays inside its tensors, on which all `unsafe` code of the steps relies. A failure is a
-    /// bug of the builder.
+    /// Panics unless every step stays inside its tensors, on which all `unsafe` code of the steps relies. A failure is
+    /// a bug of the builder.
     fn check(&self, network: &Network, tensors: &[Lifetime], oc: usize) {
         let output: usize = self.output.iter().product();
         let weights: Vec<usize> = network.convs().map(super::network::Conv::weight_len).collect();
         let len = |tensor: usize| tensors[tensor].len;
-        let filters = |filters: &Packed, blocks: usize| {
-            let outputs = filters.tiles * oc;
-            assert!(filters.tensor.is_some_and(|tensor| filters.tiles * filters.tile_len <= len(tensor)));
-            assert!(filters.bias.len() >= outputs && filters.floor.len() >= outputs && blocks * BLOCK <= outputs);
-        };
         for (phase, step) in self.phases.iter().enumerate().flat_map(|(i, steps)| steps.iter().map(move |s| (i, s))) {
             let Step { name, op, shares, .. } = step;
             assert!(*shares > 0);
-            let inside = |view: &View, extra: usize| {
-                assert!(view.offset + extra <= len(view.tensor), "{name} leaves its tensor");
-            };
-            let targets = |to: &[View], images: usize, height: usize, row: usize| {
-                for to in to {
-                    inside(to, (images - 1) * to.image + (height - 1) * to.row + row);
-                }
-            };
             match op {
                 Op::Images(op) => op.check(self.input, len(op.to.tensor)),
                 Op::Copy(op) => {
@@ -120,28 +107,8 @@ impl Plan {
                 }
                 Op::Border(op) => op.check(len(op.tensor())),
                 Op::Pack(op) => op.check(oc, len(op.to), |conv| weights[conv]),
-                Op::Direct(op) => {
-                    let DirectConv { from, images, height, width, .. } = op;
-                    let reach = op.offsets.iter().max().copied().unwrap_or(0) + op.depth;
-                    let last = (width - 1) * op.pixel_stride.floats() + reach;
-                    inside(from, (images - 1) * from.image + (height - 1) * op.row + last);
-                    targets(&op.to, *images, *height, (width - 1) * op.to_step + BLOCK);
-                    filters(&op.filters, op.to.len());
-                    assert!(op.filters.tile_len == op.offsets.len() * op.depth * oc);
-                }
-                Op::Winograd(op) => {
-                    let WinogradConv { from, images, height, width, .. } = op;
-                    let [rows, columns] = op.readable;
-                    let last = (op.blocks - 1) * from.plane + (rows - 1) * from.row;
-                    inside(from, (images - 1) * from.image + last + columns * BLOCK);
-                    assert!(rows >= *height && columns >= *width && op.depth <= BLOCK);
-                    targets(&op.to, *images, *height, width * BLOCK);
-                    filters(&op.filters, op.to.len());
-                    assert!(op.neutral.iter().all(|n| n.len() >= oc));
-                    assert!(op.filters.tile_len == op.inputs().pow(2) * op.blocks * op.depth * oc);
-                    assert!(op.scratch(oc) <= self.scratch && op.group > 0);
-                    assert!(op.offsets.iter().all(|o| o + op.group * BLOCK <= op.v_stride()));
-                }
+                Op::Direct(op) => op.check(oc, len),
+                Op::Winograd(op) => op.check(oc, self.scratch, len),
                 Op::Normalization(op, pass) => op.check(pass, len),
                 Op::Pool(op) => op.check(len),
                 Op::WeightGradient(op) => op.check(len),

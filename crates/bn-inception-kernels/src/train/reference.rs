@@ -1,7 +1,7 @@
 //! Reference implementation of a network in `f64`, forward and backward, for the tests of the engine.
 
-use crate::infer::Placement;
 use crate::norm::Activation;
+use crate::plan::window::Placement;
 
 use super::call::Parameters;
 use super::network::{Conv, Network, Operation};
@@ -37,6 +37,11 @@ pub struct Results {
     pub gradients: Vec<Gradients>,
     /// Gradient of the input.
     pub input_gradient: Vec<f64>,
+    /// Gradient of the first convolution's output before normalisation.
+    pub first_conv_gradient: Vec<f64>,
+    /// Distance of the nearest point with another gradient: the smallest distance of a ReLU's input from zero, or of a
+    /// maximum from another number in its window.
+    pub margin: f64,
 }
 
 impl Tensor {
@@ -245,6 +250,7 @@ pub fn run(
     let statistics = convs.iter().map(|(_, norm)| [norm.mean.clone(), norm.variance.clone()]).collect();
 
     let mut gradients: Vec<Gradients> = Vec::new();
+    let (mut first_conv_gradient, mut margin) = (Vec::new(), f64::INFINITY);
     let mut of: Vec<Tensor> = maps.iter().map(|map| Tensor::zeros(map.dims)).collect();
     if let Some(last) = of.last_mut() {
         last.values = output_gradient.iter().map(|&v| f64::from(v)).collect();
@@ -264,6 +270,9 @@ pub fn run(
                 let standard = |c: usize, i: usize| (z.values[i] - norm.mean[c]) * norm.inverse[c];
                 each(z.dims, |c, i| {
                     let y = standard(c, i) * norm.scale[c] + norm.shift[c];
+                    if conv.activation == Activation::Relu {
+                        margin = margin.min(y.abs());
+                    }
                     g.values[i] = dy.values[i] * activation(conv.activation, y).1;
                     sum[c] += g.values[i];
                     product[c] += g.values[i] * standard(c, i);
@@ -275,12 +284,15 @@ pub fn run(
                 });
                 let mut weight = vec![0.0; conv.weight_len()];
                 convolve_backward(x, &conv, parameters[index].weight, &g, &mut below[from], &mut weight);
+                first_conv_gradient = g.values;
                 gradients.push(Gradients { weight, scale: product, shift: sum });
             }
             Operation::MaxPool { stride, padding } => x.windows(3, stride, padding, |[oy, ox], taps| {
                 for (n, c) in pairs() {
                     let at = |position: [usize; 2]| x.index(n, c, position[0], position[1]);
                     let most = taps.iter().map(|&(_, p)| x.values[at(p)]).fold(f64::NEG_INFINITY, f64::max);
+                    let below_it = taps.iter().map(|&(_, p)| most - x.values[at(p)]).filter(|&d| d > 0.0);
+                    margin = below_it.fold(margin, f64::min);
                     if let Some(&(_, first)) = taps.iter().find(|&&(_, p)| x.values[at(p)] == most) {
                         below[from].values[at(first)] += dy.values[dy.index(n, c, oy, ox)];
                     }
@@ -319,5 +331,6 @@ pub fn run(
         }
     }
     gradients.reverse();
-    Results { output, statistics, gradients, input_gradient: of[0].values.clone() }
+    let input_gradient = of[0].values.clone();
+    Results { output, statistics, gradients, input_gradient, first_conv_gradient, margin }
 }

@@ -1,16 +1,35 @@
 //! Inputs and comparisons shared by the tests.
 #![allow(dead_code, clippy::unwrap_used)]
 
-/// Approximately normal random values: centred sums of four uniform values.
+/// Random number generator (xorshift).
+pub struct Random(pub u64);
+
+impl Random {
+    /// A number from 0 to 1, without 1.
+    pub fn next(&mut self) -> f32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 40) as f32 / (1 << 24) as f32
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() * n as f32) as usize % n
+    }
+
+    /// An approximately normal number: a centred sum of four uniform ones.
+    pub fn normal(&mut self) -> f32 {
+        ((0..4).map(|_| self.next()).sum::<f32>() - 2.0) * 1.7
+    }
+
+    pub fn normals(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.normal()).collect()
+    }
+}
+
+/// Approximately normal random values.
 pub fn random(len: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut uniform = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 24) as f32
-    };
-    (0..len).map(|_| (uniform() + uniform() + uniform() + uniform() - 2.0) * 1.7).collect()
+    Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1).normals(len)
 }
 
 /// Small integers, whose products and sums are exact in `f32`.
@@ -36,14 +55,4 @@ pub fn assert_close(what: &str, found: &[f32], expected: &[f64], gate: f64) {
 /// Bit patterns, for comparisons in which every difference counts and NaN equals itself.
 pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
-}
-
-/// Asserts that `f` gives equal results on pools of one, two and four threads.
-#[track_caller]
-pub fn assert_same_on_all_pools<R: PartialEq + std::fmt::Debug + Send>(f: impl Fn() -> R + Sync) {
-    let run = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(&f);
-    let one = run(1);
-    for threads in [2, 4] {
-        assert!(run(threads) == one, "{threads} threads give a different result than one");
-    }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::guard::{Flush, Guarded};
-use crate::conv::filters::Packed;
+use crate::guarded::{guarded_copy, guarded_filters};
 use crate::infer::build::Builder;
 use crate::infer::step::{Op, Step};
 use crate::plan::context::Context;
-use crate::plan::memory::{Aligned, Lifetime, assign};
+use crate::plan::memory::{Lifetime, assign};
 use crate::simd::kernels::Kernels;
 
 /// Arrangement of the tensors.
@@ -119,26 +119,4 @@ impl Harness {
         // SAFETY: a tensor lies inside the guarded memory, which is borrowed as a whole and was initialised.
         unsafe { std::slice::from_raw_parts_mut(self.arena.base().add(start), len) }
     }
-}
-
-/// Copy of `values` in guarded memory, which is added to `memory`.
-fn guarded_copy(values: &Aligned, flush: Flush, memory: &mut Vec<Guarded>) -> Aligned {
-    // SAFETY: pointer and length of one buffer, which is not written meanwhile.
-    let values = unsafe { std::slice::from_raw_parts(values.as_ptr(), values.len()) };
-    let mut copy = Guarded::copy(values, flush);
-    let start = copy.only().as_mut_ptr();
-    memory.push(copy);
-    // SAFETY: the guarded copy lives as long as the harness, and nothing else accesses it.
-    unsafe { Aligned::borrowed(start, values.len()) }
-}
-
-fn guarded_filters(packed: &Packed, flush: Flush, memory: &mut Vec<Guarded>) -> Arc<Packed> {
-    Arc::new(Packed {
-        weights: guarded_copy(&packed.weights, flush, memory),
-        bias: guarded_copy(&packed.bias, flush, memory),
-        floor: guarded_copy(&packed.floor, flush, memory),
-        tiles: packed.tiles,
-        tile_len: packed.tile_len,
-        tensor: packed.tensor,
-    })
 }

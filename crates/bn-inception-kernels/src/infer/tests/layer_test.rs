@@ -7,9 +7,10 @@ use super::guard::{FLUSH, Flush};
 use super::harness::{Arena, Harness};
 use super::{Random, conv};
 use crate::infer::build::{Algorithm, Builder, PlanConfig};
-use crate::infer::network::{Conv, Placement};
+use crate::infer::network::Conv;
 use crate::infer::pack::{FilterCache, Part};
 use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, padded};
+use crate::plan::window::Placement;
 use crate::simd::kernels::Kernels;
 
 /// The larger value, or NaN if either is NaN.

@@ -4,9 +4,10 @@ use super::guard::{FLUSH, Guarded};
 use super::harness::{Arena, Harness};
 use super::{Random, conv, relative_rms};
 use crate::infer::build::{Algorithm, Builder, PlanConfig};
-use crate::infer::network::{Conv, Placement, windows};
+use crate::infer::network::Conv;
 use crate::infer::pack::FilterCache;
 use crate::plan::layout::{BLOCK, padded};
+use crate::plan::window::{Placement, windows};
 use crate::simd::kernels::Kernels;
 
 struct StemTest {
