@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments, opened: &OpenDevice) -> Result<Report, 
     };
     let data = TensorData::new(pixels(batch, size), [batch, 3, size, size]);
     let images = Tensor::<4>::from_data(data, device);
-    let mut call = || {
+    let call = || {
         let start = Instant::now();
         model.forward(images.clone()).into_data();
         start.elapsed()

@@ -21,6 +21,11 @@ use bn_inception_examples::{Downloads, Failure, exit_code};
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
+// Keeps the memory of a step for the next: the system's allocator returns large buffers, and faults them in again page by
+// page.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measure inference or training: milliseconds per image, multiply-adds per second, memory.
 ///
 /// The multiply-adds are those of the direct method whatever the algorithm, so that more per second is faster; the

@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
-use crate::norm::{Lanes, Size};
+use crate::norm::Size;
 use crate::plan::layout::BLOCK;
-use crate::simd::multiversion;
+use crate::simd::Vector;
 
 /// Extents of a pool of planes.
 #[derive(Debug, Clone, Copy)]
@@ -32,14 +32,24 @@ impl Shape {
     }
 }
 
+/// The register at `start + at`, inside a pixel of the plane.
+///
+/// # Safety
+/// `V`'s instruction set; `at` is a multiple of its length below 16.
 #[inline(always)]
-fn at(x: &[f32], start: usize) -> &Lanes {
-    x[start..].first_chunk().expect("a pixel of the plane")
+unsafe fn load<V: Vector>(x: &[f32], start: usize, at: usize) -> V {
+    // SAFETY: a whole pixel is inside the slice.
+    unsafe { V::load(x[start..][..BLOCK].as_ptr().add(at)) }
 }
 
+/// As [`load`].
+///
+/// # Safety
+/// As for [`load`].
 #[inline(always)]
-fn at_mut(x: &mut [f32], start: usize) -> &mut Lanes {
-    x[start..].first_chunk_mut().expect("a pixel of the plane")
+unsafe fn store<V: Vector>(value: V, x: &mut [f32], start: usize, at: usize) {
+    // SAFETY: a whole pixel is inside the slice.
+    unsafe { value.store(x[start..][..BLOCK].as_mut_ptr().add(at)) }
 }
 
 /// Start of each pixel of a window that lies inside the plane as a whole, in row order.
@@ -60,122 +70,134 @@ fn clipped(shape: &Shape, y: usize, o: usize) -> impl Iterator<Item = usize> + C
     rows.flat_map(move |y| columns.clone().map(move |x| y * row + x * BLOCK))
 }
 
-/// Maximum of each channel over the pixels of a window; NaN if any is.
+/// Maximum over the pixels of a window; NaN if any is.
+///
+/// # Safety
+/// `V`'s instruction set; `at` is a multiple of its length below 16.
 #[inline(always)]
-fn maximum(x: &[f32], pixels: impl Iterator<Item = usize>) -> Lanes {
-    let mut most = [f32::NEG_INFINITY; BLOCK];
-    for pixel in pixels {
-        let x = at(x, pixel);
-        for c in 0..BLOCK {
-            most[c] = if x[c] > most[c] || x[c].is_nan() { x[c] } else { most[c] };
+unsafe fn maximum<V: Vector>(x: &[f32], at: usize, pixels: impl Iterator<Item = usize>) -> V {
+    // SAFETY: by the contract.
+    unsafe {
+        let mut most = V::splat(f32::NEG_INFINITY);
+        for pixel in pixels {
+            most = most.max(load(x, pixel, at));
         }
+        most
     }
-    most
 }
 
 /// Adds the gradient of each maximum over the pixels of a window to that of the first pixel that has it.
+///
+/// # Safety
+/// As for [`maximum`].
 #[inline(always)]
-fn scatter(x: &[f32], pixels: impl Iterator<Item = usize> + Clone, gradient: &Lanes, to: &mut [f32]) {
-    let most = maximum(x, pixels.clone());
-    let mut rest = *gradient;
-    for pixel in pixels {
-        let (x, to) = (at(x, pixel), at_mut(to, pixel));
-        for c in 0..BLOCK {
-            let hit = x[c] == most[c] || x[c].is_nan();
-            to[c] += if hit { rest[c] } else { 0.0 };
-            rest[c] = if hit { 0.0 } else { rest[c] };
+unsafe fn scatter<V: Vector>(
+    x: &[f32],
+    at: usize,
+    pixels: impl Iterator<Item = usize> + Clone,
+    gradient: V,
+    to: &mut [f32],
+) {
+    // SAFETY: by the contract.
+    unsafe {
+        let most: V = maximum(x, at, pixels.clone());
+        let mut rest = gradient;
+        for pixel in pixels {
+            let taken = rest.where_equal(load(x, pixel, at), most);
+            store(load::<V>(to, pixel, at).add(taken), to, pixel, at);
+            rest = rest.sub(taken);
         }
     }
 }
 
-multiversion! {
-    /// Max pool.
-    pub(crate) fn max(shape: &Shape, x: &[f32], to: &mut [f32]) {
-        for y in 0..shape.out[0] {
-            for o in 0..shape.out[1] {
-                let most = match inside(shape, y, o) {
-                    Some(pixels) => maximum(x, pixels.into_iter()),
-                    None => maximum(x, clipped(shape, y, o)),
-                };
-                *at_mut(to, y * shape.rows[1] + o * BLOCK) = most;
-            }
-        }
-    }
-}
-
-multiversion! {
-    /// Adds the gradient of each maximum to the gradient of the first pixel that has it.
-    pub(crate) fn max_backward(shape: &Shape, x: &[f32], gradient: &[f32], to: &mut [f32]) {
-        for y in 0..shape.out[0] {
-            for o in 0..shape.out[1] {
-                let gradient = at(gradient, y * shape.rows[1] + o * BLOCK);
-                match inside(shape, y, o) {
-                    Some(pixels) => scatter(x, pixels.into_iter(), gradient, to),
-                    None => scatter(x, clipped(shape, y, o), gradient, to),
+/// Max pool.
+///
+/// # Safety
+/// `V`'s instruction set.
+#[inline(always)]
+pub(crate) unsafe fn max<V: Vector>(shape: &Shape, x: &[f32], to: &mut [f32]) {
+    for y in 0..shape.out[0] {
+        for o in 0..shape.out[1] {
+            for at in (0..BLOCK).step_by(V::LANES) {
+                // SAFETY: by the contract.
+                unsafe {
+                    let most: V = match inside(shape, y, o) {
+                        Some(pixels) => maximum(x, at, pixels.into_iter()),
+                        None => maximum(x, at, clipped(shape, y, o)),
+                    };
+                    store(most, to, y * shape.rows[1] + o * BLOCK, at);
                 }
             }
         }
     }
 }
 
-multiversion! {
-    /// Average pool of stride 1, padded by 1; `scale` is the reciprocal of each window's divisor.
-    pub(crate) fn average(shape: &Shape, scale: &[f32], x: &[f32], to: &mut [f32]) {
-        for y in 0..shape.out[0] {
-            for o in 0..shape.out[1] {
-                let mut sum = [0.0f32; BLOCK];
-                for row in shape.window(0, y) {
-                    for column in shape.window(1, o) {
-                        let x = at(x, row * shape.rows[0] + column * BLOCK);
-                        for c in 0..BLOCK {
-                            sum[c] += x[c];
-                        }
+/// Adds the gradient of each maximum to the gradient of the first pixel that has it.
+///
+/// # Safety
+/// `V`'s instruction set.
+#[inline(always)]
+pub(crate) unsafe fn max_backward<V: Vector>(shape: &Shape, x: &[f32], gradient: &[f32], to: &mut [f32]) {
+    for y in 0..shape.out[0] {
+        for o in 0..shape.out[1] {
+            for at in (0..BLOCK).step_by(V::LANES) {
+                // SAFETY: by the contract.
+                unsafe {
+                    let gradient: V = load(gradient, y * shape.rows[1] + o * BLOCK, at);
+                    match inside(shape, y, o) {
+                        Some(pixels) => scatter(x, at, pixels.into_iter(), gradient, to),
+                        None => scatter(x, at, clipped(shape, y, o), gradient, to),
                     }
                 }
-                let scale = scale[y * shape.out[1] + o];
-                let to = at_mut(to, y * shape.rows[1] + o * BLOCK);
-                for c in 0..BLOCK {
-                    to[c] = sum[c] * scale;
+            }
+        }
+    }
+}
+
+/// Average pool of stride 1, padded by 1; `scale` is the reciprocal of each window's divisor.
+///
+/// # Safety
+/// `V`'s instruction set.
+#[inline(always)]
+pub(crate) unsafe fn average<V: Vector>(shape: &Shape, scale: &[f32], x: &[f32], to: &mut [f32]) {
+    for y in 0..shape.out[0] {
+        for o in 0..shape.out[1] {
+            for at in (0..BLOCK).step_by(V::LANES) {
+                // SAFETY: by the contract.
+                unsafe {
+                    let mut sum = V::zero();
+                    for pixel in clipped(shape, y, o) {
+                        sum = sum.add(load(x, pixel, at));
+                    }
+                    let mean = sum.mul(V::splat(scale[y * shape.out[1] + o]));
+                    store(mean, to, y * shape.rows[1] + o * BLOCK, at);
                 }
             }
         }
     }
 }
 
-multiversion! {
-    /// Gradient of the input of [`average`]: the windows that contain a pixel are those around it.
-    pub(crate) fn average_backward(shape: &Shape, scale: &[f32], gradient: &[f32], to: &mut [f32]) {
-        for y in 0..shape.size[0] {
-            for o in 0..shape.size[1] {
-                let mut sum = [0.0f32; BLOCK];
-                for row in shape.window(0, y) {
-                    for column in shape.window(1, o) {
-                        let g = at(gradient, row * shape.rows[1] + column * BLOCK);
-                        let scale = scale[row * shape.out[1] + column];
-                        for c in 0..BLOCK {
-                            sum[c] += g[c] * scale;
+/// Gradient of the input of [`average`]: the windows that contain a pixel are those around it.
+///
+/// # Safety
+/// `V`'s instruction set.
+#[inline(always)]
+pub(crate) unsafe fn average_backward<V: Vector>(shape: &Shape, scale: &[f32], gradient: &[f32], to: &mut [f32]) {
+    for y in 0..shape.size[0] {
+        for o in 0..shape.size[1] {
+            for at in (0..BLOCK).step_by(V::LANES) {
+                // SAFETY: by the contract.
+                unsafe {
+                    let mut sum = V::zero();
+                    for row in shape.window(0, y) {
+                        for column in shape.window(1, o) {
+                            let g: V = load(gradient, row * shape.rows[1] + column * BLOCK, at);
+                            sum = g.mul_add(V::splat(scale[row * shape.out[1] + column]), sum);
                         }
                     }
-                }
-                *at_mut(to, y * shape.rows[0] + o * BLOCK) = sum;
-            }
-        }
-    }
-}
-
-multiversion! {
-    /// Mean of each channel.
-    pub(crate) fn mean(x: &[f32], row: usize, size: Size, to: &mut Lanes) {
-        let mut total = [0.0f32; BLOCK];
-        for y in 0..size[0] {
-            for x in x[y * row..][..size[1] * BLOCK].as_chunks::<BLOCK>().0 {
-                for c in 0..BLOCK {
-                    total[c] += x[c];
+                    store(sum, to, y * shape.rows[0] + o * BLOCK, at);
                 }
             }
-        }
-        for c in 0..BLOCK {
-            to[c] = total[c] / (size[0] * size[1]) as f32;
         }
     }
 }

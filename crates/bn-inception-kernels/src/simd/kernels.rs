@@ -5,7 +5,9 @@
 //! pixels determine the convolution.
 
 use crate::conv::transform::{self, F2, F3, F4};
+use crate::norm::{self, Channels, Function, Identity, Lanes, Planes, Relu, Sigmoid, Size};
 use crate::plan::layout::{BLOCK, VECTORS};
+use crate::pool::{self, Shape};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
 #[cfg(target_arch = "x86_64")]
@@ -283,6 +285,21 @@ unsafe fn multiply_adds<V: Vector>(rounds: usize) -> f32 {
     }
 }
 
+/// Loops of normalisation with one non-linearity.
+pub(crate) struct NormLoops {
+    pub(crate) activate: unsafe fn(&Channels<'_>, &[f32], usize, Size, &mut [f32], usize),
+    pub(crate) gradient_sums: unsafe fn(&Channels<'_>, &Planes<'_>, &mut Lanes, &mut Lanes),
+    pub(crate) gradient: unsafe fn(&Channels<'_>, &Planes<'_>, &Lanes, &Lanes, &mut [f32], usize),
+}
+
+/// Loops of training's pools.
+pub(crate) struct PoolLoops {
+    pub(crate) max: unsafe fn(&Shape, &[f32], &mut [f32]),
+    pub(crate) max_backward: unsafe fn(&Shape, &[f32], &[f32], &mut [f32]),
+    pub(crate) average: unsafe fn(&Shape, &[f32], &[f32], &mut [f32]),
+    pub(crate) average_backward: unsafe fn(&Shape, &[f32], &[f32], &mut [f32]),
+}
+
 type ProductFn = unsafe fn(&Product);
 type WeightTileFn = unsafe fn(&WeightTile);
 
@@ -309,6 +326,10 @@ pub(crate) struct Kernels {
     pub(crate) winograd_output: [unsafe fn(&transform::Output); 3],
     /// Filter transforms of F(2×2, 3×3), F(4×4, 3×3) and F(3×3, 4×4).
     pub(crate) winograd_filter: [unsafe fn(*const f32, *mut f32, usize); 3],
+    pub(crate) moments: unsafe fn(&[f32], usize, Size, &mut Lanes, &mut Lanes),
+    /// In the order of [`Activation`](crate::norm::Activation).
+    pub(crate) norm: [NormLoops; 3],
+    pub(crate) pool: PoolLoops,
     multiply_adds: unsafe fn(usize) -> f32,
     available: fn() -> bool,
 }
@@ -417,6 +438,65 @@ macro_rules! kernels {
                 unsafe { transform::filters::<$vector, F3, 3, 6, 4>(g, to, stride) }
             }
 
+            $(#[$feature])?
+            unsafe fn moments(z: &[f32], row: usize, size: Size, mean: &mut Lanes, squares: &mut Lanes) {
+                // SAFETY: see the module.
+                unsafe { norm::loops::moments::<$vector>(z, row, size, mean, squares) }
+            }
+            $(#[$feature])?
+            unsafe fn activate<F: Function>(
+                k: &Channels<'_>,
+                z: &[f32],
+                row: usize,
+                size: Size,
+                to: &mut [f32],
+                to_row: usize,
+            ) {
+                // SAFETY: see the module.
+                unsafe { norm::loops::activate::<$vector, F>(k, z, row, size, to, to_row) }
+            }
+            $(#[$feature])?
+            unsafe fn gradient_sums<F: Function>(k: &Channels<'_>, p: &Planes<'_>, sum: &mut Lanes, product: &mut Lanes) {
+                // SAFETY: see the module.
+                unsafe { norm::loops::gradient_sums::<$vector, F>(k, p, sum, product) }
+            }
+            $(#[$feature])?
+            unsafe fn gradient<F: Function>(
+                k: &Channels<'_>,
+                p: &Planes<'_>,
+                slope: &Lanes,
+                offset: &Lanes,
+                to: &mut [f32],
+                to_row: usize,
+            ) {
+                // SAFETY: see the module.
+                unsafe { norm::loops::gradient::<$vector, F>(k, p, slope, offset, to, to_row) }
+            }
+            $(#[$feature])?
+            unsafe fn max(shape: &Shape, x: &[f32], to: &mut [f32]) {
+                // SAFETY: see the module.
+                unsafe { pool::max::<$vector>(shape, x, to) }
+            }
+            $(#[$feature])?
+            unsafe fn max_backward(shape: &Shape, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+                // SAFETY: see the module.
+                unsafe { pool::max_backward::<$vector>(shape, x, dy, dx) }
+            }
+            $(#[$feature])?
+            unsafe fn average(shape: &Shape, scale: &[f32], x: &[f32], to: &mut [f32]) {
+                // SAFETY: see the module.
+                unsafe { pool::average::<$vector>(shape, scale, x, to) }
+            }
+            $(#[$feature])?
+            unsafe fn average_backward(shape: &Shape, scale: &[f32], dy: &[f32], dx: &mut [f32]) {
+                // SAFETY: see the module.
+                unsafe { pool::average_backward::<$vector>(shape, scale, dy, dx) }
+            }
+
+            const fn norm_loops<F: Function>() -> NormLoops {
+                NormLoops { activate: activate::<F>, gradient_sums: gradient_sums::<F>, gradient: gradient::<F> }
+            }
+
             pub(crate) static KERNELS: Kernels = Kernels {
                 name: stringify!($module),
                 oc: VECTORS * <$vector>::LANES,
@@ -430,6 +510,9 @@ macro_rules! kernels {
                 winograd_input: [input2, input4, input4],
                 winograd_output: [output2, output4, output3],
                 winograd_filter: [filter2, filter4, filter3],
+                moments,
+                norm: [norm_loops::<Relu>(), norm_loops::<Sigmoid>(), norm_loops::<Identity>()],
+                pool: PoolLoops { max, max_backward, average, average_backward },
                 multiply_adds,
                 available: $available,
             };

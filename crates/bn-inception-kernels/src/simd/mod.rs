@@ -1,40 +1,6 @@
-//! One vector type per instruction set, and plain loops compiled once for each.
+//! One vector type per instruction set.
 
 pub(crate) mod kernels;
-
-/// Function multiversioning: the body, ordinary safe code, is compiled for AVX-512, for AVX2 and for the baseline (NEON
-/// on ARM), and a call runs the best version for the processor. All versions compute the same bits, because the
-/// compiler neither reorders nor fuses floating-point operations. The body should use loops: a closure that is not
-/// inlined is compiled for the baseline.
-macro_rules! multiversion {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
-        $(#[$meta])*
-        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
-            #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
-            fn plain($($arg: $ty),*) $(-> $ret)? $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
-                #[allow(clippy::too_many_arguments)]
-                fn avx512($($arg: $ty),*) $(-> $ret)? { plain($($arg),*) }
-                #[target_feature(enable = "avx2")]
-                #[allow(clippy::too_many_arguments)]
-                fn avx2($($arg: $ty),*) $(-> $ret)? { plain($($arg),*) }
-                if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512bw") {
-                    // SAFETY: the processor has the features the function is compiled for.
-                    return unsafe { avx512($($arg),*) };
-                }
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: as above.
-                    return unsafe { avx2($($arg),*) };
-                }
-            }
-            plain($($arg),*)
-        }
-    };
-}
-pub(crate) use multiversion;
 
 /// Prefetch hint: the cache line at this address will be read soon. The address need not be readable.
 #[inline(always)]
@@ -70,6 +36,10 @@ pub(crate) trait Vector: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// `self * factor + addend`.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// The lanes where `y` is positive, zero elsewhere.
+    unsafe fn where_positive(self, y: Self) -> Self;
+    /// The lanes where `a` equals `b` or is NaN, zero elsewhere.
+    unsafe fn where_equal(self, a: Self, b: Self) -> Self;
 }
 
 /// Eight lanes of plain Rust, for processors without a type of their own. Multiplication and addition are separate
@@ -132,12 +102,26 @@ impl Vector for Portable {
         }
         addend
     }
+    #[inline(always)]
+    unsafe fn where_positive(mut self, y: Self) -> Self {
+        for (x, y) in self.0.iter_mut().zip(y.0) {
+            *x = if y > 0.0 { *x } else { 0.0 };
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn where_equal(mut self, a: Self, b: Self) -> Self {
+        for (x, (a, b)) in self.0.iter_mut().zip(a.0.into_iter().zip(b.0)) {
+            *x = if a == b || a.is_nan() { *x } else { 0.0 };
+        }
+        self
+    }
 }
 
 /// Implementation of [`Vector`] for a register type, from the names of its intrinsics.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector {
-    ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $max:ident, $fma:ident) => {
+    ($name:ident, $reg:ty, $lanes:expr, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $max:ident, $fma:ident, $positive:ident, $equal:ident) => {
         #[derive(Clone, Copy)]
         pub(crate) struct $name($reg);
 
@@ -190,6 +174,16 @@ macro_rules! vector {
                 // SAFETY: see the impl.
                 Self(unsafe { $fma(self.0, factor.0, addend.0) })
             }
+            #[inline(always)]
+            unsafe fn where_positive(self, y: Self) -> Self {
+                // SAFETY: see the impl.
+                Self(unsafe { $positive(self.0, y.0) })
+            }
+            #[inline(always)]
+            unsafe fn where_equal(self, a: Self, b: Self) -> Self {
+                // SAFETY: see the impl.
+                Self(unsafe { $equal(self.0, a.0, b.0) })
+            }
         }
     };
 }
@@ -213,6 +207,36 @@ mod x86 {
         unsafe { _mm512_mask_max_ps(a, _mm512_cmp_ps_mask::<_CMP_ORD_Q>(a, a), a, b) }
     }
 
+    #[inline(always)]
+    unsafe fn positive8(x: __m256, y: __m256) -> __m256 {
+        // SAFETY: called from AVX2 code only.
+        unsafe { _mm256_and_ps(x, _mm256_cmp_ps::<_CMP_GT_OQ>(y, _mm256_setzero_ps())) }
+    }
+
+    #[inline(always)]
+    unsafe fn positive16(x: __m512, y: __m512) -> __m512 {
+        // SAFETY: called from AVX-512 code only.
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(y, _mm512_setzero_ps()), x) }
+    }
+
+    #[inline(always)]
+    unsafe fn equal8(x: __m256, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: called from AVX2 code only.
+        unsafe {
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a);
+            _mm256_and_ps(x, _mm256_or_ps(nan, _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn equal16(x: __m512, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: called from AVX-512 code only.
+        unsafe {
+            let mask = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b) | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a);
+            _mm512_maskz_mov_ps(mask, x)
+        }
+    }
+
     vector!(
         Avx512,
         __m512,
@@ -225,7 +249,9 @@ mod x86 {
         _mm512_sub_ps,
         _mm512_mul_ps,
         max16,
-        _mm512_fmadd_ps
+        _mm512_fmadd_ps,
+        positive16,
+        equal16
     );
     vector!(
         Avx2,
@@ -239,7 +265,9 @@ mod x86 {
         _mm256_sub_ps,
         _mm256_mul_ps,
         max8,
-        _mm256_fmadd_ps
+        _mm256_fmadd_ps,
+        positive8,
+        equal8
     );
 }
 
@@ -264,6 +292,22 @@ mod arm {
         unsafe { vfmaq_f32(c, a, b) }
     }
 
+    #[inline(always)]
+    unsafe fn positive4(x: float32x4_t, y: float32x4_t) -> float32x4_t {
+        // SAFETY: called from NEON code only.
+        unsafe { vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(x), vcgtzq_f32(y))) }
+    }
+
+    #[inline(always)]
+    unsafe fn equal4(x: float32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: called from NEON code only.
+        unsafe {
+            // A NaN does not equal itself.
+            let mask = vornq_u32(vceqq_f32(a, b), vceqq_f32(a, a));
+            vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(x), mask))
+        }
+    }
+
     // The instruction returns NaN where either operand is NaN: no correction as on x86.
     vector!(
         Neon,
@@ -277,7 +321,9 @@ mod arm {
         vsubq_f32,
         vmulq_f32,
         vmaxq_f32,
-        fma4
+        fma4,
+        positive4,
+        equal4
     );
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::norm::{Lanes, Size};
 use crate::plan::context::Context;
 use crate::plan::layout::{BLOCK, ChannelMap, View};
-use crate::pool::{self, Shape};
+use crate::pool::Shape;
 
 use super::call::Buffers;
 
@@ -48,13 +48,13 @@ impl Pool {
             unsafe {
                 let x = || c.plane(&self.x, n, b, size);
                 match &self.kind {
-                    PoolKind::Max => pool::max(&self.shape, x(), c.plane_mut(&self.y, n, b, out)),
+                    PoolKind::Max => (c.kernels.pool.max)(&self.shape, x(), c.plane_mut(&self.y, n, b, out)),
                     PoolKind::Average(scale) => {
-                        pool::average(&self.shape, scale, x(), c.plane_mut(&self.y, n, b, out));
+                        (c.kernels.pool.average)(&self.shape, scale, x(), c.plane_mut(&self.y, n, b, out));
                     }
                     PoolKind::AverageBackward(scale) => {
                         let (dy, dx) = (c.plane(&self.y, n, b, out), c.plane_mut(&self.dx, n, b, size));
-                        pool::average_backward(&self.shape, scale, dy, dx);
+                        (c.kernels.pool.average_backward)(&self.shape, scale, dy, dx);
                     }
                     PoolKind::MaxBackward { accumulate } => {
                         let (dy, dx) = (c.plane(&self.y, n, b, out), c.plane_mut(&self.dx, n, b, size));
@@ -63,7 +63,7 @@ impl Pool {
                                 dx[y * self.dx.row..][..size[1] * BLOCK].fill(0.0);
                             }
                         }
-                        pool::max_backward(&self.shape, x(), dy, dx);
+                        (c.kernels.pool.max_backward)(&self.shape, x(), dy, dx);
                     }
                 }
             }
@@ -192,8 +192,9 @@ impl Copy {
                         }
                     }
                     Direction::Mean => {
-                        let mut mean = [0.0; BLOCK];
-                        pool::mean(c.plane(&self.view, n, b, self.size), self.view.row, self.size, &mut mean);
+                        let mut mean: Lanes = [0.0; BLOCK];
+                        let from = c.plane(&self.view, n, b, self.size);
+                        (c.kernels.mean)(from.as_ptr(), self.view.row, height, width, mean.as_mut_ptr());
                         for (mean, channel) in mean.into_iter().zip(lanes) {
                             if let Some(o) = channel {
                                 *buffers.to.add(n * channels + o) = mean;

@@ -1,6 +1,6 @@
 //! Steps of batch normalisation and the non-linearity, over whole feature maps.
 
-use crate::norm::{self, Activation, Channels, Lanes, Planes, Size};
+use crate::norm::{Activation, Channels, Lanes, Planes, Size};
 use crate::plan::context::Context;
 use crate::plan::layout::{BLOCK, View};
 
@@ -84,6 +84,7 @@ impl Normalization {
         if matches!(pass, Pass::Moments) && !buffers.convs[self.conv].normalize {
             return;
         }
+        let loops = &c.kernels.norm[self.activation as usize];
         for task in c.share(self.images * self.blocks) {
             let (n, b) = (task / self.blocks, task % self.blocks);
             // SAFETY: the plan has checked all views; the planes written are this task's alone, and of other maps than
@@ -99,25 +100,25 @@ impl Normalization {
                 };
                 let channels = || {
                     let [mean, _, scale, shift, ..] = self.constants(c, b);
-                    Channels { activation: self.activation, mean, scale, shift }
+                    Channels { mean, scale, shift }
                 };
                 match pass {
                     Pass::Moments => {
                         let [mean, squares] = self.sums(c, n, b);
-                        norm::moments(z, self.z.row, self.size, mean, squares);
+                        (c.kernels.moments)(z, self.z.row, self.size, mean, squares);
                     }
                     Pass::Activate { to } => {
                         let y = c.plane_mut(to, n, b, self.size);
-                        norm::activate(&channels(), z, self.z.row, self.size, y, to.row);
+                        (loops.activate)(&channels(), z, self.z.row, self.size, y, to.row);
                     }
                     Pass::GradientSums { from } => {
                         let [of_gradient, of_product] = self.sums(c, n, b);
-                        norm::gradient_sums(&channels(), &planes(from), of_gradient, of_product);
+                        (loops.gradient_sums)(&channels(), &planes(from), of_gradient, of_product);
                     }
                     Pass::Gradient { from, to } => {
                         let [.., slope, offset] = self.constants(c, b);
                         let dz = c.plane_mut(to, n, b, self.size);
-                        norm::gradient(&channels(), &planes(from), slope, offset, dz, to.row);
+                        (loops.gradient)(&channels(), &planes(from), slope, offset, dz, to.row);
                     }
                     Pass::Constants | Pass::GradientConstants => {}
                 }

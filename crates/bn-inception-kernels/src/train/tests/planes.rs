@@ -1,10 +1,11 @@
-//! Pools and normalisation of one plane, between guard pages, against straightforward code.
+//! Pools and normalisation of one plane, between guard pages, against straightforward code, on every instruction set.
 
 use super::Random;
 use crate::guard::{FLUSH, Flush, Guarded};
-use crate::norm::{self, Activation, Channels, Lanes, Planes};
+use crate::norm::{Activation, Channels, Lanes, Planes};
 use crate::plan::layout::BLOCK;
-use crate::pool::{self, Shape};
+use crate::pool::Shape;
+use crate::simd::kernels::Kernels;
 
 const SIZES: [[usize; 2]; 6] = [[1, 1], [2, 1], [3, 4], [5, 2], [4, 7], [9, 8]];
 
@@ -92,13 +93,20 @@ fn first_maximum(window: &[usize], value: impl Fn(usize) -> f32) -> usize {
 
 #[test]
 fn maxima_and_their_gradients() {
+    Kernels::available().for_each(maxima);
+}
+
+fn maxima(kernels: &Kernels) {
     let mut random = Random(51);
     for (size, flush) in SIZES.into_iter().flat_map(|size| FLUSH.map(|flush| (size, flush))) {
         for shape in shapes(size) {
             let mut x = Plane::new(size, flush, &mut random, tied);
             let mut y = Plane::new(shape.out, flush, &mut random, |_| f32::NAN);
             let shape = Shape { rows: [x.row, y.row], ..shape };
-            pool::max(&shape, x.memory.only(), y.memory.only());
+            // SAFETY: a processor that has the instruction set.
+            unsafe {
+                (kernels.pool.max)(&shape, x.memory.only(), y.memory.only());
+            }
             y.check_gaps();
             let (values, windows) = (x.values(), windows(&shape));
             for (i, found) in y.values().into_iter().enumerate() {
@@ -117,7 +125,10 @@ fn maxima_and_their_gradients() {
                 let c = i % BLOCK;
                 expected[first_maximum(&windows[i / BLOCK], |at| values[at * BLOCK + c]) * BLOCK + c] += g;
             }
-            pool::max_backward(&shape, x.memory.only(), dy.memory.only(), dx.memory.only());
+            // SAFETY: a processor that has the instruction set.
+            unsafe {
+                (kernels.pool.max_backward)(&shape, x.memory.only(), dy.memory.only(), dx.memory.only());
+            }
             dx.check_gaps();
             assert_eq!(dx.values(), expected, "{shape:?}");
         }
@@ -142,6 +153,10 @@ fn with_row(
 
 #[test]
 fn averages_and_their_gradients() {
+    Kernels::available().for_each(averages);
+}
+
+fn averages(kernels: &Kernels) {
     let mut random = Random(52);
     let integer = |random: &mut Random| random.below(9) as f32 - 4.0;
     for (size, flush) in SIZES.into_iter().flat_map(|size| FLUSH.map(|flush| (size, flush))) {
@@ -151,7 +166,10 @@ fn averages_and_their_gradients() {
         // Powers of two, with which sums are exact.
         let scale: Vec<f32> = (0..size[0] * size[1]).map(|_| [1.0, 0.5, 0.25][random.below(3)]).collect();
         let mut guarded = Guarded::copy(&scale, flush);
-        pool::average(&shape, guarded.only(), x.memory.only(), y.memory.only());
+        // SAFETY: a processor that has the instruction set.
+        unsafe {
+            (kernels.pool.average)(&shape, guarded.only(), x.memory.only(), y.memory.only());
+        }
         y.check_gaps();
         let (values, windows) = (x.values(), windows(&shape));
         for (i, found) in y.values().into_iter().enumerate() {
@@ -160,20 +178,16 @@ fn averages_and_their_gradients() {
         }
         let mut dy = with_row(size, shape.rows[1], flush, &mut random, integer);
         let mut dx = with_row(size, shape.rows[0], flush, &mut random, |_| f32::NAN);
-        pool::average_backward(&shape, guarded.only(), dy.memory.only(), dx.memory.only());
+        // SAFETY: a processor that has the instruction set.
+        unsafe {
+            (kernels.pool.average_backward)(&shape, guarded.only(), dy.memory.only(), dx.memory.only());
+        }
         dx.check_gaps();
         let mut expected = vec![0.0; values.len()];
         for (i, g) in dy.values().into_iter().enumerate() {
             windows[i / BLOCK].iter().for_each(|at| expected[at * BLOCK + i % BLOCK] += g * scale[i / BLOCK]);
         }
         assert_eq!(dx.values(), expected);
-
-        let mut mean = [f32::NAN; BLOCK];
-        pool::mean(x.memory.only(), x.row, size, &mut mean);
-        for (c, mean) in mean.into_iter().enumerate() {
-            let sum: f32 = values.iter().skip(c).step_by(BLOCK).sum();
-            assert_eq!(mean, sum / (size[0] * size[1]) as f32);
-        }
     }
 }
 
@@ -188,6 +202,10 @@ fn activation(kind: Activation, y: f64) -> (f64, f64) {
 
 #[test]
 fn normalization_and_its_gradient() {
+    Kernels::available().for_each(normalization);
+}
+
+fn normalization(kernels: &Kernels) {
     let mut random = Random(53);
     let close = |found: f32, expected: f64, size: f64| {
         assert!((f64::from(found) - expected).abs() <= 1e-5 * (1.0 + size), "{found} instead of {expected}");
@@ -200,18 +218,30 @@ fn normalization_and_its_gradient() {
             let mut to = Plane::new(size, flush, &mut random, |_| f32::NAN);
             let (values, gradients) = (z.values(), da.values());
             let (mut mean, mut squares) = ([f32::NAN; BLOCK], [f32::NAN; BLOCK]);
-            norm::moments(z.memory.only(), z.row, size, &mut mean, &mut squares);
+            // SAFETY: a processor that has the instruction set.
+            unsafe {
+                (kernels.moments)(z.memory.only(), z.row, size, &mut mean, &mut squares);
+            }
             let lanes = |random: &mut Random| -> Lanes { std::array::from_fn(|_| random.normal()) };
             let [scale, shift, slope, offset] = [(); 4].map(|()| lanes(&mut random));
-            let k = Channels { activation: kind, mean: &mean, scale: &scale, shift: &shift };
-            norm::activate(&k, z.memory.only(), z.row, size, to.memory.only(), to.row);
+            let k = Channels { mean: &mean, scale: &scale, shift: &shift };
+            // SAFETY: a processor that has the instruction set.
+            unsafe {
+                (kernels.norm[kind as usize].activate)(&k, z.memory.only(), z.row, size, to.memory.only(), to.row);
+            }
             to.check_gaps();
             let activated = to.values();
             let (z_row, da_row) = (z.row, da.row);
             let planes = Planes { z: z.memory.only(), z_row, da: da.memory.only(), da_row, size };
             let (mut sums, mut products) = ([f32::NAN; BLOCK], [f32::NAN; BLOCK]);
-            norm::gradient_sums(&k, &planes, &mut sums, &mut products);
-            norm::gradient(&k, &planes, &slope, &offset, to.memory.only(), to.row);
+            // SAFETY: a processor that has the instruction set.
+            unsafe {
+                (kernels.norm[kind as usize].gradient_sums)(&k, &planes, &mut sums, &mut products);
+            }
+            // SAFETY: a processor that has the instruction set.
+            unsafe {
+                (kernels.norm[kind as usize].gradient)(&k, &planes, &slope, &offset, to.memory.only(), to.row);
+            }
             to.check_gaps();
             let dz = to.values();
             for c in 0..BLOCK {
@@ -240,11 +270,18 @@ fn normalization_and_its_gradient() {
 
 #[test]
 fn activations_keep_nan() {
+    Kernels::available().for_each(keep_nan);
+}
+
+fn keep_nan(kernels: &Kernels) {
     let z = [f32::NAN; BLOCK];
     for kind in [Activation::Relu, Activation::Sigmoid, Activation::Identity] {
         let (zeros, ones, mut to) = ([0.0; BLOCK], [1.0; BLOCK], [0.0; BLOCK]);
-        let k = Channels { activation: kind, mean: &zeros, scale: &ones, shift: &zeros };
-        norm::activate(&k, &z, BLOCK, [1, 1], &mut to, BLOCK);
+        let k = Channels { mean: &zeros, scale: &ones, shift: &zeros };
+        // SAFETY: a processor that has the instruction set.
+        unsafe {
+            (kernels.norm[kind as usize].activate)(&k, &z, BLOCK, [1, 1], &mut to, BLOCK);
+        }
         assert!(to.iter().all(|y| y.is_nan()), "{kind:?}");
     }
 }
