@@ -7,7 +7,8 @@ use bn_inception::{EngineOptions, FoldedModel, OpenDevice, Preprocess};
 use bn_inception_examples::Failure;
 use burn::tensor::{Tensor, TensorData};
 
-use crate::{Arguments, Report, measure, peak_rss_mib, pixels, print, print_layers};
+use crate::arguments::Arguments;
+use crate::report::{Report, measure, peak_rss_mib, pixels, print, print_layers};
 
 pub(crate) fn run(arguments: &Arguments, opened: &OpenDevice) -> Result<Report, Failure> {
     let device = &opened.device;

@@ -9,7 +9,8 @@ use bn_inception_train::optim::{self, DecayScope, Sgd, SgdConfig};
 use burn::tensor::{Int, Tensor, TensorData};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::{Arguments, Report, measure, peak_rss_mib, pixels, print, print_layers};
+use crate::arguments::Arguments;
+use crate::report::{Report, measure, peak_rss_mib, pixels, print, print_layers};
 
 pub(crate) fn run(arguments: &Arguments, opened: &OpenDevice) -> Result<Report, Failure> {
     if arguments.weights.is_some() {

@@ -44,8 +44,8 @@ impl InceptionBlock {
     /// The block of `plan` in the network that `layers` describe, with zero weights.
     pub(crate) fn init(plan: BlockPlan, layers: &[Layer], config: &BnInceptionConfig, device: &Device) -> Self {
         let unit = |part: &str| ConvUnit::find(layers, &format!("{}.{part}", plan.name), config, device);
-        let positions = || (0..layers.len()).filter(|&i| layers[i].block == plan.name);
-        let range = positions().next().unwrap_or_default()..positions().last().unwrap_or_default() + 1;
+        let own = |layer: &Layer| layer.block == plan.name;
+        let range = layers.iter().position(own).unwrap_or(0)..layers.iter().rposition(own).map_or(0, |last| last + 1);
         Self {
             conv_1x1: unit("conv_1x1"),
             reduce_3x3: unit("reduce_3x3"),

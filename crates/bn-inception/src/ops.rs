@@ -82,18 +82,6 @@ pub(crate) fn avg_pool2d(x: Tensor<4>, geometry: PoolGeometry, includes_padding:
     module::avg_pool2d(x, options)
 }
 
-/// Parameters of one convolution of a segment.
-pub(crate) struct ConvParameters {
-    /// `[out_channels, in_channels, k, k]`
-    pub(crate) filters: Tensor<4>,
-    /// `[out_channels]`
-    pub(crate) scale: Option<Tensor<1>>,
-    /// `[out_channels]`
-    pub(crate) shift: Option<Tensor<1>>,
-    /// True to normalise with the statistics of the batch before scale and shift.
-    pub(crate) normalize: bool,
-}
-
 /// Output of a run of layers, `[N, C]` or `[N, C, H, W]`, in the CPU engine, and the statistics of the batch for each of
 /// its convolutions; `None` if no CPU backend is compiled in. [`serves`] holds for `x` and the parameters.
 ///
@@ -142,4 +130,7 @@ mod host;
 #[cfg_attr(feature = "ndarray", allow(deprecated))]
 mod segment;
 
+mod parameters;
+
 pub(crate) use geometry::{ConvGeometry, PoolGeometry};
+pub(crate) use parameters::ConvParameters;

@@ -43,13 +43,12 @@ impl Stem {
         let after = |part: &str| layers.iter().position(|layer| layer.name == format!("stem.{part}")).map(|i| i + 1);
         let first = after("pool1").unwrap_or(end);
         // Local response normalisation is no layer of the engine's.
-        let mut ranges = vec![0..first];
-        match (after("lrn1"), after("conv2")) {
-            (Some(start), Some(conv2)) => ranges.extend([start..conv2, end - 1..end]),
-            _ if first < end => ranges.push(first..end),
-            _ => {}
-        }
-        let segments = ranges.into_iter().map(|range| Segment::new(config, layers, range)).collect();
+        let rest = match (after("lrn1"), after("conv2")) {
+            (Some(start), Some(conv2)) => vec![(start, conv2), (end - 1, end)],
+            _ => vec![(first, end)],
+        };
+        let ranges = std::iter::once((0, first)).chain(rest).filter(|(start, end)| start < end);
+        let segments = ranges.map(|(start, end)| Segment::new(config, layers, start..end)).collect();
         Self {
             depthwise: unit("depthwise"),
             conv1: unit("conv1").expect("every stem has a first convolution"),

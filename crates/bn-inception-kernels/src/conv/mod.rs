@@ -5,3 +5,4 @@ pub(crate) mod filters;
 pub(crate) mod transform;
 pub(crate) mod weight_gradient;
 pub(crate) mod winograd;
+pub(crate) mod winograd_gradient;

@@ -202,6 +202,40 @@ pub(crate) unsafe fn filters<V: Vector, S: Scheme<M, A, R>, const M: usize, cons
     }
 }
 
+/// `G g Gᵀ` of an `R × R` patch of one channel block. Position `i` of the result goes to `to + i · stride`.
+///
+/// # Safety
+/// `V`'s instruction set; the patch, with `row` floats between rows, readable; `BLOCK` floats at each position
+/// writable.
+#[inline(always)]
+pub(crate) unsafe fn gradient<V: Vector, S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
+    x: *const f32,
+    row: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: every access is one of those in the contract.
+    unsafe {
+        for at in (0..BLOCK).step_by(V::LANES) {
+            let mut half = [[V::zero(); R]; A];
+            for j in 0..R {
+                let mut g = [V::zero(); R];
+                for (i, g) in g.iter_mut().enumerate() {
+                    *g = V::load(x.add(i * row + j * BLOCK + at));
+                }
+                for (row, g) in half.iter_mut().zip(S::filters(g)) {
+                    row[j] = g;
+                }
+            }
+            for (i, g) in half.into_iter().enumerate() {
+                for (j, u) in S::filters(g).into_iter().enumerate() {
+                    u.store(to.add((i * A + j) * stride + at));
+                }
+            }
+        }
+    }
+}
+
 /// `Bᵀ d B` of an `A × A` patch of one channel block. Position `i` of the result goes to `to + i · stride`.
 ///
 /// # Safety

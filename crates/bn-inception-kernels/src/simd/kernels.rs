@@ -326,6 +326,8 @@ pub(crate) struct Kernels {
     pub(crate) winograd_output: [unsafe fn(&transform::Output); 3],
     /// Filter transforms of F(2×2, 3×3), F(4×4, 3×3) and F(3×3, 4×4).
     pub(crate) winograd_filter: [unsafe fn(*const f32, *mut f32, usize); 3],
+    /// Transform of a 4×4 tile of gradients as a filter of F(3×3, 4×4).
+    pub(crate) winograd_gradient: unsafe fn(*const f32, usize, *mut f32, usize),
     pub(crate) moments: unsafe fn(&[f32], usize, Size, &mut Lanes, &mut Lanes),
     /// In the order of [`Activation`](crate::norm::Activation).
     pub(crate) norm: [NormLoops; 3],
@@ -439,6 +441,11 @@ macro_rules! kernels {
             }
 
             $(#[$feature])?
+            unsafe fn gradient4(x: *const f32, row: usize, to: *mut f32, stride: usize) {
+                // SAFETY: see the module.
+                unsafe { transform::gradient::<$vector, F3, 3, 6, 4>(x, row, to, stride) }
+            }
+            $(#[$feature])?
             unsafe fn moments(z: &[f32], row: usize, size: Size, mean: &mut Lanes, squares: &mut Lanes) {
                 // SAFETY: see the module.
                 unsafe { norm::loops::moments::<$vector>(z, row, size, mean, squares) }
@@ -510,6 +517,7 @@ macro_rules! kernels {
                 winograd_input: [input2, input4, input4],
                 winograd_output: [output2, output4, output3],
                 winograd_filter: [filter2, filter4, filter3],
+                winograd_gradient: gradient4,
                 moments,
                 norm: [norm_loops::<Relu>(), norm_loops::<Sigmoid>(), norm_loops::<Identity>()],
                 pool: PoolLoops { max, max_backward, average, average_backward },

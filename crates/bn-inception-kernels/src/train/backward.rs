@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::plan::layout::{BLOCK, FeatureMap, View};
 
 use super::build::{Filters, Target, Windows};
+use super::call::GradientsOf;
 use super::filters::Channel;
 use super::layers::{Layers, reciprocals, whole};
 use super::maps::{Direction, PoolKind};
 use super::network::{Conv, Operation};
 use super::normalization::{Pass, sums_len};
-use super::plan::Backward;
 
 impl Layers<'_> {
     /// The gradient of the last layer's output.
@@ -43,30 +43,30 @@ impl Layers<'_> {
     }
 
     /// True if the gradient of layer `x`'s output is used.
-    fn needs_gradient(&self, x: usize, backward: Backward) -> bool {
+    fn needs_gradient(&self, x: usize, gradients: GradientsOf) -> bool {
         match self.layers[x].operation {
             Operation::Images => false,
-            Operation::Map { .. } => backward == Backward::All,
+            Operation::Map { .. } => gradients == GradientsOf::ParametersAndInput,
             _ => true,
         }
     }
 
     /// The steps of layer `i`, after those of all that read it.
-    pub(super) fn backward(&mut self, i: usize, backward: Backward) {
+    pub(super) fn backward(&mut self, i: usize, gradients: GradientsOf) {
         match self.layers[i].operation {
             Operation::Conv(conv) => {
                 let dz = self.normalization_gradient(i);
                 match self.factor(i) {
-                    None => self.conv_backward(i, &conv, &dz, backward),
+                    None => self.conv_backward(i, &conv, &dz, gradients),
                     Some(x) => {
                         let group = self.group(x);
                         if group[0] == i {
-                            self.product_backward(x, &group, &dz, backward);
+                            self.product_backward(x, &group, &dz, gradients);
                         }
                     }
                 }
             }
-            Operation::MaxPool { .. } => self.max_pool_backward(i, backward),
+            Operation::MaxPool { .. } => self.max_pool_backward(i, gradients),
             _ => {}
         }
     }
@@ -96,10 +96,10 @@ impl Layers<'_> {
         self.builder.barrier();
     }
 
-    fn max_pool_backward(&mut self, i: usize, backward: Backward) {
+    fn max_pool_backward(&mut self, i: usize, gradients: GradientsOf) {
         let Operation::MaxPool { stride, padding } = self.layers[i].operation else { return };
         let x = self.layers[i].inputs[0];
-        if !self.needs_gradient(x, backward) {
+        if !self.needs_gradient(x, gradients) {
             return;
         }
         self.recompute(x);
@@ -161,7 +161,7 @@ impl Layers<'_> {
     }
 
     /// Gradients of the filters and of the input of a product, once `dz` is complete.
-    fn product_backward(&mut self, x: usize, group: &[usize], dz: &FeatureMap, backward: Backward) {
+    fn product_backward(&mut self, x: usize, group: &[usize], dz: &FeatureMap, gradients: GradientsOf) {
         let convs: Vec<Conv> = group.iter().filter_map(|&i| self.conv(i)).collect();
         let lanes: Vec<_> = group.iter().zip(&convs).flat_map(|(&i, conv)| self.lanes(i, conv)).collect();
         let name = self.product_name(group);
@@ -170,7 +170,7 @@ impl Layers<'_> {
         let (from, taps, channels) = self.windows(&convs[0], x);
         let filters = Filters { lanes: lanes.clone(), channels, taps };
         self.builder.weight_gradient(&name, filters, &from, dz.view(0), self.batch, dz.size);
-        if self.needs_gradient(x, backward) {
+        if self.needs_gradient(x, gradients) {
             let (to, accumulate) = self.gradient_target(x);
             let read = Windows {
                 from: dz.view(0),
@@ -194,9 +194,9 @@ impl Layers<'_> {
     }
 
     /// Gradients of the filters and of the input of a convolution that is no product.
-    fn conv_backward(&mut self, i: usize, conv: &Conv, dz: &FeatureMap, backward: Backward) {
+    fn conv_backward(&mut self, i: usize, conv: &Conv, dz: &FeatureMap, gradients: GradientsOf) {
         let x = self.layers[i].inputs[0];
-        if backward == Backward::All && self.layers[x].operation == Operation::Images {
+        if gradients == GradientsOf::ParametersAndInput && self.layers[x].operation == Operation::Images {
             self.builder.barrier();
             self.input_gradient(dz);
         }
@@ -207,7 +207,7 @@ impl Layers<'_> {
         let (from, taps, channels) = self.windows(conv, x);
         let filters = Filters { lanes: lanes.clone(), channels, taps };
         self.builder.weight_gradient(&name, filters, &from, dz.view(0), self.batch, dz.size);
-        if self.needs_gradient(x, backward) {
+        if self.needs_gradient(x, gradients) {
             let (to, accumulate) = self.gradient_target(x);
             let name = format!("{name} input gradient");
             match conv.stride {

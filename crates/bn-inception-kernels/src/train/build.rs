@@ -6,6 +6,7 @@ use crate::conv::direct::{DirectConv, images_together};
 use crate::conv::filters::Packed;
 use crate::conv::weight_gradient::WeightGradient;
 use crate::conv::winograd::WinogradConv;
+use crate::conv::winograd_gradient::{WinogradGradient, WinogradGradientOutput};
 use crate::plan::border::Border;
 use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View};
 use crate::plan::memory::{Aligned, Lifetime};
@@ -117,7 +118,7 @@ impl Builder {
                 let groups = op.tiles()[2].div_ceil(op.group);
                 if groups >= 16 * self.threads { 4 * self.threads } else { self.threads }
             }
-            Op::WeightGradient(_) => self.threads,
+            Op::WeightGradient(_) | Op::WinogradGradient(_) => self.threads,
             _ => 8 * self.threads,
         };
         self.phases[phase].push(Step { name: name.to_owned(), macs: macs as u64, op, shares });
@@ -212,23 +213,38 @@ impl Builder {
         size: [usize; 2],
     ) {
         let Filters { lanes, channels, taps } = filters;
-        let mut op = WeightGradient {
-            from: from.from,
-            blocks: from.blocks,
-            stride: from.stride,
-            taps: from.taps.iter().map(|&tap| from.offset(tap)).collect(),
-            gradient,
-            out_blocks: lanes.len() / BLOCK,
-            images,
-            size,
-            to: 0,
-        };
-        op.to = self.tensor(op.len());
-        let tensor = op.to;
+        let (blocks, out_blocks) = (from.blocks, lanes.len() / BLOCK);
         let inputs = channels.iter().flatten().count();
-        let macs = images * size[0] * size[1] * inputs * lanes.iter().flatten().count() * op.taps.len();
+        let macs = images * size[0] * size[1] * inputs * lanes.iter().flatten().count() * from.taps.len();
         let name = format!("{name} weight gradient");
-        self.push(&name, macs, Op::WeightGradient(op), &[from.from.tensor, gradient.tensor]);
+        let uses = [from.from.tensor, gradient.tensor];
+        let tensor = self.tensor(from.taps.len() * blocks * out_blocks * BLOCK * BLOCK);
+        let tiles = images * size[0].div_ceil(4) * size[1].div_ceil(4);
+        if (from.stride, from.taps.len(), from.depth) == (1, 9, BLOCK) && tiles >= 16 {
+            let mut op = WinogradGradient {
+                from: from.from,
+                readable: from.readable,
+                blocks,
+                gradient,
+                out_blocks,
+                images,
+                size,
+                to: 0,
+            };
+            op.to = self.tensor(op.len());
+            self.scratch = self.scratch.max(op.scratch());
+            let sums = op.to;
+            self.push(&format!("{name} F3"), macs, Op::WinogradGradient(op), &uses);
+            self.barrier();
+            let (channels, columns) = (blocks * BLOCK, out_blocks * BLOCK);
+            let op = WinogradGradientOutput { from: sums, to: tensor, channels, columns };
+            self.push(&name, 0, Op::WinogradGradientOutput(op), &[sums, tensor]);
+        } else {
+            let taps = from.taps.iter().map(|&tap| from.offset(tap)).collect();
+            let (stride, to, from) = (from.stride, tensor, from.from);
+            let op = WeightGradient { from, blocks, stride, taps, gradient, out_blocks, images, size, to };
+            self.push(&format!("{name} Direct"), macs, Op::WeightGradient(op), &uses);
+        }
         self.barrier();
         let channels = channels.into_iter().chain(std::iter::repeat(None)).take(from.blocks * BLOCK).collect();
         self.push(&name, 0, Op::Unpack(Unpack { from: tensor, channels, lanes, taps }), &[tensor]);

@@ -39,6 +39,18 @@ pub struct Gradients {
     pub shift: Vec<f32>,
 }
 
+/// Gradients that a forward pass prepares for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GradientsOf {
+    /// None: the pass keeps nothing.
+    Nothing,
+    /// The parameters.
+    Parameters,
+    /// The parameters and the input. Where the input is images: the parameters and the output of their convolution
+    /// before normalisation, from which any convolution library has the rest.
+    ParametersAndInput,
+}
+
 /// Buffers of one convolution; null where there is none.
 #[derive(Clone, Copy)]
 pub(super) struct ConvBuffers {

@@ -12,9 +12,9 @@ use crate::plan::team::{self, lock};
 use crate::plan::time::{LayerTime, Stopwatch};
 use crate::simd::kernels::Kernels;
 
-use super::call::{Buffers, ConvBuffers, Gradients, Parameters, Statistics, check_parameters};
+use super::call::{Buffers, ConvBuffers, Gradients, GradientsOf, Parameters, Statistics, check_parameters};
 use super::network::{Network, Operation};
-use super::plan::{Backward, Plan};
+use super::plan::Plan;
 use super::step::Step;
 
 /// Maximum number of cached plans.
@@ -39,7 +39,7 @@ pub struct Trainer {
     kernels: &'static Kernels,
     threads: usize,
     identity: Identity,
-    plans: Cache<([usize; 3], Backward), Plan>,
+    plans: Cache<([usize; 3], GradientsOf), Plan>,
 }
 
 impl std::fmt::Debug for Trainer {
@@ -160,13 +160,8 @@ impl Trainer {
         times: &mut Option<Vec<LayerTime>>,
     ) -> Result<Forward, NetworkError> {
         check_parameters(&self.network, parameters)?;
-        let backward = match gradients {
-            GradientsOf::Nothing => Backward::None,
-            GradientsOf::Parameters => Backward::Parameters,
-            GradientsOf::ParametersAndInput => Backward::All,
-        };
-        let plan = || Plan::new(&self.network, size, backward, self.kernels, self.threads);
-        let cached = self.plans.get((size, backward), plan)?;
+        let plan = || Plan::new(&self.network, size, gradients, self.kernels, self.threads);
+        let cached = self.plans.get((size, gradients), plan)?;
         let plan = &cached.plan;
         if input.len() != plan.input {
             let (layer, expected) = ("forward".to_owned(), plan.input);
@@ -297,18 +292,6 @@ impl Trainer {
             times.append(&mut lock(&found));
         }
     }
-}
-
-/// Gradients that a forward pass prepares for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GradientsOf {
-    /// None: the pass keeps nothing.
-    Nothing,
-    /// The parameters.
-    Parameters,
-    /// The parameters and the input. Where the input is images: the parameters and the output of their convolution
-    /// before normalisation, from which any convolution library has the rest.
-    ParametersAndInput,
 }
 
 /// The state of one call that its threads share.

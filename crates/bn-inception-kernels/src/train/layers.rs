@@ -11,11 +11,11 @@ use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View, padded};
 use crate::plan::window::{self, output_size};
 
 use super::build::{Builder, Filters, Target, Windows};
+use super::call::GradientsOf;
 use super::filters::{Channel, Taps};
 use super::maps::{Copy, Direction, PoolKind};
 use super::network::{Conv, Layer, Network, Operation};
 use super::normalization::{Normalization, Pass, constants_len, sums_len};
-use super::plan::Backward;
 use super::step::Op;
 
 /// A plan's steps.
@@ -115,7 +115,7 @@ impl<'a> Layers<'a> {
         convs.map(|i| self.batch * self.sizes[i][0] * self.sizes[i][1]).collect()
     }
 
-    pub(super) fn build(mut self, backward: Backward) -> Built {
+    pub(super) fn build(mut self, gradients: GradientsOf) -> Built {
         for i in 0..self.layers.len() {
             self.forward(i);
         }
@@ -131,16 +131,16 @@ impl<'a> Layers<'a> {
         }
         self.builder.barrier();
         let forward = self.builder.phases.len() - 1;
-        if backward != Backward::None {
+        if gradients != GradientsOf::Nothing {
             // The source stays; all other outputs are computed again.
             for map in &mut self.maps[1..] {
                 *map = None;
             }
             self.output_gradient(last);
             for i in (1..self.layers.len()).rev() {
-                self.backward(i, backward);
+                self.backward(i, gradients);
             }
-            if backward == Backward::All && self.images.is_none() {
+            if gradients == GradientsOf::ParametersAndInput && self.images.is_none() {
                 let gradient = self.gradient(0);
                 self.input_gradient(&gradient);
             }

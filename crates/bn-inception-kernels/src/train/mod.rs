@@ -126,6 +126,6 @@ mod step;
 mod tests;
 
 pub use crate::norm::Activation;
-pub use call::{Gradients, Parameters, Statistics};
-pub use engine::{Forward, GradientsOf, Options, Tape, Trainer};
+pub use call::{Gradients, GradientsOf, Parameters, Statistics};
+pub use engine::{Forward, Options, Tape, Trainer};
 pub use network::{Conv, Layer, Network, Operation};

@@ -5,20 +5,10 @@ use crate::plan::memory::{Lifetime, assign};
 use crate::simd::kernels::Kernels;
 
 use super::build::Builder;
+use super::call::GradientsOf;
 use super::layers::Layers;
 use super::network::Network;
 use super::step::{Op, Step};
-
-/// What a plan computes besides the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Backward {
-    /// Nothing.
-    None,
-    /// The gradients of the parameters.
-    Parameters,
-    /// The gradients of the parameters and of the input.
-    All,
-}
 
 /// The steps of each phase and the extents of their memory.
 pub(super) struct Plan {
@@ -49,7 +39,7 @@ impl Plan {
     pub(super) fn new(
         network: &Network,
         size: [usize; 3],
-        backward: Backward,
+        gradients: GradientsOf,
         kernels: &'static Kernels,
         threads: usize,
     ) -> Result<Self, NetworkError> {
@@ -68,7 +58,7 @@ impl Plan {
             .ok_or_else(too_large)?;
         let layers = Layers::new(network, batch, [height, width], Builder::new(kernels, threads))?;
         let counts = layers.counts();
-        let built = layers.build(backward);
+        let built = layers.build(gradients);
         let Builder { mut phases, tensors, scratch, .. } = built.builder;
         let forward = built.forward;
         let (offsets, arena) = assign(&tensors);
@@ -112,6 +102,8 @@ impl Plan {
                 Op::Normalization(op, pass) => op.check(pass, len),
                 Op::Pool(op) => op.check(len),
                 Op::WeightGradient(op) => op.check(len),
+                Op::WinogradGradient(op) => op.check(len, self.scratch),
+                Op::WinogradGradientOutput(op) => op.check(len),
                 Op::Unpack(op) => op.check(len(op.from), |conv| weights[conv]),
             }
         }

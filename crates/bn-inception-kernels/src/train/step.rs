@@ -3,6 +3,7 @@
 use crate::conv::direct::DirectConv;
 use crate::conv::weight_gradient::WeightGradient;
 use crate::conv::winograd::WinogradConv;
+use crate::conv::winograd_gradient::{WinogradGradient, WinogradGradientOutput};
 use crate::plan::border::Border;
 use crate::plan::context::Context;
 use crate::plan::images::Images;
@@ -23,6 +24,8 @@ pub(super) enum Op {
     Normalization(Normalization, Pass),
     Pool(Pool),
     WeightGradient(WeightGradient),
+    WinogradGradient(WinogradGradient),
+    WinogradGradientOutput(WinogradGradientOutput),
     Unpack(Unpack),
 }
 
@@ -53,6 +56,8 @@ impl Op {
                 Op::Normalization(op, pass) => op.run(pass, c, buffers),
                 Op::Pool(op) => op.run(c),
                 Op::WeightGradient(op) => op.run(c),
+                Op::WinogradGradient(op) => op.run(c),
+                Op::WinogradGradientOutput(op) => op.run(c),
                 Op::Unpack(op) => op.run(c, buffers),
             }
         }

@@ -13,7 +13,7 @@ mod planes;
 mod threads;
 
 use super::call::Statistics;
-use super::plan::{Backward, Plan};
+use super::plan::Plan;
 use super::{Conv, Forward, Gradients, GradientsOf, Network, Operation, Options, Parameters, Trainer};
 use crate::common::{Random, bits};
 use crate::simd::kernels::Kernels;
@@ -80,7 +80,7 @@ struct Results {
 impl Case {
     fn new(network: &Network, size: [usize; 3], random: &mut Random) -> Self {
         let any = Kernels::available().next().unwrap();
-        let plan = Plan::new(network, size, Backward::None, any, 1).unwrap();
+        let plan = Plan::new(network, size, GradientsOf::Nothing, any, 1).unwrap();
         Self {
             network: network.clone(),
             numbers: network.convs().map(|conv| Numbers::new(conv, random)).collect(),

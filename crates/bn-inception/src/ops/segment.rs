@@ -14,8 +14,8 @@ use burn::backend::{
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Shape, Slice, Tensor};
 
-use super::ConvParameters;
 use super::host::Host;
+use super::parameters::ConvParameters;
 
 /// Maximum number of inputs of a node, the map and all parameters: a const generic of Burn's. The networks here have
 /// fewer.

@@ -1,9 +1,13 @@
 //! The CPU engine against Burn's own operations, in training.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
 use burn::module::{Module as _, ModuleVisitor, Param};
-use burn::tensor::{Device, Distribution, Gradients, Tensor, activation};
+use burn::tensor::{Device, Gradients, Tensor, TensorData, activation};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::config::{Activation, Normalization, StridedPadding};
 use crate::model::Model;
@@ -30,8 +34,18 @@ fn loss(logits: Tensor<2>) -> Tensor<1> {
     -Tensor::cat(rows.collect(), 0).mean()
 }
 
-/// Loss, gradients of the parameters and of the images, and the state after a forward and a backward pass.
-fn pass(model: &Model, images: &Tensor<4>) -> (f32, Vec<Option<Vec<f32>>>, Vec<f32>, BTreeMap<String, Vec<f32>>) {
+/// Results of a forward and a backward pass.
+struct Pass {
+    loss: f32,
+    /// Gradients of the parameters.
+    parameters: Vec<Option<Vec<f32>>>,
+    /// Gradient of the images.
+    images: Vec<f32>,
+    /// The model's state after it.
+    state: BTreeMap<String, Vec<f32>>,
+}
+
+fn pass(model: &Model, images: &Tensor<4>) -> Pass {
     let images = images.clone().autodiff().require_grad();
     let loss = loss(model.forward(images.clone()));
     let gradients = loss.backward();
@@ -39,7 +53,7 @@ fn pass(model: &Model, images: &Tensor<4>) -> (f32, Vec<Option<Vec<f32>>>, Vec<f
     model.visit(&mut collector);
     let of_images = images.grad(&gradients).unwrap().into_data().try_into_vec().unwrap();
     let state = model.state().into_iter().map(|(name, data)| (name, data.try_into_vec().unwrap())).collect();
-    (loss.into_scalar(), collector.found, of_images, state)
+    Pass { loss: loss.into_scalar(), parameters: collector.found, images: of_images, state }
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f64 {
@@ -54,7 +68,9 @@ fn configurations() -> Vec<BnInceptionConfig> {
     let paper = Preset::Paper.config();
     all.push(paper.clone().with_normalization(Normalization::LocalResponse));
     all.push(paper.with_strided_padding(StridedPadding::Same));
-    let smooth: Vec<_> = all.iter().map(|config| config.clone().with_activation(Activation::Sigmoid)).collect();
+    // Without normalisation the gradients of sigmoids vanish over the layers, and rounding is all that is left.
+    let normalised = all.iter().filter(|config| config.normalization != Normalization::LocalResponse);
+    let smooth: Vec<_> = normalised.map(|config| config.clone().with_activation(Activation::Sigmoid)).collect();
     all.extend(smooth);
     all.into_iter().map(|config| config.with_width(0.125).with_classes(7).with_dropout(0.0)).collect()
 }
@@ -69,21 +85,24 @@ fn gradients_are_those_of_burns_own_operations() {
         // late layers with few values notice; a sigmoid has none, but thirty normalisations amplify rounding. The engine's own
         // tests compare with double precision.
         let bound = if config.activation == Activation::Relu { 1e-1 } else { 1e-2 };
-        let images = Tensor::<4>::random([8, 3, size, size - 2], Distribution::Normal(0.0, 1.0), &device);
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        let dims = [8, 3, size, size - 2];
+        let pixels: Vec<f32> = (0..dims.iter().product()).map(|_| StandardNormal.sample(&mut random)).collect();
+        let images = Tensor::<4>::from_data(TensorData::new(pixels, dims), &device);
         let found = pass(&model(), &images);
         let expected = ops::without_engine(|| pass(&model(), &images));
-        assert!((found.0 - expected.0).abs() < 1e-4, "{config:?}: loss {} and {}", found.0, expected.0);
-        for (i, (found, expected)) in found.1.iter().zip(&expected.1).enumerate() {
+        assert!((found.loss - expected.loss).abs() < 1e-4, "{config:?}: loss {} and {}", found.loss, expected.loss);
+        for (i, (found, expected)) in found.parameters.iter().zip(&expected.parameters).enumerate() {
             assert_eq!(found.is_some(), expected.is_some(), "{config:?}: parameter {i}");
             if let (Some(found), Some(expected)) = (found, expected) {
                 let error = distance(found, expected);
                 assert!(error < bound, "{config:?}: parameter {i}: {error:e}");
             }
         }
-        let error = distance(&found.2, &expected.2);
+        let error = distance(&found.images, &expected.images);
         assert!(error < bound, "{config:?}: images: {error:e}");
-        for (name, expected) in &expected.3 {
-            let error = distance(&found.3[name], expected);
+        for (name, expected) in &expected.state {
+            let error = distance(&found.state[name], expected);
             assert!(error < 1e-4, "{config:?}: {name}: {error:e}");
         }
     }

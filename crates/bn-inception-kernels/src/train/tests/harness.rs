@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Backward, Case, Random, Style};
+use super::{Case, GradientsOf, Random, Style};
 use crate::guard::{Flush, Guarded};
 use crate::guarded::{guarded_copy, guarded_filters};
 use crate::plan::context::Context;
@@ -47,7 +47,7 @@ impl<'a> Harness<'a> {
     ) -> Self {
         let [batch, height, width] = case.size;
         let layers = Layers::new(&case.network, batch, [height, width], Builder::new(kernels, threads)).unwrap();
-        let Built { builder, forward, input_gradient, .. } = layers.build(Backward::All);
+        let Built { builder, forward, input_gradient, .. } = layers.build(GradientsOf::ParametersAndInput);
         let Builder { mut phases, tensors, scratch, .. } = builder;
         let (offsets, arena) = match arena {
             Arena::Separate => {
