@@ -25,10 +25,11 @@ pub(crate) struct Report {
     /// costs.
     pub(crate) peak_fraction: Option<f64>,
     pub(crate) peak_gmac_per_s: Option<f64>,
-    /// Fraction of the time in which only one thread worked, from the processor time of the process.
+    /// Fraction of the time in which only one thread took processor time. Threads that wait for each other within the
+    /// engine take it too: the rows `wait` of `--per-layer` count those.
     pub(crate) one_thread_share: Option<f64>,
-    /// From the weight file on disk (or drawn weights) to the first logits: reading, folding, planning, packing,
-    /// running.
+    /// Inference: from the weight file on disk (or drawn weights) to the first logits, which is reading, folding,
+    /// planning, packing, running. Training: drawing the weights, and the first step.
     pub(crate) first_result_ms: f64,
     pub(crate) peak_rss_mib: Option<f64>,
 }

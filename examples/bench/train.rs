@@ -7,7 +7,6 @@ use bn_inception_examples::Failure;
 use bn_inception_train::cross_entropy;
 use bn_inception_train::optim::{self, DecayScope, Sgd, SgdConfig};
 use burn::tensor::{Int, Tensor, TensorData};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::arguments::Arguments;
 use crate::report::{Report, measure, peak_rss_mib, pixels, print, print_layers};
@@ -44,18 +43,19 @@ pub(crate) fn run(arguments: &Arguments, opened: &OpenDevice) -> Result<Report, 
     let first_result = start.elapsed();
     let (wall, processor) = (Instant::now(), processor_seconds());
     let times = measure(arguments.seconds, step);
-    let (wall, processor) = (wall.elapsed().as_secs_f64(), processor_seconds() - processor);
+    let wall = wall.elapsed().as_secs_f64();
+    let processor = processor_seconds().zip(processor).map(|(end, start)| end - start);
     let model = model.ok_or("the last step failed")?;
     let ms = |time: Duration| time.as_secs_f64() * 1e3 / batch as f64;
     let median = ms(times[times.len() / 2]);
     let peak_rss_mib = peak_rss_mib();
     // Forward, gradient of the input, gradient of the weights: as many multiply-adds each.
     let rate = 3.0 * model.summary(size).multiply_adds() as f64 / 1e9 / (median / 1e3);
-    let trainer = if bn_inception::is_cpu(&opened.device) { model.trainer() } else { None };
+    let trainer = model.trainer();
     let threads = trainer.map(|trainer| trainer.threads());
     let peak = trainer.map(|trainer| trainer.peak() * trainer.threads() as f64 / 1e9);
     // With t threads the process takes 1 second of processor time a second while one works, and t while all do.
-    let alone = |threads: usize| (threads as f64 - processor / wall) / (threads as f64 - 1.0);
+    let alone = |threads: usize, processor: f64| (threads as f64 - processor / wall) / (threads as f64 - 1.0);
     let report = Report {
         task: "train",
         device: opened.name.clone(),
@@ -69,7 +69,10 @@ pub(crate) fn run(arguments: &Arguments, opened: &OpenDevice) -> Result<Report, 
         gmac_per_s: rate,
         peak_fraction: peak.map(|peak| rate / peak),
         peak_gmac_per_s: peak,
-        one_thread_share: threads.filter(|&threads| threads > 1).map(|threads| alone(threads).clamp(0.0, 1.0)),
+        one_thread_share: threads
+            .filter(|&threads| threads > 1)
+            .zip(processor)
+            .map(|(threads, processor)| alone(threads, processor).clamp(0.0, 1.0)),
         first_result_ms: first_result.as_secs_f64() * 1e3,
         peak_rss_mib,
     };
@@ -85,8 +88,14 @@ pub(crate) fn run(arguments: &Arguments, opened: &OpenDevice) -> Result<Report, 
     Ok(report)
 }
 
-/// Processor time of the process so far, of all threads.
-fn processor_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+/// Processor time of the process so far, of all threads, where the system tells.
+#[cfg(unix)]
+fn processor_seconds() -> Option<f64> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Some(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
+}
+
+#[cfg(not(unix))]
+fn processor_seconds() -> Option<f64> {
+    None
 }

@@ -15,7 +15,7 @@
 //! | `plan`    | what the plans of both consist of: feature maps in one arena, views of them, threads, a barrier |
 //! | `conv`    | convolutions: direct sums, Winograd's method with its transforms, gradients of filters          |
 //! | `norm`    | batch normalisation with the non-linearity after it, forward and backward                       |
-//! | `pool`    | 3×3 pools, forward and backward, and the mean over a map                                        |
+//! | `pool`    | 3×3 pools, forward and backward                                                                 |
 //! | `simd`    | the vector types AVX-512, AVX2, NEON and a portable one, and the inner loops over them          |
 //!
 //! A feature map is `[N][C/16][H + 2][W + 2][16]` in both engines: sixteen channels side by side, with a border of one

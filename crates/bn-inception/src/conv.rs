@@ -67,7 +67,7 @@ impl ConvUnit {
 
     /// [`Self::forward`] with the given statistics.
     pub(crate) fn apply(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
-        if let Some(y) = self.segments[0].run(&x, vec![self.parameters(statistics)]) {
+        if let Some(y) = self.segments[0].run(&x, || vec![self.parameters(statistics)]) {
             return y;
         }
         match self.convolution.activation {
@@ -79,7 +79,7 @@ impl ConvUnit {
 
     /// Input of the non-linearity: the convolution's output, normalised if the network normalises.
     pub(crate) fn pre_activation(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
-        if let Some(y) = self.segments[1].run(&x, vec![self.parameters(statistics)]) {
+        if let Some(y) = self.segments[1].run(&x, || vec![self.parameters(statistics)]) {
             return y;
         }
         self.transform(x, statistics, false)

@@ -76,7 +76,7 @@ impl InceptionBlock {
 
     /// [`Self::forward`] with the given statistics.
     pub(crate) fn apply(&self, x: Tensor<4>, statistics: Statistics) -> Tensor<4> {
-        match self.segment.run(&x, self.parameters(statistics)) {
+        match self.segment.run(&x, || self.parameters(statistics)) {
             Some(y) => y,
             None => self.branches(x, statistics),
         }

@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor};
 use crate::batch_norm::Statistics;
 use crate::classifier::ClassifierHead;
 use crate::config::{BnInceptionConfig, ConfigError};
+use crate::device::is_cpu;
 use crate::inception::InceptionBlock;
 use crate::layers::Operation;
 use crate::plan::BLOCK_NAMES;
@@ -227,7 +228,7 @@ impl Model {
             _ => (frozen, self.frozen_part(images, frozen, |_, _| ()).autodiff()),
         };
         let blocks = || self.blocks.iter().skip(start.max(1) - 1);
-        let parameters = match start {
+        let parameters = || match start {
             0 => self.stem_and_blocks(statistics),
             _ => blocks().flat_map(|block| block.parameters(statistics)).collect(),
         };
@@ -238,13 +239,14 @@ impl Model {
         pool::global_average(blocks().fold(x, |x, block| block.apply(x, statistics)))
     }
 
-    /// The CPU engine that computes training steps, unless frozen parts or local response normalisation divide the
-    /// network; it reports threads, instruction set and memory.
+    /// The CPU engine that computes training steps on a CPU device, unless frozen parts or local response normalisation
+    /// divide the network; it reports threads, instruction set and memory.
     ///
     /// # Panics
     /// If `BN_INCEPTION_ISA` names an instruction set that the processor lacks.
     pub fn trainer(&self) -> Option<&Arc<Trainer>> {
-        self.segments[0].trainer().filter(|_| self.frozen == 0)
+        let on_cpu = is_cpu(&self.classifier.weight.lazy_device().inner());
+        self.segments[0].trainer().filter(|_| on_cpu && self.frozen == 0)
     }
 
     /// Time of each step of the [`trainer`](Self::trainer)'s forward and backward pass for a batch `[N, 3, H, W]`, on the

@@ -68,9 +68,15 @@ impl Segment {
     /// # Panics
     /// If `x` has another number of channels, or is too small or too large; if `BN_INCEPTION_ISA` names an instruction
     /// set that the processor lacks.
-    pub(crate) fn run<const D: usize>(&self, x: &Tensor<4>, parameters: Vec<Parameters<'_>>) -> Option<Tensor<D>> {
-        let network = self.network.as_ref()?;
-        if !ops::serves(x) || !parameters.iter().all(|p| ops::serves(&p.filters)) {
+    pub(crate) fn run<'a, const D: usize>(
+        &self,
+        x: &Tensor<4>,
+        parameters: impl FnOnce() -> Vec<Parameters<'a>>,
+    ) -> Option<Tensor<D>> {
+        let network = self.network.as_ref().filter(|_| ops::serves(x))?;
+        // Elsewhere the parameters of inference cost a few operations for each layer.
+        let parameters = parameters();
+        if !parameters.iter().all(|p| ops::serves(&p.filters)) {
             return None;
         }
         let trainer = self.trainer_of(network);

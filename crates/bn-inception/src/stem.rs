@@ -77,23 +77,23 @@ impl Stem {
     pub(crate) fn apply(&self, x: Tensor<4>, statistics: Statistics) -> (Option<Tensor<4>>, Tensor<4>) {
         let padding = |size| self.pooling.of_stem(size);
         let (Some(reduce), Some(conv2)) = (&self.conv2_reduce, &self.conv2) else {
-            let y = self.segments[0].run(&x, vec![self.first(statistics)]);
+            let y = self.segments[0].run(&x, || vec![self.first(statistics)]);
             return (None, y.unwrap_or_else(|| self.conv1.apply(self.depthwise(x, statistics), statistics)));
         };
-        let pooled = self.segments[0].run(&x, vec![self.first(statistics)]);
+        let pooled = self.segments[0].run(&x, || vec![self.first(statistics)]);
         let pooled = pooled.unwrap_or_else(|| {
             let x = self.conv1.apply(self.depthwise(x, statistics), statistics);
             pool::max(x, 2, padding)
         });
         let x = self.respond(pooled.clone());
-        let parameters = vec![reduce.parameters(statistics), conv2.parameters(statistics)];
+        let parameters = || vec![reduce.parameters(statistics), conv2.parameters(statistics)];
         let x = match (self.segments[1].run(&x, parameters), &self.lrn) {
             (Some(x), None) => return (Some(pooled), x),
             (Some(x), Some(_)) => x,
             (None, _) => conv2.apply(reduce.apply(x, statistics), statistics),
         };
         let x = self.respond(x);
-        let last = self.segments.get(2).and_then(|segment| segment.run(&x, Vec::new()));
+        let last = self.segments.get(2).and_then(|segment| segment.run(&x, Vec::new));
         (Some(pooled), last.unwrap_or_else(|| pool::max(x, 2, padding)))
     }
 

@@ -7,6 +7,10 @@ use std::sync::{Arc, Mutex};
 use super::memory::{Aligned, BumpAllocator};
 use super::team::lock;
 
+/// Maximum number of idle working memories of a plan. More are in use only while as many calls overlap, or while as many
+/// forward passes wait for their backward pass.
+const IDLE: usize = 2;
+
 /// Working memory of a call: the arena of all threads, and the scratch memory of each.
 pub(crate) struct WorkingMemory {
     arena: Aligned,
@@ -43,9 +47,12 @@ impl<P> CachedPlan<P> {
         idle.unwrap_or_else(|| WorkingMemory::new(arena, scratch, threads))
     }
 
-    /// Keeps memory from [`Self::take`] for another call.
+    /// Keeps memory from [`Self::take`] for another call, unless there is enough of it.
     pub(crate) fn give_back(&self, memory: WorkingMemory) {
-        lock(&self.idle).push(memory);
+        let mut idle = lock(&self.idle);
+        if idle.len() < IDLE {
+            idle.push(memory);
+        }
     }
 }
 

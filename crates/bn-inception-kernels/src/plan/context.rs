@@ -7,14 +7,14 @@ use crate::simd::kernels::Kernels;
 /// The memory that a step works on, and the thread that runs it.
 ///
 /// # Safety contract of a step
-/// The plan of the step has checked it against its tensors. The arena, the scratch memory (which belongs to this thread
-/// only), input and output have the extents in the plan. Other threads run the same phase of the same plan, with other
-/// `thread` numbers, or no step at all.
+/// The plan of the step has checked it against its tensors. The arena, the scratch memory (which belongs to the running
+/// thread only), input and output have the extents in the plan. Other threads run the same phase of the same plan, with
+/// other `thread` numbers of a step, or no step at all.
 pub(crate) struct Context<'a> {
     pub(crate) kernels: &'static Kernels,
-    /// Number of threads of the call.
+    /// Number of shares of the step: in inference that of the threads, in training possibly more.
     pub(crate) threads: usize,
-    /// Index of this thread among them.
+    /// Index of this share among them.
     pub(crate) thread: usize,
     /// Start of the arena.
     pub(crate) arena: *mut f32,
@@ -22,9 +22,9 @@ pub(crate) struct Context<'a> {
     pub(crate) offsets: &'a [usize],
     /// This thread's working memory.
     pub(crate) scratch: *mut f32,
-    /// Start of the images.
+    /// Start of the images or of the input map; null in a backward pass.
     pub(crate) input: *const f32,
-    /// Start of the logits.
+    /// Start of the logits; null in training.
     pub(crate) output: *mut f32,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Context<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.pointer(view, n * view.image + b * view.plane), len) }
     }
 
-    /// This thread's share of `total` equal tasks.
+    /// This share's part of `total` equal tasks.
     pub(crate) fn share(&self, total: usize) -> std::ops::Range<usize> {
         share(total, self.threads, self.thread)
     }

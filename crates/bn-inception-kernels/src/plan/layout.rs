@@ -7,7 +7,8 @@ pub(crate) const BLOCK: usize = 16;
 /// Registers of output channels in a product tile.
 pub(crate) const VECTORS: usize = 2;
 
-/// The network's channel in each physical channel of a feature map; `None` for padding, which is always zero.
+/// The network's channel in each physical channel of a feature map; `None` for padding, whose
+/// filters are zero; in inference its values are too.
 pub(crate) type ChannelMap = Vec<Option<usize>>;
 
 /// `channels` in order, padded to whole blocks.

@@ -160,13 +160,17 @@ impl Trainer {
         times: &mut Option<Vec<LayerTime>>,
     ) -> Result<Forward, NetworkError> {
         check_parameters(&self.network, parameters)?;
+        let [batch, height, width] = size;
+        let extents = [batch, self.network.channels()[0], height, width];
+        let expected = extents.into_iter().try_fold(1, usize::checked_mul);
+        let expected = expected.ok_or(NetworkError::TooLarge { batch, height, width })?;
+        if input.len() != expected {
+            let layer = "forward".to_owned();
+            return Err(NetworkError::Length { layer, what: "input", expected, found: input.len() });
+        }
         let plan = || Plan::new(&self.network, size, gradients, self.kernels, self.threads);
         let cached = self.plans.get((size, gradients), plan)?;
         let plan = &cached.plan;
-        if input.len() != plan.input {
-            let (layer, expected) = ("forward".to_owned(), plan.input);
-            return Err(NetworkError::Length { layer, what: "input", expected, found: input.len() });
-        }
         let convs = self.network.convs().zip(&plan.counts);
         let mut statistics: Vec<Statistics> = convs.map(|(conv, &count)| Statistics::zeros(conv, count)).collect();
         let mut output = vec![0.0; plan.output.iter().product()];

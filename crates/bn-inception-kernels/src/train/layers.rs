@@ -1,4 +1,4 @@
-//! The layers of a network as steps of a training plan, forward and backward.
+//! The layers of a network, from first to last, as steps of a training plan.
 //!
 //! Kept from the forward for the backward pass are the outputs of the convolutions before normalisation, and the network's
 //! input. Everything else is computed again where the backward pass needs it, which costs less than its memory.
@@ -144,6 +144,9 @@ impl<'a> Layers<'a> {
                 let gradient = self.gradient(0);
                 self.input_gradient(&gradient);
             }
+        }
+        if self.builder.phases.last().is_some_and(Vec::is_empty) {
+            self.builder.phases.pop();
         }
         Built { builder: self.builder, forward, output, input_gradient: self.input_gradient }
     }

@@ -42,7 +42,7 @@ pub(super) fn constants_len(blocks: usize) -> usize {
 pub(super) enum Pass {
     /// Mean and squared distances of each plane.
     Moments,
-    /// Constants of each channel from the moments or the statistics given.
+    /// Constants of each channel, from the moments if the call normalises.
     Constants,
     /// The layer's output.
     Activate {
@@ -250,20 +250,30 @@ impl Normalization {
     }
 
     /// Panics unless the step stays inside its tensors, of the given lengths.
-    pub(super) fn check(&self, pass: &Pass, tensors: impl Fn(usize) -> usize) {
+    /// `channels` are those of each convolution.
+    pub(super) fn check(&self, pass: &Pass, tensors: impl Fn(usize) -> usize, channels: impl Fn(usize) -> usize) {
         let inside = |view: &View| {
             let plane = (self.size[0] - 1) * view.row + self.size[1] * BLOCK;
             let last = (self.images - 1) * view.image + (self.blocks - 1) * view.plane + plane;
             assert!(view.offset + last <= tensors(view.tensor));
         };
+        // What a pass writes is read as a slice by none of its tasks.
+        let apart = |view: &View| assert!(view.tensor != self.sums && view.tensor != self.constants);
+        apart(&self.z);
+        assert!(self.sums != self.constants && self.channels == channels(self.conv));
         inside(&self.z);
         match pass {
-            Pass::Activate { to } => inside(to),
+            Pass::Activate { to } => {
+                inside(to);
+                assert!(to.tensor != self.z.tensor);
+                apart(to);
+            }
             Pass::GradientSums { from } => inside(from),
             Pass::Gradient { from, to } => {
                 inside(from);
                 inside(to);
                 assert!(to.tensor != from.tensor && to.tensor != self.z.tensor);
+                apart(to);
             }
             Pass::Moments | Pass::Constants | Pass::GradientConstants => {}
         }

@@ -50,21 +50,23 @@ impl Plan {
             return Err(NetworkError::TooSmall { layer: network.layers[0].name.clone(), height, width });
         }
         let too_large = || NetworkError::TooLarge { batch, height, width };
-        // No tensor of the network has a million times as many floats as the input, so no product below overflows.
-        let input = [batch, channels[0], height, width]
+        // All maps together, with borders, padded channels and the products of Winograd's method, are below sixteen times
+        // this, so no sum or product of extents below overflows.
+        let all_channels =
+            channels.iter().fold(0usize, |sum, &channels| sum.saturating_add(channels).saturating_add(16));
+        let padded = [height, width].map(|size| size.saturating_add(16));
+        [batch, all_channels, padded[0], padded[1]]
             .iter()
             .try_fold(1usize, |n, &e| n.checked_mul(e))
-            .filter(|&n| n < isize::MAX as usize >> 24)
+            .filter(|&n| n < isize::MAX as usize >> 8)
             .ok_or_else(too_large)?;
+        let input = batch * channels[0] * height * width;
         let layers = Layers::new(network, batch, [height, width], Builder::new(kernels, threads))?;
         let counts = layers.counts();
         let built = layers.build(gradients);
-        let Builder { mut phases, tensors, scratch, .. } = built.builder;
+        let Builder { phases, tensors, scratch, .. } = built.builder;
         let forward = built.forward;
         let (offsets, arena) = assign(&tensors);
-        if phases.last().is_some_and(Vec::is_empty) {
-            phases.pop();
-        }
         let (input_gradient, output) = (built.input_gradient, built.output);
         let plan = Self { phases, forward, offsets, arena, scratch, input, input_gradient, counts, output };
         plan.check(network, &tensors, kernels.oc);
@@ -76,6 +78,7 @@ impl Plan {
     fn check(&self, network: &Network, tensors: &[Lifetime], oc: usize) {
         let output: usize = self.output.iter().product();
         let weights: Vec<usize> = network.convs().map(super::network::Conv::weight_len).collect();
+        let outputs: Vec<usize> = network.convs().map(|conv| conv.out_channels).collect();
         let len = |tensor: usize| tensors[tensor].len;
         for (phase, step) in self.phases.iter().enumerate().flat_map(|(i, steps)| steps.iter().map(move |s| (i, s))) {
             let Step { name, op, shares, .. } = step;
@@ -99,7 +102,7 @@ impl Plan {
                 Op::Pack(op) => op.check(oc, len(op.to), |conv| weights[conv]),
                 Op::Direct(op) => op.check(oc, len),
                 Op::Winograd(op) => op.check(oc, self.scratch, len),
-                Op::Normalization(op, pass) => op.check(pass, len),
+                Op::Normalization(op, pass) => op.check(pass, len, |conv| outputs[conv]),
                 Op::Pool(op) => op.check(len),
                 Op::WeightGradient(op) => op.check(len),
                 Op::WinogradGradient(op) => op.check(len, self.scratch),

@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::gradients::{MARGIN, expected, wrong};
 use super::harness::{Arena, Harness};
 use super::networks::{Plain, SAME};
-use super::{Case, Operation, Random, STYLES};
+use super::{Case, GradientsOf, Operation, Random, STYLES};
 use crate::guard::FLUSH;
 use crate::infer::{NetworkError, Placement};
 use crate::simd::kernels::Kernels;
@@ -137,7 +137,8 @@ fn drawn_networks_have_the_gradients_of_the_reference() {
             prop_assert!(wrong.is_none(), "{} {wrong:?}", kernels.name);
             let arena = [Arena::Separate, Arena::Shared][recipe.seed as usize / 2 % 2];
             let how = (1 + recipe.seed as usize / 4 % 3, arena, FLUSH[recipe.seed as usize / 16 % 2]);
-            let guarded = Harness::new(&case, kernels, how).run(style, &mut Random(recipe.seed));
+            let guarded =
+                Harness::new(&case, kernels, how, GradientsOf::ParametersAndInput).run(style, &mut Random(recipe.seed));
             prop_assert!(guarded == found.bits(), "{} {how:?}", kernels.name);
         }
         Ok(())

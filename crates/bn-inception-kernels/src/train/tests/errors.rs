@@ -35,7 +35,7 @@ fn wrong_lengths_and_sizes() {
     assert_eq!(forward(&[], [0, height, width], &good), "forward: number of images is 0, expected 1");
     assert_eq!(forward(&[], [1, 0, width], &good), "source0: an image of 0 by 9 pixels is too small");
     assert_eq!(forward(&[], [1, height, 0], &good), "source0: an image of 8 by 0 pixels is too small");
-    assert_eq!(forward(&[], [1, 4, 5], &good), "max2: an image of 4 by 5 pixels is too small");
+    assert_eq!(forward(&[0.0; 80], [1, 4, 5], &good), "max2: an image of 4 by 5 pixels is too small");
     let huge = format!("a batch of {batch} images of {} by {width} pixels does not fit into memory", usize::MAX / 4);
     assert_eq!(forward(&[], [batch, usize::MAX / 4, width], &good), huge);
 

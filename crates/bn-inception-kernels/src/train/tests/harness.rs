@@ -44,10 +44,11 @@ impl<'a> Harness<'a> {
         case: &'a Case,
         kernels: &'static Kernels,
         (threads, arena, flush): (usize, Arena, Flush),
+        gradients: GradientsOf,
     ) -> Self {
         let [batch, height, width] = case.size;
         let layers = Layers::new(&case.network, batch, [height, width], Builder::new(kernels, threads)).unwrap();
-        let Built { builder, forward, input_gradient, .. } = layers.build(GradientsOf::ParametersAndInput);
+        let Built { builder, forward, input_gradient, .. } = layers.build(gradients);
         let Builder { mut phases, tensors, scratch, .. } = builder;
         let (offsets, arena) = match arena {
             Arena::Separate => {
@@ -89,8 +90,8 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Runs the forward and the backward pass, and returns the bits of all results in the order of
-    /// [`Results::bits`](super::Results::bits). Parameters, inputs and results lie between guard pages.
+    /// Runs the forward and the backward pass, and returns the bits of all results of the plan, in the order of
+    /// [`Results::bits`](super::Results::bits): a plan for fewer gradients has the first ones. Parameters, inputs and results lie between guard pages.
     pub(super) fn run(&mut self, style: Style, random: &mut Random) -> Vec<u32> {
         let Self { case, flush, .. } = *self;
         let copy = |values: &[f32]| Guarded::copy(values, flush);
@@ -139,7 +140,9 @@ impl<'a> Harness<'a> {
         for (_, statistics, _) in &mut memory {
             (0..2).for_each(|i| all.extend_from_slice(statistics.buffer(i)));
         }
-        for (_, _, gradients) in &mut memory {
+        // A plan without a backward pass has written no gradients.
+        let backward = self.forward < self.phases.len();
+        for (_, _, gradients) in memory.iter_mut().filter(|_| backward) {
             (0..3).for_each(|i| all.extend_from_slice(gradients.buffer(i)));
         }
         all.extend_from_slice(input_gradient.only());
