@@ -1,10 +1,38 @@
-//! Copies of an engine's buffers between guard pages, for the tests of both engines.
+//! An engine's memory between guard pages, for the tests of both engines.
 
 use std::sync::Arc;
 
 use crate::conv::filters::Packed;
 use crate::guard::{Flush, Guarded};
-use crate::plan::memory::Aligned;
+use crate::plan::memory::{Aligned, Lifetime, assign};
+
+/// Arrangement of the tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arena {
+    /// In one arena as in the engine: tensors whose lifetimes do not overlap share memory.
+    Shared,
+    /// Each between guard pages.
+    Separate,
+}
+
+impl Arena {
+    /// Offset of each tensor from the base of the memory that holds them.
+    pub(crate) fn arrange(self, tensors: &[Lifetime], flush: Flush) -> (Vec<usize>, Guarded) {
+        match self {
+            Self::Separate => {
+                let lengths: Vec<usize> = tensors.iter().map(|t| t.len).collect();
+                let all = Guarded::new(&lengths, flush);
+                ((0..lengths.len()).map(|i| all.offset(i)).collect(), all)
+            }
+            Self::Shared => {
+                let (mut offsets, len) = assign(tensors);
+                let one = Guarded::new(&[len], flush);
+                offsets.iter_mut().for_each(|o| *o += one.offset(0));
+                (offsets, one)
+            }
+        }
+    }
+}
 
 /// Copy of `values` in guarded memory, which is added to `memory`.
 pub(crate) fn guarded_copy(values: &Aligned, flush: Flush, memory: &mut Vec<Guarded>) -> Aligned {

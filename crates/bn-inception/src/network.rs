@@ -25,9 +25,11 @@ pub(crate) fn to_network(config: &BnInceptionConfig, mut state: State) -> infer:
                 out_channels: convolution.out_channels,
                 kernel: convolution.kernel,
                 stride: convolution.stride,
-                padding: placement(layer),
+                padding: placement(|size| layer.padding(size)),
             }),
-            Operation::MaxPool { stride, .. } => infer::Operation::MaxPool { stride, padding: placement(layer) },
+            Operation::MaxPool { stride, .. } => {
+                infer::Operation::MaxPool { stride, padding: placement(|size| layer.padding(size)) }
+            }
             Operation::AveragePool { includes_padding } => infer::Operation::AveragePool { includes_padding },
             Operation::Concatenation => infer::Operation::Concat,
             // The engine's classifier starts with the mean over all pixels.

@@ -12,6 +12,7 @@ use crate::batch_norm::BatchNorm;
 use crate::config::{Activation, BnInceptionConfig, Normalization};
 use crate::layers::{Convolution, Layer, Operation};
 use crate::ops;
+use crate::padding::Padding;
 
 /// Consecutive layers of a network, as one operation of the CPU engine.
 #[derive(Debug)]
@@ -96,9 +97,7 @@ impl Segment {
         }
         Some(y)
     }
-}
 
-impl Segment {
     /// The engine for these layers, if it has them.
     ///
     /// # Panics
@@ -174,7 +173,9 @@ fn describe(config: &BnInceptionConfig, layers: &[Layer], range: Range<usize>) -
                 let depthwise = depthwise.and_then(|input| layers[*input].convolution()).filter(|c| c.groups > 1);
                 train::Operation::Conv(conv(&convolution, depthwise, epsilon))
             }
-            Operation::MaxPool { stride, .. } => train::Operation::MaxPool { stride, padding: placement(layer) },
+            Operation::MaxPool { stride, .. } => {
+                train::Operation::MaxPool { stride, padding: placement(|size| layer.padding(size)) }
+            }
             Operation::AveragePool { includes_padding } => train::Operation::AveragePool { includes_padding },
             Operation::Concatenation => train::Operation::Concat,
             Operation::GlobalAveragePool => train::Operation::Mean,
@@ -196,7 +197,7 @@ fn conv(convolution: &Convolution, depthwise: Option<&Convolution>, epsilon: f64
         out_channels: convolution.out_channels,
         kernel: window.kernel,
         stride: window.stride,
-        padding: Placement { even: window.padding(8), odd: window.padding(9) },
+        padding: placement(|size| window.padding(size)),
         epsilon,
         activation: match convolution.activation {
             None => train::Activation::Identity,
@@ -207,8 +208,8 @@ fn conv(convolution: &Convolution, depthwise: Option<&Convolution>, epsilon: f64
 }
 
 /// Every padding rule here depends on a size's parity alone.
-pub(crate) fn placement(layer: &Layer) -> Placement {
-    Placement { even: layer.padding(8), odd: layer.padding(9) }
+pub(crate) fn placement(padding: impl Fn(usize) -> Padding) -> Placement {
+    Placement { even: padding(8), odd: padding(9) }
 }
 
 #[cfg(all(test, feature = "flex"))]

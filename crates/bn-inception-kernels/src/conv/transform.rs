@@ -170,24 +170,28 @@ pub(crate) fn filter<S: Scheme<M, A, R>, const M: usize, const A: usize, const R
     std::array::from_fn(|y| S::filter(std::array::from_fn(|x| columns[x][y])))
 }
 
-/// `G g Gᵀ` of the filters of a product tile, `g[R · R][oc]`. Position `i` of the result goes to `to + i · stride`.
+/// `G g Gᵀ` of `R × R` filters side by side in `lanes` floats: those of a product tile, or the pixels of one channel block.
+/// Position `i` of the result goes to `to + i · stride`.
 ///
 /// # Safety
-/// `V`'s instruction set; the filters readable, [`VECTORS`] registers at each of the `A · A` positions writable.
+/// `V`'s instruction set; the taps, with `row` floats between rows and `lanes` between columns, readable; `lanes` floats,
+/// whole registers, at each of the `A · A` positions writable.
 #[inline(always)]
 pub(crate) unsafe fn filters<V: Vector, S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
     g: *const f32,
+    row: usize,
+    lanes: usize,
     to: *mut f32,
     stride: usize,
 ) {
     // SAFETY: every access is one of those in the contract.
     unsafe {
-        for at in (0..VECTORS * V::LANES).step_by(V::LANES) {
+        for at in (0..lanes).step_by(V::LANES) {
             let mut half = [[V::zero(); R]; A];
             for j in 0..R {
                 let mut column = [V::zero(); R];
                 for (i, column) in column.iter_mut().enumerate() {
-                    *column = V::load(g.add((i * R + j) * VECTORS * V::LANES + at));
+                    *column = V::load(g.add(i * row + j * lanes + at));
                 }
                 for (row, column) in half.iter_mut().zip(S::filters(column)) {
                     row[j] = column;
@@ -195,40 +199,6 @@ pub(crate) unsafe fn filters<V: Vector, S: Scheme<M, A, R>, const M: usize, cons
             }
             for (i, row) in half.into_iter().enumerate() {
                 for (j, u) in S::filters(row).into_iter().enumerate() {
-                    u.store(to.add((i * A + j) * stride + at));
-                }
-            }
-        }
-    }
-}
-
-/// `G g Gᵀ` of an `R × R` patch of one channel block. Position `i` of the result goes to `to + i · stride`.
-///
-/// # Safety
-/// `V`'s instruction set; the patch, with `row` floats between rows, readable; `BLOCK` floats at each position
-/// writable.
-#[inline(always)]
-pub(crate) unsafe fn gradient<V: Vector, S: Scheme<M, A, R>, const M: usize, const A: usize, const R: usize>(
-    x: *const f32,
-    row: usize,
-    to: *mut f32,
-    stride: usize,
-) {
-    // SAFETY: every access is one of those in the contract.
-    unsafe {
-        for at in (0..BLOCK).step_by(V::LANES) {
-            let mut half = [[V::zero(); R]; A];
-            for j in 0..R {
-                let mut g = [V::zero(); R];
-                for (i, g) in g.iter_mut().enumerate() {
-                    *g = V::load(x.add(i * row + j * BLOCK + at));
-                }
-                for (row, g) in half.iter_mut().zip(S::filters(g)) {
-                    row[j] = g;
-                }
-            }
-            for (i, g) in half.into_iter().enumerate() {
-                for (j, u) in S::filters(g).into_iter().enumerate() {
                     u.store(to.add((i * A + j) * stride + at));
                 }
             }

@@ -365,6 +365,9 @@ macro_rules! kernels {
     ($name:ident, $module:ident, $vector:ty, pixels $($px:literal)+, rows $rows:literal, $available:expr $(, #[$feature:meta])?) => {
         mod $module {
             use super::*;
+            /// Number of output channels of a product tile.
+            const OC: usize = VECTORS * <$vector>::LANES;
+
             // SAFETY (every function below): the caller keeps the contract of the generic loop.
 
             $(#[$feature])?
@@ -427,23 +430,23 @@ macro_rules! kernels {
             $(#[$feature])?
             unsafe fn filter2(g: *const f32, to: *mut f32, stride: usize) {
                 // SAFETY: see the module.
-                unsafe { transform::filters::<$vector, F2, 2, 4, 3>(g, to, stride) }
+                unsafe { transform::filters::<$vector, F2, 2, 4, 3>(g, 3 * OC, OC, to, stride) }
             }
             $(#[$feature])?
             unsafe fn filter4(g: *const f32, to: *mut f32, stride: usize) {
                 // SAFETY: see the module.
-                unsafe { transform::filters::<$vector, F4, 4, 6, 3>(g, to, stride) }
+                unsafe { transform::filters::<$vector, F4, 4, 6, 3>(g, 3 * OC, OC, to, stride) }
             }
             $(#[$feature])?
             unsafe fn filter3(g: *const f32, to: *mut f32, stride: usize) {
                 // SAFETY: see the module.
-                unsafe { transform::filters::<$vector, F3, 3, 6, 4>(g, to, stride) }
+                unsafe { transform::filters::<$vector, F3, 3, 6, 4>(g, 4 * OC, OC, to, stride) }
             }
 
             $(#[$feature])?
             unsafe fn gradient4(x: *const f32, row: usize, to: *mut f32, stride: usize) {
                 // SAFETY: see the module.
-                unsafe { transform::gradient::<$vector, F3, 3, 6, 4>(x, row, to, stride) }
+                unsafe { transform::filters::<$vector, F3, 3, 6, 4>(x, row, BLOCK, to, stride) }
             }
             $(#[$feature])?
             unsafe fn moments(z: &[f32], row: usize, size: Size, mean: &mut Lanes, squares: &mut Lanes) {
@@ -506,7 +509,7 @@ macro_rules! kernels {
 
             pub(crate) static KERNELS: Kernels = Kernels {
                 name: stringify!($module),
-                oc: VECTORS * <$vector>::LANES,
+                oc: OC,
                 lanes: <$vector>::LANES,
                 product: &[$([product::<$px, 16>, product::<$px, 32>, product::<$px, 3>, product::<$px, 6>],)+],
                 rows: $rows,

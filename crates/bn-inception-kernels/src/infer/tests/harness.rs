@@ -3,21 +3,12 @@
 use std::sync::Arc;
 
 use super::guard::{Flush, Guarded};
-use crate::guarded::{guarded_copy, guarded_filters};
+use crate::guarded::{Arena, guarded_copy, guarded_filters};
 use crate::infer::build::Builder;
 use crate::infer::step::{Op, Step};
 use crate::plan::context::Context;
-use crate::plan::memory::{Lifetime, assign};
+use crate::plan::memory::Lifetime;
 use crate::simd::kernels::Kernels;
-
-/// Arrangement of the tensors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arena {
-    /// In one arena as in the engine: tensors whose lifetimes do not overlap share memory.
-    Shared,
-    /// Each between guard pages.
-    Separate,
-}
 
 pub(super) struct Harness {
     kernels: &'static Kernels,
@@ -35,19 +26,7 @@ impl Harness {
     pub(super) fn new(builder: Builder<'_>, threads: usize, arena: Arena, flush: Flush) -> Self {
         let kernels = builder.config.kernels;
         let Builder { mut phases, tensors, scratch, .. } = builder;
-        let (offsets, arena) = match arena {
-            Arena::Separate => {
-                let lengths: Vec<usize> = tensors.iter().map(|t| t.len).collect();
-                let all = Guarded::new(&lengths, flush);
-                ((0..lengths.len()).map(|i| all.offset(i)).collect(), all)
-            }
-            Arena::Shared => {
-                let (mut offsets, len) = assign(&tensors);
-                let one = Guarded::new(&[len], flush);
-                offsets.iter_mut().for_each(|o| *o += one.offset(0));
-                (offsets, one)
-            }
-        };
+        let (offsets, arena) = arena.arrange(&tensors, flush);
         let mut filters = Vec::new();
         for step in phases.iter_mut().flatten() {
             match &mut step.op {

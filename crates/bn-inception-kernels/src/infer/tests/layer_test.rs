@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::guard::{FLUSH, Flush};
-use super::harness::{Arena, Harness};
+use super::harness::Harness;
 use super::{Random, conv};
+use crate::guarded::Arena;
 use crate::infer::build::{Algorithm, Builder, PlanConfig};
 use crate::infer::network::Conv;
 use crate::infer::pack::{FilterCache, Part};

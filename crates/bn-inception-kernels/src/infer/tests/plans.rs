@@ -4,8 +4,9 @@
 
 use super::common::{bits, random};
 use super::guard::{FLUSH, Flush, Guarded};
-use super::harness::{Arena, Harness};
+use super::harness::Harness;
 use super::networks::{VARIANTS, network};
+use crate::guarded::Arena;
 use crate::infer::build::{Algorithm, Builder, PlanConfig};
 use crate::infer::engine::{Engine, Options};
 use crate::infer::network::Network;

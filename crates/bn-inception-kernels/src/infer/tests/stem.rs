@@ -1,8 +1,9 @@
 //! Tests of the first convolution, from images in NCHW order, on every instruction set and with both of its algorithms.
 
 use super::guard::{FLUSH, Guarded};
-use super::harness::{Arena, Harness};
+use super::harness::Harness;
 use super::{Random, conv, relative_rms};
+use crate::guarded::Arena;
 use crate::infer::build::{Algorithm, Builder, PlanConfig};
 use crate::infer::network::Conv;
 use crate::infer::pack::FilterCache;

@@ -4,10 +4,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::gradients::{MARGIN, expected, wrong};
-use super::harness::{Arena, Harness};
+use super::harness::Harness;
 use super::networks::{Plain, SAME};
 use super::{Case, GradientsOf, Operation, Random, STYLES};
 use crate::guard::FLUSH;
+use crate::guarded::Arena;
 use crate::infer::{NetworkError, Placement};
 use crate::simd::kernels::Kernels;
 use crate::train::Activation;

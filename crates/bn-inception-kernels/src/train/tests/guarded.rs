@@ -2,10 +2,11 @@
 //! one arena, as in the engine. All memory is filled with NaN: a read of data that was not written in the same call, or
 //! that another step of the same phase writes, gives NaN.
 
-use super::harness::{Arena, Harness};
+use super::harness::Harness;
 use super::networks::networks;
 use super::{Case, GradientsOf, Random, STYLES};
 use crate::guard::FLUSH;
+use crate::guarded::Arena;
 use crate::simd::kernels::Kernels;
 
 #[test]

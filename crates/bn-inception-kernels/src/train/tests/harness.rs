@@ -5,23 +5,14 @@ use std::sync::Arc;
 
 use super::{Case, GradientsOf, Random, Style};
 use crate::guard::{Flush, Guarded};
-use crate::guarded::{guarded_copy, guarded_filters};
+use crate::guarded::{Arena, guarded_copy, guarded_filters};
 use crate::plan::context::Context;
-use crate::plan::memory::{Lifetime, assign};
+use crate::plan::memory::Lifetime;
 use crate::simd::kernels::Kernels;
 use crate::train::build::Builder;
 use crate::train::call::{Buffers, ConvBuffers};
 use crate::train::layers::{Built, Layers};
 use crate::train::step::{Op, Step};
-
-/// Arrangement of the tensors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arena {
-    /// In one arena as in the engine: tensors whose lifetimes do not overlap share memory.
-    Shared,
-    /// Each between guard pages.
-    Separate,
-}
 
 pub(super) struct Harness<'a> {
     case: &'a Case,
@@ -50,19 +41,7 @@ impl<'a> Harness<'a> {
         let layers = Layers::new(&case.network, batch, [height, width], Builder::new(kernels, threads)).unwrap();
         let Built { builder, forward, input_gradient, .. } = layers.build(gradients);
         let Builder { mut phases, tensors, scratch, .. } = builder;
-        let (offsets, arena) = match arena {
-            Arena::Separate => {
-                let lengths: Vec<usize> = tensors.iter().map(|t| t.len).collect();
-                let all = Guarded::new(&lengths, flush);
-                ((0..lengths.len()).map(|i| all.offset(i)).collect(), all)
-            }
-            Arena::Shared => {
-                let (mut offsets, len) = assign(&tensors);
-                let one = Guarded::new(&[len], flush);
-                offsets.iter_mut().for_each(|o| *o += one.offset(0));
-                (offsets, one)
-            }
-        };
+        let (offsets, arena) = arena.arrange(&tensors, flush);
         let mut constants = Vec::new();
         for step in phases.iter_mut().flatten() {
             match &mut step.op {
