@@ -7,7 +7,7 @@ mod weights;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bn_inception_tests::{fail, succeed};
+use bn_inception_tests::{fail, program, succeed};
 use bn_inception_train::data::{DrawnConfig, draw_dataset};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -267,6 +267,21 @@ fn fine_tune_teaches_other_classes() {
     fail("validate", &arguments, &["model 2", "lacks `love`, `plus`", "`brick-disc`"]);
     let arguments = ["--weights", &weights, "--data", &data, "--crops", "12"];
     fail("validate", &arguments, &["`12`", "1, 10 or 144"]);
+}
+
+#[test]
+fn an_unknown_instruction_set_is_refused_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out").display().to_string();
+    for device in ["flex", "auto"] {
+        let mut train = program("train-imagenet");
+        train.env("BN_INCEPTION_ISA", "sse9").args(["--dashboard", "off", "--device", device, "--out", &out]);
+        let output = train.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains("sse9") && stderr.lines().count() == 1, "{stderr}");
+    }
+    assert!(!folder.path().join("out").exists());
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+use bn_inception_kernels::infer::Engine;
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
@@ -54,14 +56,14 @@ static BACKENDS: [Backend; 8] = [
     backend!("vulkan", |_| graphics("vulkan", WgpuBackend::Vulkan)),
     backend!("wgpu", |_| graphics("wgpu", WgpuBackend::Auto)),
     backend!("webgpu", |_| graphics("webgpu", WgpuBackend::WebGpu)),
-    Backend { cpu: true, ..backend!("flex", |_| Ok(OpenDevice::cpu("flex", Device::flex()))) },
+    Backend { cpu: true, ..backend!("flex", |_| OpenDevice::cpu("flex", Device::flex())) },
     Backend {
         cpu: true,
         ..backend!("ndarray", |_| {
             // Deprecated upstream in favour of Flex, but still a feature here.
             #[allow(deprecated)]
             let device = Device::ndarray();
-            Ok(OpenDevice::cpu("ndarray", device))
+            OpenDevice::cpu("ndarray", device)
         })
     },
 ];
@@ -170,9 +172,16 @@ impl DeviceSpec {
     pub fn open(&self) -> Result<OpenDevice, DeviceError> {
         match *self {
             Self::Auto => {
-                let opened = BACKENDS.iter().filter_map(|backend| Some((backend, open(backend, 0).ok()?)));
-                let mut usable = opened.filter(|(backend, found)| backend.cpu || !found.on_cpu);
-                usable.next().map(|(_, found)| found).ok_or(DeviceError::None)
+                // Where nothing comes up, the last one that is compiled in says why.
+                let mut reason = DeviceError::None;
+                for backend in &BACKENDS {
+                    match open(backend, 0) {
+                        Ok(found) if backend.cpu || !found.on_cpu => return Ok(found),
+                        Err(error @ DeviceError::Unavailable { .. }) => reason = error,
+                        Ok(_) | Err(_) => {}
+                    }
+                }
+                Err(reason)
             }
             Self::Named { backend, index } => {
                 let backend = BACKENDS.iter().find(|known| known.name == backend);
@@ -184,8 +193,10 @@ impl DeviceSpec {
 
 impl OpenDevice {
     #[cfg(any(feature = "flex", feature = "ndarray"))]
-    fn cpu(name: &str, device: Device) -> Self {
-        Self { device, name: name.to_owned(), on_cpu: true }
+    fn cpu(name: &str, device: Device) -> Result<Self, String> {
+        // The engine would find out in the middle of a forward pass.
+        Engine::default_instruction_set().map_err(|error| error.to_string())?;
+        Ok(Self { device, name: name.to_owned(), on_cpu: true })
     }
 }
 

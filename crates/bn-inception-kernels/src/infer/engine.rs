@@ -71,6 +71,15 @@ impl Engine {
         })
     }
 
+    /// Name of the instruction set that both engines use without options: that in the environment variable
+    /// `BN_INCEPTION_ISA`, or the best one of the processor.
+    ///
+    /// # Errors
+    /// [`NetworkError::InstructionSet`] if the variable names one that is unknown or not available.
+    pub fn default_instruction_set() -> Result<&'static str, NetworkError> {
+        Ok(select_kernels(None)?.name)
+    }
+
     /// Names of the available instruction sets, best first.
     pub fn instruction_sets() -> Vec<&'static str> {
         Kernels::available().map(|k| k.name).collect()
