@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
+mod paper_figures;
 mod weights;
 
 use std::fs;
@@ -271,7 +272,7 @@ fn fine_tune_teaches_other_classes() {
 
 #[test]
 fn every_program_explains_itself() {
-    for name in ["train-imagenet", "fine-tune", "classify", "validate"] {
+    for name in ["train-imagenet", "fine-tune", "classify", "validate", "paper-figures"] {
         let help = succeed(name, &["--help"]);
         assert!(help.contains("Usage:") && help.contains("--device"), "{name}: {help}");
         assert!(succeed(name, &["--version"]).contains(env!("CARGO_PKG_VERSION")));
