@@ -1,16 +1,11 @@
 //! The figure itself: (a) test accuracy, (b) and (c) the typical unit's input without and with batch normalisation.
 
-use std::sync::Once;
-
 use bn_inception_examples::Failure;
-use image::{ExtendedColorType, ImageEncoder as _, codecs::png::PngEncoder};
+use bn_inception_examples::figure::Figure;
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::{FontStyle, register_font};
 
 use crate::training::Course;
-
-const SIZE: (u32, u32) = (1200, 400);
 
 /// Lower end of the axis of accuracies; the curves differ above it.
 const LOWEST: f64 = 0.7;
@@ -19,53 +14,23 @@ const LOWEST: f64 = 0.7;
 const WITH: RGBColor = RGBColor(0, 114, 178);
 const WITHOUT: RGBColor = RGBColor(213, 94, 0);
 
-/// The figure as SVG, with text as text.
-pub fn svg(courses: &[Course; 2]) -> Result<String, Failure> {
-    let mut text = String::new();
+/// Figure 1 of two courses, with and without batch normalisation.
+pub struct Figure1<'a>(pub &'a [Course; 2]);
+
+impl Figure for Figure1<'_> {
+    const SIZE: (u32, u32) = (1200, 400);
+
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<(), Failure>
+    where
+        B::ErrorType: 'static,
     {
-        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        draw(&area, courses)?;
+        let panels = area.split_evenly((1, 3));
+        accuracy(&panels[0], self.0)?;
+        let range = percentile_range(self.0);
+        let [with, without] = self.0;
+        percentiles(&panels[1], "(b) input without batch normalisation", without, WITHOUT, range)?;
+        percentiles(&panels[2], "(c) input with batch normalisation", with, WITH, range)
     }
-    Ok(text)
-}
-
-/// The figure as PNG.
-pub fn png(courses: &[Course; 2]) -> Result<Vec<u8>, Failure> {
-    let (width, height) = SIZE;
-    let mut pixels = vec![0; (3 * width * height) as usize];
-    {
-        let area = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
-        draw(&area, courses)?;
-    }
-    let mut bytes = Vec::new();
-    PngEncoder::new(&mut bytes).write_image(&pixels, width, height, ExtendedColorType::Rgb8)?;
-    Ok(bytes)
-}
-
-/// Both backends measure text with this font; the bitmap is drawn with it.
-fn register() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let font = epaint_default_fonts::UBUNTU_LIGHT;
-        // It fails for a damaged font only, which drawing then reports.
-        let _ = register_font("sans-serif", FontStyle::Normal, font);
-    });
-}
-
-fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, courses: &[Course; 2]) -> Result<(), Failure>
-where
-    B::ErrorType: 'static,
-{
-    register();
-    area.fill(&WHITE)?;
-    let panels = area.split_evenly((1, 3));
-    accuracy(&panels[0], courses)?;
-    let range = percentile_range(courses);
-    let [with, without] = courses;
-    percentiles(&panels[1], "(b) input without batch normalisation", without, WITHOUT, range)?;
-    percentiles(&panels[2], "(c) input with batch normalisation", with, WITH, range)?;
-    area.present()?;
-    Ok(())
 }
 
 fn accuracy<B: DrawingBackend>(area: &DrawingArea<B, Shift>, courses: &[Course; 2]) -> Result<(), Failure>

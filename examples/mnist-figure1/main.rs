@@ -15,9 +15,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
+use bn_inception_examples::figure::Figure as _;
 use bn_inception_examples::{Failure, exit_code, write_file};
 use clap::Parser;
 
+use figure::Figure1;
 use mnist::Mnist;
 use training::{Course, Options};
 
@@ -117,8 +119,8 @@ fn write_results(arguments: &Arguments, courses: &[Course; 2]) -> Result<(), Fai
         let path = arguments.out.join(name);
         write_file(&path, bytes).map_err(|error| format!("cannot write {error}"))
     };
-    write("figure1.svg", figure::svg(courses)?.as_bytes())?;
-    write("figure1.png", &figure::png(courses)?)?;
+    write("figure1.svg", Figure1(courses).svg()?.as_bytes())?;
+    write("figure1.png", &Figure1(courses).png()?)?;
     write("figure1.json", &serde_json::to_vec_pretty(courses)?)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! Code that the programs of bn-inception share: flags that name weights, exit codes, written files.
+//! Code that the programs of bn-inception share: flags that name weights, exit codes, written files, figures.
 
+pub mod figure;
 pub mod training;
 
 use std::error::Error;

@@ -55,13 +55,17 @@ pub fn finish(program: &str, ending: Result<Outcome, Failure>, json: bool, flags
 
 /// The command that resumes the run.
 fn resume_command(program: &str, out: &Path, flags: &[Flag<'_>]) -> String {
-    // The one character that shell quotes do not protect.
-    let out = out.display().to_string().replace('\'', r"'\''");
-    let mut command = format!("cargo run --release --example {program} -- --resume --out '{out}'");
+    let mut command = format!("cargo run --release --example {program} -- --resume --out {}", quoted(out));
     for (flag, _, value) in flags.iter().filter(|(_, given, _)| *given) {
         command = format!("{command} {flag} {value}").trim_end().to_owned();
     }
     command
+}
+
+/// `path` as one word of a shell's command line.
+pub fn quoted(path: &Path) -> String {
+    // The one character that shell quotes do not protect.
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 fn print_result(summary: &RunSummary, json: bool) -> io::Result<()> {

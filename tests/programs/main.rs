@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
+mod paper_figures;
 mod weights;
 
 use std::fs;
@@ -286,7 +287,7 @@ fn an_unknown_instruction_set_is_refused_before_the_first_step() {
 
 #[test]
 fn every_program_explains_itself() {
-    for name in ["train-imagenet", "fine-tune", "classify", "validate"] {
+    for name in ["train-imagenet", "fine-tune", "classify", "validate", "paper-figures"] {
         let help = succeed(name, &["--help"]);
         assert!(help.contains("Usage:") && help.contains("--device"), "{name}: {help}");
         assert!(succeed(name, &["--version"]).contains(env!("CARGO_PKG_VERSION")));
