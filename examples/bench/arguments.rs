@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use bn_inception::{BnInceptionConfig, Preset};
+use bn_inception::{BnInceptionConfig, EnginePrecision, Preset};
 use bn_inception_examples::{Downloads, Failure};
 use clap::{Parser, ValueEnum};
 
@@ -21,9 +21,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
 
-    /// Numbers to compute with
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    pub(crate) precision: Precision,
+    /// Numbers to compute with: f32
+    #[arg(long, value_name = "NUMBERS", default_value_t = EnginePrecision::F32)]
+    pub(crate) precision: EnginePrecision,
 
     /// Threads on a CPU [default: RAYON_NUM_THREADS, or one for each processor core]
     #[arg(long, value_name = "T")]
@@ -72,12 +72,6 @@ pub(crate) enum Task {
     Infer,
     /// Training steps: forward and backward pass, SGD with momentum
     Train,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Precision {
-    /// 32-bit floats
-    F32,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

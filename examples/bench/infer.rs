@@ -13,7 +13,8 @@ use crate::report::{Report, measure, peak_rss_mib, pixels, print, print_layers};
 pub(crate) fn run(arguments: &Arguments, opened: &OpenDevice) -> Result<Report, Failure> {
     let device = &opened.device;
     let batch = usize::from(arguments.batch);
-    let options = EngineOptions { threads: arguments.threads, ..EngineOptions::default() };
+    let options =
+        EngineOptions { threads: arguments.threads, precision: arguments.precision, ..EngineOptions::default() };
     let drawn = match &arguments.weights {
         Some(_) => None,
         None => {

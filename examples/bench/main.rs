@@ -20,7 +20,7 @@ use bn_inception::DeviceSpec;
 use bn_inception_examples::{Failure, exit_code};
 use clap::Parser as _;
 
-use arguments::{Arguments, Precision, Task};
+use arguments::{Arguments, Task};
 
 // Keeps the memory of a step for the next: the system's allocator returns large buffers, and faults them in again page by
 // page.
@@ -32,7 +32,6 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let Precision::F32 = arguments.precision;
     let opened = arguments.device.parse::<DeviceSpec>()?.open()?;
     let report = match arguments.task {
         Task::Infer => infer::run(arguments, &opened)?,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bn_inception_kernels::infer::{Engine, NetworkError};
 use burn::tensor::{Device, Tensor};
 
-pub use bn_inception_kernels::infer::{Algorithm, LayerTime, NetworkError as EngineError, Options as EngineOptions};
+pub use bn_inception_kernels::infer::{
+    Algorithm, LayerTime, NetworkError as EngineError, Options as EngineOptions, Precision as EnginePrecision,
+};
 
 use crate::config::{Activation, BnInceptionConfig, Normalization};
 use crate::device;

@@ -97,7 +97,7 @@ pub use classifier::ClassifierHead;
 pub use config::{Activation, BnInceptionConfig, ConfigError, MaxPooling, Normalization, StemKind, StridedPadding};
 pub use conv::ConvUnit;
 pub use device::{DeviceError, DeviceSpec, OpenDevice, is_cpu};
-pub use folded::{Algorithm, EngineError, EngineOptions, FoldError, FoldedModel, LayerTime};
+pub use folded::{Algorithm, EngineError, EngineOptions, EnginePrecision, FoldError, FoldedModel, LayerTime};
 pub use inception::InceptionBlock;
 pub use layers::{Convolution, Layer, Operation, TensorRole};
 pub use model::{Features, Model, UnknownEndPoint};

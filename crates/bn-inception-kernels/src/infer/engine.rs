@@ -11,6 +11,7 @@ use crate::plan::cache::{Cache, CachedPlan};
 use crate::plan::context::Context;
 use crate::plan::error::NetworkError;
 use crate::plan::options::{select_kernels, threads};
+use crate::plan::precision::Precision;
 use crate::plan::team::{self, lock};
 use crate::plan::time::{LayerTime, Stopwatch};
 use crate::simd::kernels::Kernels;
@@ -26,6 +27,8 @@ pub struct Options {
     /// Instruction set: `avx512`, `avx2`, `neon` or `portable`. Default: the environment variable `BN_INCEPTION_ISA`,
     /// or the best one of the processor.
     pub instruction_set: Option<String>,
+    /// Numbers to compute with.
+    pub precision: Precision,
     /// One algorithm for all 3×3 convolutions of stride 1, for tests and comparisons. Default: the best for each layer.
     pub algorithm: Option<Algorithm>,
 }
@@ -60,7 +63,7 @@ impl Engine {
     /// or not available.
     pub fn new(network: Network, options: &Options) -> Result<Self, NetworkError> {
         network.validate()?;
-        let kernels = select_kernels(options.instruction_set.as_deref())?;
+        let kernels = select_kernels(options.instruction_set.as_deref(), options.precision)?;
         Ok(Self {
             network,
             kernels,
@@ -77,7 +80,7 @@ impl Engine {
     /// # Errors
     /// [`NetworkError::InstructionSet`] if the variable names one that is unknown or not available.
     pub fn default_instruction_set() -> Result<&'static str, NetworkError> {
-        Ok(select_kernels(None)?.name)
+        Ok(select_kernels(None, Precision::default())?.name)
     }
 
     /// Names of the available instruction sets, best first.
@@ -94,6 +97,11 @@ impl Engine {
     /// The instruction set in use.
     pub fn instruction_set(&self) -> &'static str {
         self.kernels.name
+    }
+
+    /// Numbers that plans compute with.
+    pub fn precision(&self) -> Precision {
+        self.kernels.precision
     }
 
     /// Number of threads of a call.

@@ -128,6 +128,7 @@ mod tests;
 mod validate;
 
 pub use crate::plan::error::NetworkError;
+pub use crate::plan::precision::{Precision, UnknownPrecision};
 pub use crate::plan::time::LayerTime;
 pub use crate::plan::window::Placement;
 pub use build::Algorithm;

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::error::NetworkError;
+use super::precision::Precision;
 use crate::simd::kernels::Kernels;
 
 /// Environment variable that selects an instruction set: `avx512`, `avx2`, `neon` or `portable`.
@@ -16,13 +17,13 @@ pub(crate) fn threads(option: Option<NonZeroUsize>) -> usize {
     threads.map_or(1, NonZeroUsize::get).min(256)
 }
 
-/// The loops of an instruction set: the one of this name, that in [`INSTRUCTION_SET`], or the best.
+/// The loops for a precision of an instruction set: the one of this name, that in [`INSTRUCTION_SET`], or the best.
 ///
 /// # Errors
 /// [`NetworkError::InstructionSet`] if it is unknown or not available.
-pub(crate) fn select_kernels(name: Option<&str>) -> Result<&'static Kernels, NetworkError> {
+pub(crate) fn select_kernels(name: Option<&str>, precision: Precision) -> Result<&'static Kernels, NetworkError> {
     let name = name.map(str::to_owned).or_else(|| std::env::var(INSTRUCTION_SET).ok().filter(|n| !n.is_empty()));
-    let mut available = Kernels::available();
+    let mut available = Kernels::available().filter(|k| k.precision == precision);
     let found = match &name {
         Some(name) => available.find(|k| k.name == name),
         None => available.next(),

@@ -7,6 +7,7 @@
 use crate::conv::transform::{self, F2, F3, F4};
 use crate::norm::{self, Channels, Function, Identity, Lanes, Planes, Relu, Sigmoid, Size};
 use crate::plan::layout::{BLOCK, VECTORS};
+use crate::plan::precision::Precision;
 use crate::pool::{self, Shape};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
@@ -303,10 +304,11 @@ pub(crate) struct PoolLoops {
 type ProductFn = unsafe fn(&Product);
 type WeightTileFn = unsafe fn(&WeightTile);
 
-/// The loops of one instruction set.
+/// The loops of one instruction set for one precision.
 pub(crate) struct Kernels {
     /// Name of the instruction set.
     pub(crate) name: &'static str,
+    pub(crate) precision: Precision,
     /// Number of output channels of a product tile: a multiple of half a [`BLOCK`].
     pub(crate) oc: usize,
     /// Number of floats in a register.
@@ -509,6 +511,7 @@ macro_rules! kernels {
 
             pub(crate) static KERNELS: Kernels = Kernels {
                 name: stringify!($module),
+                precision: Precision::F32,
                 oc: OC,
                 lanes: <$vector>::LANES,
                 product: &[$([product::<$px, 16>, product::<$px, 32>, product::<$px, 3>, product::<$px, 6>],)+],

@@ -8,6 +8,7 @@ use crate::plan::cache::{Cache, CachedPlan, WorkingMemory};
 use crate::plan::context::Context;
 use crate::plan::error::NetworkError;
 use crate::plan::options::{select_kernels, threads};
+use crate::plan::precision::Precision;
 use crate::plan::team::{self, lock};
 use crate::plan::time::{LayerTime, Stopwatch};
 use crate::simd::kernels::Kernels;
@@ -28,6 +29,8 @@ pub struct Options {
     /// Instruction set: `avx512`, `avx2`, `neon` or `portable`. Default: the environment variable `BN_INCEPTION_ISA`,
     /// or the best one of the processor.
     pub instruction_set: Option<String>,
+    /// Numbers to compute with.
+    pub precision: Precision,
 }
 
 /// Identity of a [`Trainer`], for its tapes: one with the memory and the plan of another would corrupt memory.
@@ -97,7 +100,7 @@ impl Trainer {
         network.validate()?;
         Ok(Self {
             network,
-            kernels: select_kernels(options.instruction_set.as_deref())?,
+            kernels: select_kernels(options.instruction_set.as_deref(), options.precision)?,
             threads: threads(options.threads),
             identity: Identity::default(),
             plans: Cache::new(PLANS),
@@ -117,6 +120,11 @@ impl Trainer {
     /// The instruction set in use.
     pub fn instruction_set(&self) -> &'static str {
         self.kernels.name
+    }
+
+    /// Numbers that plans compute with.
+    pub fn precision(&self) -> Precision {
+        self.kernels.precision
     }
 
     /// Number of threads of a call.

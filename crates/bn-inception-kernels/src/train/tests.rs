@@ -135,5 +135,9 @@ impl Results {
 }
 
 fn options(instruction_set: &str, threads: usize) -> Options {
-    Options { threads: std::num::NonZeroUsize::new(threads), instruction_set: Some(instruction_set.to_owned()) }
+    Options {
+        threads: std::num::NonZeroUsize::new(threads),
+        instruction_set: Some(instruction_set.to_owned()),
+        ..Options::default()
+    }
 }

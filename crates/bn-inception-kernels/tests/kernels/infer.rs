@@ -7,7 +7,7 @@ use bn_inception_kernels::infer::{
 };
 
 fn options(isa: &str, threads: usize, algorithm: Option<Algorithm>) -> Options {
-    Options { threads: threads.try_into().ok(), instruction_set: Some(isa.to_owned()), algorithm }
+    Options { threads: threads.try_into().ok(), instruction_set: Some(isa.to_owned()), algorithm, ..Options::default() }
 }
 
 fn logits(network: &Network, images: &[f32], size: [usize; 3], options: &Options) -> Vec<f32> {

@@ -6,7 +6,7 @@ use super::networks::{VARIANTS, network};
 use bn_inception_kernels::infer::{Algorithm, Engine, Options, reference};
 
 fn options(isa: &str, threads: usize) -> Options {
-    Options { threads: threads.try_into().ok(), instruction_set: Some(isa.to_owned()), algorithm: None }
+    Options { threads: threads.try_into().ok(), instruction_set: Some(isa.to_owned()), ..Options::default() }
 }
 
 #[test]

@@ -51,8 +51,12 @@ fn no_step_leaves_its_memory_or_reads_stale_data() {
         let images = random(size.iter().product::<usize>() * 3, 31);
         for kernels in Kernels::available() {
             for &algorithm in algorithms {
-                let engine =
-                    Options { threads: 2.try_into().ok(), instruction_set: Some(kernels.name.to_owned()), algorithm };
+                let engine = Options {
+                    threads: 2.try_into().ok(),
+                    instruction_set: Some(kernels.name.to_owned()),
+                    algorithm,
+                    ..Options::default()
+                };
                 let engine = Engine::new(network.clone(), &engine).unwrap();
                 let mut logits = vec![0.0; size[0] * network.classes()];
                 engine.forward(&images, size, &mut logits).unwrap();
