@@ -24,8 +24,13 @@ pub(crate) fn run(arguments: &Arguments, opened: &OpenDevice) -> Result<Report, 
     let start = Instant::now();
     let device = opened.device.clone().autodiff();
     let mut model = Some(config.init(&device)?);
-    let mut sgd =
-        Sgd::new(SgdConfig { momentum: 0.9, nesterov: false, weight_decay: 1e-5, decay_scope: DecayScope::Weights });
+    let mut sgd = Sgd::new(SgdConfig {
+        momentum: 0.9,
+        nesterov: false,
+        weight_decay: 1e-5,
+        decay_scope: DecayScope::Weights,
+        muon: None,
+    });
     let data = TensorData::new(pixels(batch, size), [batch, 3, size, size]);
     let images = Tensor::<4>::from_data(data, &opened.device);
     let classes: Vec<i32> = (0..batch).map(|i| (i * 37 % config.classes) as i32).collect();

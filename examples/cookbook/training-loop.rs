@@ -28,8 +28,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let config = Preset::Caffe.config().with_width(0.125).with_classes(labels.len());
     let mut model = config.init(&device.clone().autodiff())?;
-    let mut sgd =
-        Sgd::new(SgdConfig { momentum: 0.9, nesterov: true, weight_decay: 5e-4, decay_scope: DecayScope::Weights });
+    let mut sgd = Sgd::new(SgdConfig {
+        momentum: 0.9,
+        nesterov: true,
+        weight_decay: 5e-4,
+        decay_scope: DecayScope::Weights,
+        muon: None,
+    });
     let epochs = 3;
     let steps = epochs as usize * loader.batches();
     let batches = (0..epochs).flat_map(|epoch| loader.iter_from(epoch, 0));

@@ -1,4 +1,4 @@
-//! Updates of a network's weights: SGD with momentum, averaged weights, norms and clipping.
+//! Updates of a network's weights: SGD with momentum, Muon for filters, averaged weights, norms and clipping.
 //!
 //! Values, gradients, velocity and average are one flat buffer each ([`Flat`]), with an index of names. On CPU devices
 //! each step is one parallel pass over them; results are the same for any number of threads.
@@ -16,6 +16,7 @@
 //!     nesterov: true,
 //!     weight_decay: 5e-4,
 //!     decay_scope: DecayScope::Weights,
+//!     muon: None,
 //! });
 //! # let images = || Tensor::<4>::ones([2, 3, 28, 28], &device);
 //! for _ in 0..2 {
@@ -33,6 +34,7 @@
 
 mod ema;
 mod flat;
+mod muon;
 mod norms;
 mod parameters;
 mod sgd;

@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use bn_inception::{Model, TensorRole};
+use bn_inception::{Model, Normalization, TensorRole};
+use burn::module::Module as _;
 use burn::tensor::TensorReadError;
 use serde::Serialize;
 
 use super::ema::Ema;
 use super::flat::{Flat, Slot};
+use super::muon::{self, Factors, Filters};
 use super::parameters::{replace_some, values};
 use super::update::{Part, Rule, update};
 
@@ -27,6 +29,10 @@ pub struct SgdConfig {
     pub weight_decay: f64,
     /// Parameters that the L2 term applies to.
     pub decay_scope: DecayScope,
+    /// Momentum, in `[0, 1)`, of the filters that batch normalisation follows, if their updates are to be orthogonal
+    /// (Muon: Jordan et al. 2024). Their learning rate is then about the angle, in radians, that a step turns them by;
+    /// they have a constant norm and no L2 term. `None` updates them like all other parameters.
+    pub muon: Option<f64>,
 }
 
 /// Parameters that L2 regularisation applies to.
@@ -65,7 +71,7 @@ impl Sgd {
     /// If a velocity has another length than its parameter.
     #[must_use]
     pub fn with_velocity(config: SgdConfig, values: &Flat, velocity: &BTreeMap<String, Vec<f32>>) -> Self {
-        let moves = config.momentum != 0.0 && !velocity.is_empty();
+        let moves = (config.momentum != 0.0 || config.muon.is_some()) && !velocity.is_empty();
         Self { config, velocity: moves.then(|| values.with_arrays(velocity, AT_REST)) }
     }
 
@@ -108,10 +114,40 @@ impl Sgd {
             // Averaging equal numbers would round them.
             averaged: !model.is_frozen(&slot.name),
         };
-        let parts = values.index().iter().map(part).collect();
+        let mut parts: Vec<_> = values.index().iter().map(part).collect();
+        self.update_filters(&model, &mut parts, scale, &mut values, &mut gradients);
         self.update(parts, scale, &mut values, &mut gradients, average);
         let model = replace_some(model, &values, |slot| gradients.slot(&slot.name).is_some());
         (model, values)
+    }
+
+    /// Muon's step of the filters, if the settings ask for it. What remains for [`Self::update`] is their average.
+    fn update_filters(
+        &mut self,
+        model: &Model,
+        parts: &mut [Part],
+        scale: f64,
+        values: &mut Flat,
+        gradients: &mut Flat,
+    ) {
+        let normalized = matches!(model.config().normalization, Normalization::Batch { .. });
+        let Some(momentum) = self.config.muon.filter(|_| normalized) else {
+            return;
+        };
+        let shapes = model.config().tensors();
+        let mut filters = Vec::new();
+        for (slot, part) in values.index().iter().zip(parts) {
+            if let Some([rows, _, _, _]) = shapes.get(&slot.name).map(Vec::as_slice)
+                && let Some(gradients) = part.gradients.take()
+            {
+                filters.push(Filters { range: part.range.clone(), gradients, rows: *rows, rate: part.rate });
+            }
+        }
+        let velocity = self.velocity.get_or_insert_with(|| values.with_arrays(&BTreeMap::new(), AT_REST));
+        let device = model.devices().swap_remove(0).inner();
+        let factors = Factors { scale, momentum };
+        let buffers = [&mut values.buffer, &mut gradients.buffer, &mut velocity.buffer];
+        muon::update(&filters, factors, buffers, &device);
     }
 
     fn update(
@@ -151,10 +187,17 @@ impl Sgd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::optim::parameters;
+    use bn_inception::Preset;
     use burn::tensor::{Device, Tensor};
 
-    const CONFIG: SgdConfig =
-        SgdConfig { momentum: 0.5, nesterov: false, weight_decay: 0.0, decay_scope: DecayScope::Everything };
+    const CONFIG: SgdConfig = SgdConfig {
+        momentum: 0.5,
+        nesterov: false,
+        weight_decay: 0.0,
+        decay_scope: DecayScope::Everything,
+        muon: None,
+    };
 
     fn flat(name: &str, values: &[f32]) -> Flat {
         Flat::new(vec![(name.to_owned(), Tensor::from_data(values, &Device::flex()))])
@@ -217,6 +260,7 @@ mod tests {
             nesterov: false,
             weight_decay: number("weight_decay"),
             decay_scope: DecayScope::Everything,
+            muon: None,
         });
         let mut value = flat("weight", &vector(&fixture["start"]));
         for facts in fixture["steps"].as_array().unwrap() {
@@ -237,5 +281,32 @@ mod tests {
         step(&mut sgd, 0.1, &mut value, flat("weight", &[0.3, 0.2]));
         step(&mut resumed, 0.1, &mut again, flat("weight", &[0.3, 0.2]));
         assert_eq!(again.to_vec().unwrap(), value.to_vec().unwrap());
+    }
+
+    #[test]
+    fn muon_steps_the_filters_before_batch_normalisation_only() {
+        let device = Device::flex().autodiff();
+        let small = Preset::Small.config().with_width(0.05).with_classes(3);
+        let plain = SgdConfig { nesterov: true, weight_decay: 1e-3, ..CONFIG };
+        for (config, turned) in [(small.clone(), true), (small.with_normalization(Normalization::LocalResponse), false)]
+        {
+            let after = |muon| {
+                let model = config.init_seeded(&device, 1).unwrap();
+                let loss = model.forward(Tensor::<4>::ones([2, 3, 28, 28], &device)).square().sum();
+                let gradients = parameters::gradients(&model, loss.backward());
+                let model = Sgd::new(SgdConfig { muon, ..plain }).step(model, 0.01, gradients);
+                values(&model).to_arrays().unwrap()
+            };
+            let (plain, muon) = (after(None), after(Some(0.6)));
+            for (name, shape) in config.tensors() {
+                let filters = turned && shape.len() == 4;
+                assert_eq!(plain[&name] != muon[&name], filters, "{name}");
+                if filters {
+                    let norm = muon[&name].iter().map(|value| value * value).sum::<f32>().sqrt();
+                    let unit = (shape[0] as f32).sqrt();
+                    assert!((norm / unit - 1.0).abs() < 0.02, "{name}: {norm}, not {unit}");
+                }
+            }
+        }
     }
 }
