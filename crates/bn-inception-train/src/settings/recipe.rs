@@ -125,7 +125,7 @@ const BN_X5_SIGMOID: Recipe = Recipe {
 
 const MODERN: Recipe = Recipe {
     name: "modern",
-    about: "ours, for short runs: warm-up and cosine, label smoothing, averaged weights",
+    about: "ours, for short runs: Muon, warm-up and cosine, label smoothing, averaged weights",
     learning_rate: 0.1,
     schedule: Schedule::Cosine { warm_up: 0.05 },
     batch_size: 64,
@@ -134,7 +134,7 @@ const MODERN: Recipe = Recipe {
         nesterov: true,
         weight_decay: 5e-4,
         decay_scope: DecayScope::Weights,
-        muon: None,
+        muon: Some(0.6),
     },
     label_smoothing: 0.1,
     ema: Some(0.998),
@@ -164,7 +164,8 @@ const FINE_TUNE: Recipe = Recipe {
     about: "ours, for weights that are trained already: modern with a tenth of its rate, less decay, smaller batches",
     learning_rate: 0.01,
     batch_size: 32,
-    optimizer: SgdConfig { weight_decay: 1e-4, ..MODERN.optimizer },
+    // Muon would change the scale of the filters, which the statistics that come with the weights belong to.
+    optimizer: SgdConfig { weight_decay: 1e-4, muon: None, ..MODERN.optimizer },
     ema: Some(0.99),
     min_crop_area: 0.5,
     distortion: 0.2,
