@@ -179,7 +179,7 @@ impl Engine {
     }
 
     /// The end of a call that computes the whole network.
-    fn end(&self) -> End {
+    pub fn end(&self) -> End {
         End::Layer(self.network.layers.len() - 1)
     }
 
