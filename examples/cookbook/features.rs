@@ -5,7 +5,7 @@ use std::error::Error;
 
 use bn_inception::image::imageops::{flip_horizontal, flip_vertical};
 use bn_inception::weights::Weights;
-use bn_inception::{DeviceSpec, decode_file};
+use bn_inception::{DeviceSpec, EngineOptions, decode_file};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let image = env::args().nth(1).unwrap_or_else(|| "docs/drawn.jpg".to_owned());
@@ -13,15 +13,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let images = [image.clone(), flip_horizontal(&image), flip_vertical(&image)];
 
     let device = DeviceSpec::Auto.open()?.device;
-    let (model, metadata) = Weights::open("imagenette", None)?.model(&device);
-    let features = model.features(metadata.preprocess.batch(&images, &device)?);
-    for (name, map) in features.iter() {
-        println!("{name:6} {:?}", map.dims());
+    let (model, metadata) = Weights::open("imagenette", None)?.folded(&device, &EngineOptions::default())?;
+    let images = metadata.preprocess.batch(&images, &device)?;
+    for end_point in model.config().end_points() {
+        println!("{end_point:6} {:?}", model.features(images.clone(), end_point)?.dims());
     }
 
     // The last end point, averaged over its pixels: a vector for each image, `[3, channels]`.
-    let map = features.get("5b").ok_or("no end point 5b")?.clone();
-    let vectors = map.mean_dims(&[2, 3]).flatten::<2>(1, 3);
+    let vectors = model.embed(images, "5b")?;
     let lengths = vectors.clone().powi_scalar(2).sum_dim(1).sqrt();
     let vectors = vectors / lengths;
     let cosines = vectors.clone().narrow(0, 0, 1).matmul(vectors.transpose());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bn_inception_kernels::infer::{Engine, NetworkError};
+use bn_inception_kernels::infer::{End, Engine, NetworkError};
 use burn::tensor::{Device, Tensor};
 
 pub use bn_inception_kernels::infer::{
@@ -12,10 +12,10 @@ pub use bn_inception_kernels::infer::{
 use crate::config::{Activation, BnInceptionConfig, Normalization};
 use crate::device;
 use crate::fold::fold;
-use crate::model::Model;
-use crate::network::{to_network, to_state};
-use crate::ops;
+use crate::model::{Model, UnknownEndPoint};
+use crate::network::{end_of, to_network, to_state};
 use crate::state::{self, State, StateError};
+use crate::{ops, pool};
 
 /// BN-Inception for inference: every batch normalisation is merged into the convolution before it. Made by
 /// [`Model::fold`]; the same logits up to rounding, fewer parameters, no gradients.
@@ -137,10 +137,60 @@ impl FoldedModel {
         let images = images.without_autodiff();
         match &self.runner {
             Runner::Burn(model) => model.forward(images),
+            Runner::Engine(engine) => ops::infer(images, engine, engine.end()),
+        }
+    }
+
+    /// Feature map of the end point `stem`, `3a` … or `5b`, as by [`Model::features`]; nothing after it is computed. All
+    /// end points share one engine with [`forward`](Self::forward): each image size takes working memory for each of
+    /// them, but filters are there once. Device and gradients are as in `forward`.
+    ///
+    /// ```
+    /// use bn_inception::{Preset, burn::tensor::{Device, Tensor}};
+    ///
+    /// let device = Device::flex();
+    /// let model = Preset::Caffe.config().with_width(0.125).init(&device)?.fold();
+    /// let images = Tensor::<4>::ones([2, 3, 64, 64], &device);
+    /// assert_eq!(model.features(images.clone(), "3c")?.dims(), [2, 72, 4, 4]);
+    /// assert_eq!(model.embed(images, "5b")?.dims(), [2, 128]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Shapes
+    /// `[N, 3, H, W]` → `[N, C, H', W']`
+    ///
+    /// # Errors
+    /// [`UnknownEndPoint`] with the known names, if `end_point` is not one of them.
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    pub fn features(&self, images: Tensor<4>, end_point: &str) -> Result<Tensor<4>, UnknownEndPoint> {
+        let count = self.config.count_through(end_point)?;
+        let images = images.without_autodiff();
+        Ok(match &self.runner {
+            Runner::Burn(model) => model.inference_through(images, count),
+            Runner::Engine(engine) => ops::infer(images, engine, End::Layer(end_of(engine.network(), end_point))),
+        })
+    }
+
+    /// Means of the channels of [`features`](Self::features), for retrieval, clustering or a classifier of another kind.
+    /// Those of `5b` are what the network's own classifier reads.
+    ///
+    /// # Shapes
+    /// `[N, 3, H, W]` → `[N, C]`
+    ///
+    /// # Errors
+    /// As [`Self::features`].
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    pub fn embed(&self, images: Tensor<4>, end_point: &str) -> Result<Tensor<2>, UnknownEndPoint> {
+        match &self.runner {
+            Runner::Burn(_) => Ok(pool::global_average(self.features(images, end_point)?)),
             Runner::Engine(engine) => {
-                let channels = images.dims()[1];
-                assert_eq!(channels, 3, "images have {channels} channels, expected 3");
-                ops::infer(images, engine)
+                self.config.count_through(end_point)?;
+                let end = End::Mean(end_of(engine.network(), end_point));
+                Ok(ops::infer(images.without_autodiff(), engine, end))
             }
         }
     }

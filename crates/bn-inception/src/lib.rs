@@ -55,7 +55,8 @@
 //! ```
 //!
 //! For fine-tuning, [`Model::with_classes`] replaces the classifier, [`Model::freeze_through`] freezes the first part,
-//! and [`Model::features`] returns all end points. The crate `bn-inception-train` has recipes, a training loop and
+//! and [`Model::features`] returns all end points; [`FoldedModel::features`] and [`FoldedModel::embed`] return one, as a
+//! map or its means, from the inference engine. The crate `bn-inception-train` has recipes, a training loop and
 //! checkpoints.
 //!
 //! # Weights

@@ -225,7 +225,7 @@ impl Model {
             (0, None) => (0, images),
             // Local response normalisation ends a segment.
             (0, Some(_)) => (1, self.stem.apply(images, statistics).1),
-            _ => (frozen, self.frozen_part(images, frozen, |_, _| ()).autodiff()),
+            _ => (frozen, self.inference_through(images.without_autodiff(), frozen).autodiff()),
         };
         let blocks = || self.blocks.iter().skip(start.max(1) - 1);
         let parameters = || match start {
@@ -309,7 +309,8 @@ impl Model {
     ) -> Tensor<4> {
         let frozen = self.frozen_in(statistics);
         let mut x = if frozen > 0 {
-            self.frozen_part(images, frozen, |name, x| visit(name, &x.clone().autodiff())).autodiff()
+            let images = images.without_autodiff();
+            self.visit_inference(images, frozen, |name, x| visit(name, &x.clone().autodiff())).autodiff()
         } else {
             let (pool1, x) = self.stem.apply(images, statistics);
             if let Some(pool1) = pool1 {
@@ -333,20 +334,23 @@ impl Model {
         }
     }
 
-    /// Output of the first `frozen` end points, at least one. They need no graph: they run as in inference, and the graph
-    /// starts after them.
-    fn frozen_part(
+    /// Output of the first `count` end points, at least one, as in inference, for images on the plain device.
+    pub(crate) fn inference_through(&self, images: Tensor<4>, count: usize) -> Tensor<4> {
+        self.visit_inference(images, count, |_, _| ())
+    }
+
+    fn visit_inference(
         &self,
         images: Tensor<4>,
-        frozen: usize,
+        count: usize,
         mut visit: impl FnMut(&'static str, &Tensor<4>),
     ) -> Tensor<4> {
-        let (pool1, mut x) = self.stem.valid().apply(images.without_autodiff(), Statistics::Running);
+        let (pool1, mut x) = self.stem.valid().apply(images, Statistics::Running);
         if let Some(pool1) = pool1 {
             visit("pool1", &pool1);
         }
         visit("stem", &x);
-        for block in self.blocks.iter().take(frozen - 1) {
+        for block in self.blocks.iter().take(count - 1) {
             x = block.valid().apply(x, Statistics::Running);
             visit(block.name(), &x);
         }

@@ -46,6 +46,12 @@ pub(crate) fn to_network(config: &BnInceptionConfig, mut state: State) -> infer:
     infer::Network { layers: described }
 }
 
+/// Position of the last layer of the end point `stem`, `3a` … or `5b`.
+pub(crate) fn end_of(network: &infer::Network, end_point: &str) -> usize {
+    let block = |layer: &infer::Layer| layer.name.split('.').next() == Some(end_point);
+    network.layers.iter().rposition(block).expect("every network has all end points")
+}
+
 /// The state that [`to_network`] made `network` from.
 pub(crate) fn to_state(network: &infer::Network) -> State {
     let mut state = State::new();

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bn_inception_kernels::infer::Engine;
+use bn_inception_kernels::infer::{End, Engine};
 use bn_inception_kernels::train::{Statistics, Trainer};
 #[cfg(feature = "flex")]
 use burn::backend::DispatchDevice;
@@ -101,23 +101,23 @@ pub(crate) fn segment<const D: usize>(
     }
 }
 
-/// Forward pass of a whole network in the CPU engine: `[N, 3, H, W]` → `[N, classes]`, on the images' device. Images on
-/// Flex are read in place.
+/// Forward pass of a network in the CPU engine, up to `end`: `[N, 3, H, W]` → logits `[N, classes]`, means `[N, C]` or a map
+/// `[N, C, H', W']`, on the images' device. Images on Flex are read in place.
 ///
 /// # Panics
-/// If the images are too small, or too large for memory.
-pub(crate) fn infer(images: Tensor<4>, engine: &Arc<Engine>) -> Tensor<2> {
+/// If the images have other than three channels, are too small, or too large for memory.
+pub(crate) fn infer<const D: usize>(images: Tensor<4>, engine: &Arc<Engine>, end: End) -> Tensor<D> {
+    let [batch, channels, height, width] = images.dims();
+    assert_eq!(channels, 3, "images have {channels} channels, expected 3");
     #[cfg(feature = "flex")]
     if matches!(images.device().inner().as_dispatch(), DispatchDevice::Flex(_)) && images.dtype() == DType::F32 {
-        return flex::infer(images, engine);
+        return flex::infer(images, engine, end);
     }
     let device = images.device();
-    let [batch, _, height, width] = images.dims();
     let pixels = images.into_data().convert::<f32>();
     let pixels = pixels.as_slice::<f32>().expect("converted to f32");
-    let logits = engine::logits(engine, pixels, [batch, height, width]);
-    let classes = engine.network().classes();
-    Tensor::from_data(TensorData::new(logits, [batch, classes]), &device)
+    let (output, shape) = engine::run(engine, end, pixels, [batch, height, width]);
+    Tensor::from_data(TensorData::new(output, shape), &device)
 }
 
 mod engine;

@@ -92,7 +92,8 @@ impl<'a> Builder<'a> {
     ) -> Arc<Packed> {
         let oc = self.config.kernels.oc;
         let threads = self.config.threads;
-        self.config.filters.get((layer, layout), |allocator| Packed::new(parts, inputs, layout, oc, threads, allocator))
+        let key = (layer, parts.len(), layout);
+        self.config.filters.get(key, |allocator| Packed::new(parts, inputs, layout, oc, threads, allocator))
     }
 
     /// 1×1 convolutions of one input, each to its own channel blocks.

@@ -7,6 +7,7 @@ use super::build::{Algorithm, PlanConfig};
 use super::network::Network;
 use super::pack::FilterCache;
 use super::plan::{MAX_IMAGES, Plan};
+use super::prefix::End;
 use crate::plan::cache::{Cache, CachedPlan};
 use crate::plan::context::Context;
 use crate::plan::error::NetworkError;
@@ -40,7 +41,7 @@ pub struct Engine {
     threads: usize,
     algorithm: Option<Algorithm>,
     filters: FilterCache,
-    plans: Cache<[usize; 3], Plan>,
+    plans: Cache<(End, [usize; 3]), Plan>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -119,13 +120,47 @@ impl Engine {
         self.plans.bytes() + self.filters.bytes()
     }
 
-    /// Computes the logits `[batch, classes]` of `images`, `[batch, 3, height, width]`.
+    /// Computes the output of the network, of [`Self::output_shape`], for `images`, `[batch, 3, height, width]`.
     ///
     /// # Errors
     /// [`NetworkError::Length`] for a slice of another length, [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`]
     /// for unsupported image sizes.
-    pub fn forward(&self, images: &[f32], size: [usize; 3], logits: &mut [f32]) -> Result<(), NetworkError> {
-        self.chunks(images, size, logits, &mut None)
+    pub fn forward(&self, images: &[f32], size: [usize; 3], output: &mut [f32]) -> Result<(), NetworkError> {
+        self.chunks(self.end(), images, size, output, &mut None)
+    }
+
+    /// Computes the output at `end`, of [`Self::output_shape_at`], for `images`, `[batch, 3, height, width]`, and no layer
+    /// after it. Calls with different ends share all filters.
+    ///
+    /// # Errors
+    /// The errors of [`Self::forward`]; [`NetworkError::Layer`] if the network has no such layer, if the layers up to it
+    /// are not a network that [`Network::validate`] accepts, or for the means of logits.
+    pub fn forward_to(
+        &self,
+        end: End,
+        images: &[f32],
+        size: [usize; 3],
+        output: &mut [f32],
+    ) -> Result<(), NetworkError> {
+        self.chunks(end, images, size, output, &mut None)
+    }
+
+    /// Dimensions of the network's output for `[batch, height, width]` of images: `[batch, classes]` with a classifier,
+    /// `[batch, channels, height, width]` without.
+    ///
+    /// # Errors
+    /// [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`].
+    pub fn output_shape(&self, size: [usize; 3]) -> Result<Vec<usize>, NetworkError> {
+        self.output_shape_at(self.end(), size)
+    }
+
+    /// Dimensions of the output at `end` for `[batch, height, width]` of images.
+    ///
+    /// # Errors
+    /// [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`], and [`NetworkError::Layer`] as in
+    /// [`Self::forward_to`].
+    pub fn output_shape_at(&self, end: End, size: [usize; 3]) -> Result<Vec<usize>, NetworkError> {
+        self.network.prefix(end)?.output_shape(size)
     }
 
     /// [`Self::forward`], and the total time of each layer, in order of their start.
@@ -136,59 +171,73 @@ impl Engine {
         &self,
         images: &[f32],
         size: [usize; 3],
-        logits: &mut [f32],
+        output: &mut [f32],
     ) -> Result<Vec<LayerTime>, NetworkError> {
         let mut times = Some(Vec::new());
-        self.chunks(images, size, logits, &mut times)?;
+        self.chunks(self.end(), images, size, output, &mut times)?;
         Ok(LayerTime::merge(times.unwrap_or_default()))
+    }
+
+    /// The end of a call that computes the whole network.
+    pub fn end(&self) -> End {
+        End::Layer(self.network.layers.len() - 1)
     }
 
     fn chunks(
         &self,
+        end: End,
         images: &[f32],
         [batch, height, width]: [usize; 3],
-        logits: &mut [f32],
+        output: &mut [f32],
         times: &mut Option<Vec<LayerTime>>,
     ) -> Result<(), NetworkError> {
-        let classes = self.network.classes();
-        let image = height.checked_mul(width).and_then(|n| n.checked_mul(3));
-        let (Some(image), Some(all_logits)) = (image, batch.checked_mul(classes)) else {
-            return Err(NetworkError::TooLarge { batch, height, width });
+        let wrong = |what, expected: usize, found| {
+            let layer = "forward".to_owned();
+            Err(NetworkError::Length { layer, what, expected, found })
         };
-        for (what, each, total, found) in [
-            ("images", image, image.saturating_mul(batch), images.len()),
-            ("logits", classes, all_logits, logits.len()),
-        ] {
-            if total != found || each == 0 {
-                return Err(NetworkError::Length { layer: "forward".to_owned(), what, expected: total, found });
-            }
+        let image = height.checked_mul(width).and_then(|n| n.checked_mul(3));
+        let image = image.ok_or(NetworkError::TooLarge { batch, height, width })?;
+        let expected = image.saturating_mul(batch);
+        if expected != images.len() || image == 0 {
+            return wrong("images", expected, images.len());
+        }
+        if batch == 0 {
+            self.network.prefix(end)?;
+            return if output.is_empty() { Ok(()) } else { wrong("output", 0, output.len()) };
         }
         // Chunks of equal size share one plan.
-        let chunk = batch.div_ceil(batch.div_ceil(MAX_IMAGES).max(1)).max(1);
-        for (images, logits) in images.chunks(image * chunk).zip(logits.chunks_mut(classes * chunk)) {
-            let size = [images.len() / image, height, width];
-            let cached = self.plans.get(size, || self.plan(size))?;
-            self.run(&cached, images, logits, times);
+        let chunk = batch.div_ceil(batch.div_ceil(MAX_IMAGES));
+        let plan = |batch: usize| {
+            let size = [batch, height, width];
+            self.plans.get((end, size), || self.plan(end, size))
+        };
+        let each: usize = plan(chunk)?.plan.output[1..].iter().product();
+        let expected = each.saturating_mul(batch);
+        if expected != output.len() {
+            return wrong("output", expected, output.len());
+        }
+        for (images, output) in images.chunks(image * chunk).zip(output.chunks_mut(each * chunk)) {
+            self.run(&*plan(images.len() / image)?, images, output, times);
         }
         Ok(())
     }
 
-    fn plan(&self, size: [usize; 3]) -> Result<Plan, NetworkError> {
+    fn plan(&self, end: End, size: [usize; 3]) -> Result<Plan, NetworkError> {
         let config = PlanConfig {
             kernels: self.kernels,
             threads: self.threads,
             algorithm: self.algorithm,
             filters: &self.filters,
         };
-        Plan::new(&self.network, size, &config)
+        Plan::new(&self.network.prefix(end)?, size, &config)
     }
 
-    fn run(&self, cached: &CachedPlan<Plan>, images: &[f32], logits: &mut [f32], times: &mut Option<Vec<LayerTime>>) {
+    fn run(&self, cached: &CachedPlan<Plan>, images: &[f32], output: &mut [f32], times: &mut Option<Vec<LayerTime>>) {
         let plan = &cached.plan;
-        assert!(images.len() == plan.input && logits.len() == plan.output);
+        assert!(images.len() == plan.input && output.len() == plan.output.iter().product::<usize>());
         let mut memory = cached.take(plan.arena, plan.scratch, self.threads);
         let (arena, scratch) = memory.pointers();
-        let job = Call { engine: self, plan, arena, scratch, input: images.as_ptr(), output: logits.as_mut_ptr() };
+        let job = Call { engine: self, plan, arena, scratch, input: images.as_ptr(), output: output.as_mut_ptr() };
         let record = times.is_some();
         let found = Mutex::new(Vec::new());
         team::run(self.threads, |thread, barrier| {

@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use super::build::{Algorithm, Builder};
 use super::maps::Maps;
-use super::network::{Conv, Layer, Linear, Network, Operation};
+use super::network::{Conv, Layer, Linear, Operation};
 use super::pack::{FilterLayout, Part};
+use super::prefix::Prefix;
 use super::step::Op;
 use crate::conv::direct::DirectConv;
 use crate::conv::filters::Packed;
@@ -16,29 +17,36 @@ use crate::conv::winograd::WinogradConv;
 use crate::plan::error::NetworkError;
 use crate::plan::images::Images;
 use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View};
+use crate::plan::output::Output;
 use crate::simd::kernels::PixelStride;
 
 impl Builder<'_> {
-    /// The steps of a valid network.
+    /// The steps of the layers of a valid network up to the end of a call.
     ///
     /// # Errors
     /// [`NetworkError::TooSmall`] for images that are too small.
-    pub(crate) fn network(&mut self, network: &Network, batch: usize) -> Result<(), NetworkError> {
-        let layers = &network.layers;
+    pub(crate) fn network(&mut self, prefix: &Prefix<'_>, batch: usize) -> Result<(), NetworkError> {
+        let layers = prefix.layers;
+        let classifier = prefix.classes().is_some();
         // Early stages: few images at a time, so that their large maps stay in the cache. Late ones: many images, so
         // that each filter is reused.
         let strided = |input: &usize| matches!(layers[*input].operation.window(), Some((_, 2, _)));
         let ends_early = |layer: &Layer| layer.operation == Operation::Concat && layer.inputs.iter().any(strided);
-        let early = layers.iter().position(ends_early).map_or(0, |i| i + 1);
+        let early = layers.iter().position(ends_early).map_or(layers.len() - usize::from(classifier), |i| i + 1);
         let pixels = self.image[0] * self.image[1];
         let chunk = (224 * 224 / pixels.max(1)).clamp(1, batch);
-        let mut maps = Maps::new(layers, early, batch, network.sizes(self.image)?);
-        if early > 0 {
-            for first in (0..batch).step_by(chunk) {
-                self.layers(&mut maps, 0..early, (first, chunk.min(batch - first)));
+        let mut maps = Maps::new(layers, early, batch, prefix.sizes(self.image)?);
+        let chunks = (0..batch).step_by(chunk).map(|first| (0..early, (first, chunk.min(batch - first))));
+        let late = (early < layers.len()).then_some((early..layers.len(), (0, batch)));
+        for (range, images) in chunks.chain(late) {
+            self.layers(&mut maps, range.clone(), images);
+            if range.end == layers.len() && !classifier {
+                self.barrier();
+                let map = maps.map(self, layers.len() - 1, images);
+                let op = Op::Output(Output::of(&map, images.0, prefix.mean));
+                self.push("output", 0, op, &[map.tensor]);
             }
         }
-        self.layers(&mut maps, early..layers.len(), (0, batch));
         Ok(())
     }
 
@@ -216,7 +224,7 @@ impl Builder<'_> {
         let logits = flat(self.tensor(batch * blocks * BLOCK));
         let filters = {
             let oc = self.config.kernels.oc;
-            let key = (layer, FilterLayout::Direct);
+            let key = (layer, 1, FilterLayout::Direct);
             self.config.filters.get(key, |allocator| Packed::linear(linear, &x.channels, oc, allocator))
         };
         let op = Op::Direct(DirectConv {
@@ -237,7 +245,7 @@ impl Builder<'_> {
         let macs = batch * linear.weight.len();
         self.push(name, macs, op, &[features.tensor, logits.tensor]);
         self.barrier();
-        let op = Op::Output { from: logits, images: batch, classes };
+        let op = Op::Logits { from: logits, images: batch, classes };
         self.push("output", 0, op, &[logits.tensor]);
     }
 }

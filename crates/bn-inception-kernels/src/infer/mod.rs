@@ -11,6 +11,7 @@
 //! |-------------------|---------------------------------------------------------------------------------------|
 //! | `network`         | description of a folded network                                                       |
 //! | `validate`        | the checks of such a description                                                      |
+//! | `prefix`          | the layers of a call: the whole network, or those up to one                           |
 //! | `separable`       | a separable convolution as a plain one                                                |
 //! | [`mod@reference`] | reference implementation of the network in `f64`, for the tests                       |
 //! | `engine`          | calls, packed filters, cached plans                                                   |
@@ -22,7 +23,7 @@
 //! | `pack`            | filters in the order in which the inner loops read them                               |
 //!
 //! The rest is shared with [`train`](crate::train): convolutions in `conv`, the inner loops in `simd`; layout, arena,
-//! cached plans, threads, paddings and errors in `plan`.
+//! copies to `[N, C, H, W]`, cached plans, threads, paddings and errors in `plan`.
 //!
 //! # Layout
 //!
@@ -60,6 +61,13 @@
 //!
 //! - **Classifier.** `[classes, channels]`. Dropout is omitted.
 //!
+//! # Feature maps
+//!
+//! A network need not end in a classifier: the output of one that ends in a convolution, a max pool or a concatenation is
+//! that layer's feature map, in NCHW order. A call on a longer network may end at any such layer, too
+//! ([`Engine::forward_to`]), with the map or with the means over its pixels as its output. It computes nothing after the
+//! layer, and shares network and packed filters with the other calls on the engine; only its plan is its own.
+//!
 //! # Determinism
 //!
 //! Every output is computed by one thread in an order that depends on batch, image size and instruction set only, so
@@ -78,7 +86,7 @@
 //! # Example
 //!
 //! ```
-//! use bn_inception_kernels::infer::{Conv, Engine, Layer, Linear, Network, Operation, Options, Placement};
+//! use bn_inception_kernels::infer::{Conv, End, Engine, Layer, Linear, Network, Operation, Options, Placement};
 //!
 //! let conv = |in_channels, out_channels, kernel: usize| {
 //!     Operation::Conv(Conv {
@@ -110,6 +118,11 @@
 //! let images = vec![1.0; 5 * 3 * 8 * 8];
 //! let mut logits = vec![0.0; 5 * 2];
 //! engine.forward(&images, [5, 8, 8], &mut logits)?;
+//!
+//! // The feature map of layer 3, the concatenation.
+//! assert_eq!(engine.output_shape_at(End::Layer(3), [5, 8, 8])?, [5, 8, 8, 8]);
+//! let mut map = vec![0.0; 5 * 8 * 8 * 8];
+//! engine.forward_to(End::Layer(3), &images, [5, 8, 8], &mut map)?;
 //! # Ok::<(), bn_inception_kernels::infer::NetworkError>(())
 //! ```
 
@@ -120,6 +133,7 @@ mod maps;
 mod network;
 mod pack;
 mod plan;
+mod prefix;
 pub mod reference;
 mod separable;
 mod step;
@@ -134,4 +148,5 @@ pub use crate::plan::window::Placement;
 pub use build::Algorithm;
 pub use engine::{Engine, Options};
 pub use network::{Conv, Layer, Linear, Network, Operation};
+pub use prefix::End;
 pub use separable::merge_separable;

@@ -1,12 +1,12 @@
 //! Description of a folded network: plain numbers.
 
-use crate::plan::error::NetworkError;
-use crate::plan::window::{Placement, output_size};
+use crate::plan::window::Placement;
 
 /// A folded network: its layers in forward order. The [module documentation](super) describes how to convert a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// The layers; the first is a convolution of the images, the last the classifier.
+    /// The layers. The first is a convolution of the images. The output of the last is the network's: of a classifier,
+    /// or of a convolution, a max pool or a concatenation in a network that ends early.
     pub layers: Vec<Layer>,
 }
 
@@ -40,7 +40,7 @@ pub enum Operation {
     },
     /// Concatenation of the channels of convolutions and max pools that nothing else reads.
     Concat,
-    /// Mean over all pixels, then a linear map to the logits: the last layer.
+    /// Mean over all pixels, then a linear map to the logits: the last layer, if there is one.
     Classifier(Linear),
 }
 
@@ -94,18 +94,5 @@ impl Network {
             Some(Operation::Classifier(linear)) => linear.bias.len(),
             _ => 0,
         }
-    }
-
-    /// Height and width of each layer's output (the classifier's input) for a valid network and an image.
-    ///
-    /// # Errors
-    /// [`NetworkError::TooSmall`], naming the first layer whose window does not fit.
-    pub(crate) fn sizes(&self, image: [usize; 2]) -> Result<Vec<[usize; 2]>, NetworkError> {
-        let mut sizes: Vec<[usize; 2]> = Vec::with_capacity(self.layers.len());
-        for layer in &self.layers {
-            let size = layer.inputs.first().map_or(image, |&input| sizes[input]);
-            sizes.push(output_size(&layer.name, size, layer.operation.window(), image)?);
-        }
-        Ok(sizes)
     }
 }

@@ -132,8 +132,9 @@ impl Packed {
     }
 }
 
-/// Position of the layer, or of the first of a merged one, and layout of packed filters.
-type Key = (usize, FilterLayout);
+/// Position of the layer, or of the first of a merged one, number of layers merged, and layout of packed filters. The end
+/// of a call may leave out the last of the merged layers.
+type Key = (usize, usize, FilterLayout);
 
 /// Packed filters by layer, shared by the plans of an engine.
 pub(crate) struct FilterCache(Mutex<(HashMap<Key, Arc<Packed>>, BumpAllocator)>);

@@ -1,7 +1,7 @@
 //! The plan for a network and the extents of its input: a list of steps over one arena.
 
 use super::build::{Builder, PlanConfig};
-use super::network::Network;
+use super::prefix::Prefix;
 use super::step::{Op, Pooling, Step};
 use crate::plan::error::NetworkError;
 use crate::plan::layout::{BLOCK, View};
@@ -18,23 +18,20 @@ pub(crate) struct Plan {
     pub(crate) scratch: usize,
     /// Number of floats of the images.
     pub(crate) input: usize,
-    /// Number of floats of the logits.
-    pub(crate) output: usize,
+    /// Dimensions of the output: `[N, classes]`, `[N, C]` or `[N, C, H, W]`.
+    pub(crate) output: Vec<usize>,
 }
 
 /// Maximum number of images of a plan: enough to reuse filters in the late stages, few enough for the cache.
 pub(crate) const MAX_IMAGES: usize = 16;
 
 impl Plan {
-    /// Plan for a valid network.
+    /// Plan for the layers of a valid network up to the end of a call.
     ///
     /// # Errors
     /// [`NetworkError::TooSmall`] or [`NetworkError::TooLarge`].
-    pub(crate) fn new(
-        network: &Network,
-        [batch, height, width]: [usize; 3],
-        config: &PlanConfig<'_>,
-    ) -> Result<Self, NetworkError> {
+    pub(crate) fn new(prefix: &Prefix<'_>, size: [usize; 3], config: &PlanConfig<'_>) -> Result<Self, NetworkError> {
+        let [batch, height, width] = size;
         let too_large = || NetworkError::TooLarge { batch, height, width };
         // No tensor of the network has a thousand times as many floats as the images, so no product below overflows.
         let input = [batch, 3, height, width]
@@ -42,11 +39,12 @@ impl Plan {
             .try_fold(1usize, |n, &e| n.checked_mul(e))
             .filter(|&n| n < isize::MAX as usize >> 20)
             .ok_or_else(too_large)?;
+        let output = prefix.output_shape(size)?;
         let mut builder = Builder::new(config, [height, width]);
-        builder.network(network, batch)?;
+        builder.network(prefix, batch)?;
         let Builder { phases, tensors, scratch, .. } = builder;
         let (offsets, arena) = assign(&tensors);
-        let plan = Self { phases, offsets, arena, scratch, input, output: batch * network.classes() };
+        let plan = Self { phases, offsets, arena, scratch, input, output };
         plan.check(&tensors, config.kernels.oc);
         Ok(plan)
     }
@@ -54,6 +52,7 @@ impl Plan {
     /// Panics unless every step stays inside its tensors, on which all `unsafe` code of the steps relies. A failure is
     /// a bug of the builder.
     fn check(&self, tensors: &[Lifetime], oc: usize) {
+        let output: usize = self.output.iter().product();
         let len = |tensor: usize| tensors[tensor].len;
         for Step { name, op, .. } in self.phases.iter().flatten() {
             let inside = |view: &View, extra: usize| {
@@ -81,11 +80,12 @@ impl Plan {
                     inside(from, (images - 1) * from.image + last + width * BLOCK);
                     inside(to, (images - 1) * to.image + (blocks - 1) * to.plane + BLOCK);
                 }
-                Op::Output { from, images, classes } => {
+                Op::Logits { from, images, classes } => {
                     let last = (classes - 1) / BLOCK * from.plane;
                     inside(from, (images - 1) * from.image + last + BLOCK);
-                    assert!(images * classes == self.output);
+                    assert!(images * classes == output);
                 }
+                Op::Output(op) => op.check(len(op.tensor()), output),
                 Op::Border(op) => op.check(len(op.tensor())),
             }
         }

@@ -1,6 +1,7 @@
 //! Reference implementation of the network in `f64`, for the tests of the engine.
 
 use super::network::{Conv, Network, Operation};
+use super::prefix::End;
 use crate::plan::error::NetworkError;
 use crate::plan::window::{Placement, windows};
 
@@ -86,32 +87,36 @@ impl Tensor {
     }
 }
 
-/// Logits `[batch, classes]` of `images`, `[batch, 3, height, width]`, accumulated in `f64`.
+/// Output of the network for `images`, `[batch, 3, height, width]`, accumulated in `f64`.
 ///
 /// # Errors
 /// The errors of [`Engine::forward`](super::Engine::forward).
-pub fn forward(
+pub fn forward(network: &Network, images: &[f32], size: [usize; 3]) -> Result<Vec<f64>, NetworkError> {
+    network.validate()?;
+    forward_to(network, End::Layer(network.layers.len() - 1), images, size)
+}
+
+/// Output at `end` for `images`, `[batch, 3, height, width]`, accumulated in `f64`.
+///
+/// # Errors
+/// The errors of [`Engine::forward_to`](super::Engine::forward_to).
+pub fn forward_to(
     network: &Network,
+    end: End,
     images: &[f32],
     [batch, height, width]: [usize; 3],
 ) -> Result<Vec<f64>, NetworkError> {
     network.validate()?;
+    let prefix = network.prefix(end)?;
     let pixels = 3 * height * width;
-    if images.len() != batch * pixels {
-        return Err(NetworkError::Length {
-            layer: "forward".to_owned(),
-            what: "images",
-            expected: batch * pixels,
-            found: images.len(),
-        });
-    }
-    let mut logits = Vec::with_capacity(batch * network.classes());
+    NetworkError::length("forward", "images", batch * pixels, images.len())?;
+    let mut output = Vec::new();
     for image in images.chunks(pixels.max(1)) {
         let image =
             Tensor { channels: 3, size: [height, width], values: image.iter().map(|&v| f64::from(v)).collect() };
         // Output of each layer.
-        let mut maps: Vec<Tensor> = Vec::with_capacity(network.layers.len());
-        for layer in &network.layers {
+        let mut maps: Vec<Tensor> = Vec::with_capacity(prefix.layers.len());
+        for layer in prefix.layers {
             let from = layer.inputs.first().map_or(&image, |&input| &maps[input]);
             let map = match &layer.operation {
                 Operation::Conv(conv) => from.conv(conv),
@@ -127,16 +132,18 @@ pub fn forward(
                 }
                 Operation::Classifier(linear) => {
                     let means = from.means();
-                    let rows = linear.weight.chunks(means.len());
-                    logits.extend(rows.zip(&linear.bias).map(|(row, &bias)| {
+                    let rows = linear.weight.chunks(means.len()).zip(&linear.bias);
+                    let logits = rows.map(|(row, &bias)| {
                         let sum: f64 = row.iter().zip(&means).map(|(&w, m)| f64::from(w) * m).sum();
                         sum + f64::from(bias)
-                    }));
-                    break;
+                    });
+                    Some(Tensor { channels: linear.bias.len(), size: [1, 1], values: logits.collect() })
                 }
             };
             maps.push(map.ok_or_else(|| NetworkError::TooSmall { layer: layer.name.clone(), height, width })?);
         }
+        let last = &maps[prefix.layers.len() - 1];
+        output.extend(if prefix.mean { last.means() } else { last.values.clone() });
     }
-    Ok(logits)
+    Ok(output)
 }

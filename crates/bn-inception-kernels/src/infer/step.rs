@@ -9,6 +9,7 @@ use crate::plan::border::Border;
 use crate::plan::context::Context;
 use crate::plan::images::Images;
 use crate::plan::layout::{BLOCK, View};
+use crate::plan::output::Output;
 use crate::simd::kernels::PoolRow;
 
 /// 3×3 pooling.
@@ -50,11 +51,13 @@ pub(crate) enum Op {
         width: usize,
     },
     /// `[block][N][16]` to `[N, classes]`.
-    Output {
+    Logits {
         from: View,
         images: usize,
         classes: usize,
     },
+    /// A feature map or its means to the output.
+    Output(Output),
     /// Zeros in a border.
     Border(Border),
 }
@@ -77,6 +80,7 @@ impl Op {
             match self {
                 Op::Input(op) => op.run(c),
                 Op::Border(op) => op.run(c),
+                Op::Output(op) => op.run(c),
                 Op::Direct(op) => op.run(c),
                 Op::Winograd(op) => op.run(c),
                 Op::Pooling(op) => op.run(c),
@@ -88,7 +92,7 @@ impl Op {
                         (c.kernels.mean)(x, from.row, height, width, to);
                     }
                 }
-                &Op::Output { ref from, images, classes } => {
+                &Op::Logits { ref from, images, classes } => {
                     for n in c.share(images) {
                         for o in 0..classes {
                             let from = c.pointer(from, o / BLOCK * from.plane + n * from.image + o % BLOCK);

@@ -26,7 +26,7 @@ impl Network {
     /// # Errors
     /// [`NetworkError::Layer`] or [`NetworkError::Length`], naming the first layer that does not fit.
     pub fn validate(&self) -> Result<(), NetworkError> {
-        self.check_connections()?;
+        check_connections(&self.layers)?;
         let image = Size { of: 0, rows: [8, 9] };
         let mut sizes = vec![image];
         let mut maps: Vec<Map> = Vec::with_capacity(self.layers.len());
@@ -73,62 +73,60 @@ impl Network {
         }
         Ok(())
     }
+}
 
-    /// Checks the positions of the first and the last layer, and which layers read which.
-    fn check_connections(&self) -> Result<(), NetworkError> {
-        let layers = &self.layers;
-        let Some(last) = layers.len().checked_sub(1) else {
-            return NetworkError::require("network", "number of layers", 2, 0);
-        };
-        let mut readers = vec![0; layers.len()];
-        for (i, layer) in layers.iter().enumerate() {
-            let is = |what, expected, found| NetworkError::require(&layer.name, what, expected, found);
-            let concat = layer.operation == Operation::Concat;
-            if !(concat && i > 0 && !layer.inputs.is_empty()) {
-                is("number of inputs", usize::from(i > 0), layer.inputs.len())?;
-            }
-            for &input in &layer.inputs {
-                if input >= i {
-                    is("position of an input", i - 1, input)?;
-                }
-                readers[input] += 1;
-            }
+/// Checks the positions of the first and the last layer, and which layers read which.
+pub(super) fn check_connections(layers: &[Layer]) -> Result<(), NetworkError> {
+    let Some(last) = layers.len().checked_sub(1) else {
+        return NetworkError::require("network", "number of layers", 1, 0);
+    };
+    let mut readers = vec![0; layers.len()];
+    for (i, layer) in layers.iter().enumerate() {
+        let is = |what, expected, found| NetworkError::require(&layer.name, what, expected, found);
+        let concat = layer.operation == Operation::Concat;
+        if !(concat && i > 0 && !layer.inputs.is_empty()) {
+            is("number of inputs", usize::from(i > 0), layer.inputs.len())?;
         }
-        for (i, layer) in layers.iter().enumerate() {
-            let is = |what, expected, found| NetworkError::require(&layer.name, what, expected, found);
-            let conv = matches!(layer.operation, Operation::Conv(_));
-            is("number of convolutions in the first place", 1, usize::from(conv || i > 0))?;
-            let classifier = matches!(layer.operation, Operation::Classifier(_));
-            if classifier || i == last {
-                is("position of the classifier", last, i)?;
-                is("number of classifiers in the last place", 1, usize::from(classifier))?;
-            } else {
-                is("number of layers that read it", readers[i].max(1), readers[i])?;
+        for &input in &layer.inputs {
+            if input >= i {
+                is("position of an input", i - 1, input)?;
             }
-            match layer.operation {
-                Operation::AveragePool { .. } => {
-                    is("number of layers that read it", 1, readers[i])?;
-                    let pointwise = |reader: &Layer| match &reader.operation {
-                        Operation::Conv(conv) => conv.kernel == 1 && reader.inputs.contains(&i),
-                        _ => false,
-                    };
-                    let count = layers.iter().filter(|reader| pointwise(reader)).count();
-                    is("number of 1x1 convolutions that read it", 1, count)?;
-                }
-                Operation::Concat => {
-                    for &input in &layer.inputs {
-                        let Layer { name, operation, .. } = &layers[input];
-                        let allowed = matches!(operation, Operation::Conv(_) | Operation::MaxPool { .. });
-                        let what = "number of convolutions or max pools in a concatenation";
-                        NetworkError::require(name, what, 1, usize::from(allowed))?;
-                        NetworkError::require(name, "number of layers that read it", 1, readers[input])?;
-                    }
-                }
-                _ => {}
-            }
+            readers[input] += 1;
         }
-        Ok(())
     }
+    for (i, layer) in layers.iter().enumerate() {
+        let is = |what, expected, found| NetworkError::require(&layer.name, what, expected, found);
+        let conv = matches!(layer.operation, Operation::Conv(_));
+        is("number of convolutions in the first place", 1, usize::from(conv || i > 0))?;
+        if matches!(layer.operation, Operation::Classifier(_)) {
+            is("position of the classifier", last, i)?;
+        }
+        if i < last {
+            is("number of layers that read it", readers[i].max(1), readers[i])?;
+        }
+        match layer.operation {
+            Operation::AveragePool { .. } => {
+                is("number of layers that read it", 1, readers[i])?;
+                let pointwise = |reader: &Layer| match &reader.operation {
+                    Operation::Conv(conv) => conv.kernel == 1 && reader.inputs.contains(&i),
+                    _ => false,
+                };
+                let count = layers.iter().filter(|reader| pointwise(reader)).count();
+                is("number of 1x1 convolutions that read it", 1, count)?;
+            }
+            Operation::Concat => {
+                for &input in &layer.inputs {
+                    let Layer { name, operation, .. } = &layers[input];
+                    let allowed = matches!(operation, Operation::Conv(_) | Operation::MaxPool { .. });
+                    let what = "number of convolutions or max pools in a concatenation";
+                    NetworkError::require(name, what, 1, usize::from(allowed))?;
+                    NetworkError::require(name, "number of layers that read it", 1, readers[input])?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Number of the size of the output of a convolution or max pool, whose input has size number `size`.

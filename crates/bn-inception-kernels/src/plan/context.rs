@@ -24,7 +24,7 @@ pub(crate) struct Context<'a> {
     pub(crate) scratch: *mut f32,
     /// Start of the images or of the input map; null in a backward pass.
     pub(crate) input: *const f32,
-    /// Start of the logits; null in training.
+    /// Start of the output; in a backward pass, of the gradient of the input.
     pub(crate) output: *mut f32,
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod images;
 pub(crate) mod layout;
 pub(crate) mod memory;
 pub(crate) mod options;
+pub(crate) mod output;
 pub(crate) mod precision;
 pub(crate) mod team;
 pub(crate) mod time;

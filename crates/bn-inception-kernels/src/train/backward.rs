@@ -8,19 +8,19 @@ use super::build::{Filters, Target, Windows};
 use super::call::GradientsOf;
 use super::filters::Channel;
 use super::layers::{Layers, reciprocals, whole};
-use super::maps::{Direction, PoolKind};
+use super::maps::{PoolKind, Source};
 use super::network::{Conv, Operation};
 use super::normalization::{Pass, sums_len};
 
 impl Layers<'_> {
     /// The gradient of the last layer's output.
     pub(super) fn output_gradient(&mut self, last: usize) {
-        let (layer, direction) = match self.layers[last].operation {
-            Operation::Mean => (self.layers[last].inputs[0], Direction::MeanGradient),
-            _ => (last, Direction::OutputGradient),
+        let (layer, source) = match self.layers[last].operation {
+            Operation::Mean => (self.layers[last].inputs[0], Source::MeanGradient),
+            _ => (last, Source::OutputGradient),
         };
         let gradient = self.gradient(layer);
-        self.copy("output gradient", direction, &gradient);
+        self.copy("output gradient", source, &gradient);
         self.written[self.targets[layer].0] = true;
         self.builder.barrier();
     }

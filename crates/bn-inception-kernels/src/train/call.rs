@@ -1,4 +1,4 @@
-//! Numbers of a call: parameters, gradients, statistics, input and output.
+//! Numbers of a call: parameters, gradients, statistics.
 
 use crate::plan::error::NetworkError;
 
@@ -73,8 +73,6 @@ pub(super) struct ConvBuffers {
 /// own elements of outputs, statistics and gradients, which no other task of its phase accesses.
 pub(super) struct Buffers<'a> {
     pub(super) convs: &'a [ConvBuffers],
-    /// The network's output, or in the backward pass the gradient of its input.
-    pub(super) to: *mut f32,
     /// Gradient of the network's output.
     pub(super) output_gradient: *const f32,
 }

@@ -193,8 +193,8 @@ impl Trainer {
             .collect();
         let memory = cached.take(plan.arena, plan.scratch, self.threads);
         let mut tape = Tape { cached: cached.clone(), trainer: self.identity.clone(), memory: Some(memory) };
-        let buffers = Buffers { convs: &convs, to: output.as_mut_ptr(), output_gradient: std::ptr::null() };
-        self.run(&mut tape, 0..plan.forward, input, &buffers, times);
+        let buffers = Buffers { convs: &convs, output_gradient: std::ptr::null() };
+        self.run(&mut tape, 0..plan.forward, (input, &mut output), &buffers, times);
         let tape = (gradients != GradientsOf::Nothing).then_some(tape);
         Ok(Forward { output, shape: plan.output.clone(), statistics, tape })
     }
@@ -244,9 +244,9 @@ impl Trainer {
                 ..ConvBuffers::reading(parameters)
             })
             .collect();
-        let to = input_gradient.as_mut().map_or(std::ptr::null_mut(), Vec::as_mut_ptr);
-        let buffers = Buffers { convs: &convs, to, output_gradient: output_gradient.as_ptr() };
-        self.run(&mut tape, plan.forward..plan.phases.len(), &[], &buffers, times);
+        let output = input_gradient.as_deref_mut().unwrap_or_default();
+        let buffers = Buffers { convs: &convs, output_gradient: output_gradient.as_ptr() };
+        self.run(&mut tape, plan.forward..plan.phases.len(), (&[], output), &buffers, times);
         Ok((gradients, input_gradient))
     }
 
@@ -269,12 +269,12 @@ impl Trainer {
         Ok(LayerTime::merge(times.unwrap_or_default()))
     }
 
-    /// Runs a range of phases. Input and buffers have been checked.
+    /// Runs a range of phases. Input, output and buffers have been checked.
     fn run(
         &self,
         tape: &mut Tape,
         phases: std::ops::Range<usize>,
-        input: &[f32],
+        (input, output): (&[f32], &mut [f32]),
         buffers: &Buffers<'_>,
         times: &mut Option<Vec<LayerTime>>,
     ) {
@@ -289,6 +289,7 @@ impl Trainer {
             arena,
             scratch,
             input: input.as_ptr(),
+            output: output.as_mut_ptr(),
             buffers,
             taken: (0..steps).map(|_| AtomicUsize::new(0)).collect(),
         };
@@ -313,6 +314,7 @@ struct Call<'a> {
     arena: *mut f32,
     scratch: Vec<*mut f32>,
     input: *const f32,
+    output: *mut f32,
     buffers: &'a Buffers<'a>,
     /// Number of shares of each step that threads have taken.
     taken: Vec<AtomicUsize>,
@@ -351,10 +353,10 @@ impl Call<'_> {
                 offsets: &self.plan.offsets,
                 scratch: self.scratch[thread],
                 input: self.input,
-                output: std::ptr::null_mut(),
+                output: self.output,
             };
-            // SAFETY: `Plan::new` has checked the step; arena and scratch memory have the lengths in the plan, input
-            // and buffers were compared with the network; a barrier separates phases.
+            // SAFETY: `Plan::new` has checked the step; arena and scratch memory have the lengths in the plan, input,
+            // output and buffers were compared with the network; a barrier separates phases.
             unsafe { step.op.run(&context, self.buffers) };
         }
     }

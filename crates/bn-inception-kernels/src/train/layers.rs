@@ -8,12 +8,13 @@ use std::sync::Arc;
 use crate::plan::error::NetworkError;
 use crate::plan::images::Images;
 use crate::plan::layout::{BLOCK, ChannelMap, FeatureMap, View, padded};
+use crate::plan::output::Output;
 use crate::plan::window::{self, output_size};
 
 use super::build::{Builder, Filters, Target, Windows};
 use super::call::GradientsOf;
 use super::filters::{Channel, Taps};
-use super::maps::{Copy, Direction, PoolKind};
+use super::maps::{Copy, PoolKind, Source};
 use super::network::{Conv, Layer, Network, Operation};
 use super::normalization::{Normalization, Pass, constants_len, sums_len};
 use super::step::Op;
@@ -127,7 +128,7 @@ impl<'a> Layers<'a> {
             output.extend([height, width]);
             self.builder.barrier();
             let map = self.map(last);
-            self.copy("output", Direction::Output, &map);
+            self.output("output", &map, false);
         }
         self.builder.barrier();
         let forward = self.builder.phases.len() - 1;
@@ -210,17 +211,21 @@ impl<'a> Layers<'a> {
         (self.map(i), block)
     }
 
-    pub(super) fn copy(&mut self, name: &str, direction: Direction, map: &FeatureMap) {
+    pub(super) fn copy(&mut self, name: &str, source: Source, map: &FeatureMap) {
         let (view, channels) = (map.view(0), map.channels.clone());
-        let op = Op::Copy(Copy { view, channels, images: map.images, size: map.size, direction });
+        let op = Op::Copy(Copy { view, channels, images: map.images, size: map.size, source });
         self.builder.push(name, 0, op, &[map.tensor]);
+    }
+
+    fn output(&mut self, name: &str, map: &FeatureMap, mean: bool) {
+        self.builder.push(name, 0, Op::Output(Output::of(map, 0, mean)), &[map.tensor]);
     }
 
     /// Copies a gradient to the caller.
     pub(super) fn input_gradient(&mut self, gradient: &FeatureMap) {
         let [height, width] = gradient.size;
         self.input_gradient = Some([self.batch, gradient.channels.iter().flatten().count(), height, width]);
-        self.copy("input gradient", Direction::Output, gradient);
+        self.output("input gradient", gradient, false);
     }
 
     fn forward(&mut self, i: usize) {
@@ -230,7 +235,7 @@ impl<'a> Layers<'a> {
             Operation::Map { .. } => {
                 let (map, _) = self.target(i);
                 self.builder.barrier();
-                self.copy("input", Direction::Input, &map);
+                self.copy("input", Source::Input, &map);
                 self.builder.barrier();
             }
             Operation::Conv(_) => match self.factor(i) {
@@ -250,7 +255,7 @@ impl<'a> Layers<'a> {
             Operation::Mean => {
                 self.builder.barrier();
                 let x = self.map(layer.inputs[0]);
-                self.copy("mean", Direction::Mean, &x);
+                self.output("mean", &x, true);
             }
             Operation::AveragePool { .. } | Operation::Concat => {}
         }

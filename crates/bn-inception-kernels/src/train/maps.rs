@@ -1,4 +1,4 @@
-//! Steps on whole feature maps besides convolutions: pools, and copies from and to plain `[N, C, H, W]` tensors.
+//! Steps on whole feature maps besides convolutions: pools, and copies from plain `[N, C, H, W]` tensors.
 
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl Pool {
     }
 }
 
-/// A copy between a feature map and a plain tensor.
+/// A copy of a plain tensor to a feature map.
 #[derive(Clone)]
 pub(super) struct Copy {
     pub(super) view: View,
@@ -104,20 +104,16 @@ pub(super) struct Copy {
     pub(super) channels: Arc<ChannelMap>,
     pub(super) images: usize,
     pub(super) size: Size,
-    pub(super) direction: Direction,
+    pub(super) source: Source,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
-    /// From the network's input, `[N, C, H, W]`.
+pub(super) enum Source {
+    /// The network's input, `[N, C, H, W]`.
     Input,
-    /// From the gradient of the network's output, `[N, C, H, W]`.
+    /// The gradient of the network's output, `[N, C, H, W]`.
     OutputGradient,
-    /// To the network's output or the gradient of its input, `[N, C, H, W]`.
-    Output,
-    /// The mean over all pixels to the network's output, `[N, C]`.
-    Mean,
-    /// From the gradient of the mean, `[N, C]`, the same to all pixels.
+    /// The gradient of the mean, `[N, C]`, the same to all pixels.
     MeanGradient,
 }
 
@@ -128,9 +124,9 @@ impl Copy {
 
     /// Number of floats of the plain tensor.
     pub(super) fn plain_len(&self) -> usize {
-        let pixels = match self.direction {
-            Direction::Mean | Direction::MeanGradient => 1,
-            _ => self.size[0] * self.size[1],
+        let pixels = match self.source {
+            Source::MeanGradient => 1,
+            Source::Input | Source::OutputGradient => self.size[0] * self.size[1],
         };
         self.images * self.plain_channels() * pixels
     }
@@ -143,63 +139,34 @@ impl Copy {
         let read = |at: usize| {
             // SAFETY: the plan has checked the length of the plain tensor.
             unsafe {
-                match self.direction {
-                    Direction::Input => *c.input.add(at),
-                    _ => *buffers.output_gradient.add(at),
+                match self.source {
+                    Source::Input => *c.input.add(at),
+                    Source::OutputGradient | Source::MeanGradient => *buffers.output_gradient.add(at),
                 }
             }
         };
         for task in c.share(self.images * blocks) {
             let (n, b) = (task / blocks, task % blocks);
             let lanes = &self.channels[b * BLOCK..(b + 1) * BLOCK];
-            // SAFETY: the plan has checked the view and the plain tensor; plane and channels are this task's alone.
-            unsafe {
-                match self.direction {
-                    Direction::Input | Direction::OutputGradient => {
-                        let to = c.plane_mut(&self.view, n, b, self.size);
-                        for (l, channel) in lanes.iter().enumerate() {
-                            for y in 0..height {
-                                for x in 0..width {
-                                    let value =
-                                        channel.map_or(0.0, |o| read(((n * channels + o) * height + y) * width + x));
-                                    to[y * self.view.row + x * BLOCK + l] = value;
-                                }
-                            }
-                        }
+            // SAFETY: the plan has checked the view; the plane is this task's alone.
+            let to = unsafe { c.plane_mut(&self.view, n, b, self.size) };
+            if self.source == Source::MeanGradient {
+                let mut gradient: Lanes = [0.0; BLOCK];
+                for (gradient, channel) in gradient.iter_mut().zip(lanes) {
+                    *gradient = channel.map_or(0.0, |o| read(n * channels + o)) / (height * width) as f32;
+                }
+                for y in 0..height {
+                    for to in to[y * self.view.row..][..width * BLOCK].as_chunks_mut().0 {
+                        *to = gradient;
                     }
-                    Direction::MeanGradient => {
-                        let to = c.plane_mut(&self.view, n, b, self.size);
-                        let mut gradient: Lanes = [0.0; BLOCK];
-                        for (gradient, channel) in gradient.iter_mut().zip(lanes) {
-                            *gradient = channel.map_or(0.0, |o| read(n * channels + o)) / (height * width) as f32;
-                        }
-                        for y in 0..height {
-                            for to in to[y * self.view.row..][..width * BLOCK].as_chunks_mut().0 {
-                                *to = gradient;
-                            }
-                        }
-                    }
-                    Direction::Output => {
-                        let from = c.plane(&self.view, n, b, self.size);
-                        for (l, channel) in lanes.iter().enumerate() {
-                            let Some(o) = channel else { continue };
-                            for y in 0..height {
-                                for x in 0..width {
-                                    let at = ((n * channels + o) * height + y) * width + x;
-                                    *buffers.to.add(at) = from[y * self.view.row + x * BLOCK + l];
-                                }
-                            }
-                        }
-                    }
-                    Direction::Mean => {
-                        let mut mean: Lanes = [0.0; BLOCK];
-                        let from = c.plane(&self.view, n, b, self.size);
-                        (c.kernels.mean)(from.as_ptr(), self.view.row, height, width, mean.as_mut_ptr());
-                        for (mean, channel) in mean.into_iter().zip(lanes) {
-                            if let Some(o) = channel {
-                                *buffers.to.add(n * channels + o) = mean;
-                            }
-                        }
+                }
+                continue;
+            }
+            for (l, channel) in lanes.iter().enumerate() {
+                for y in 0..height {
+                    for x in 0..width {
+                        let value = channel.map_or(0.0, |o| read(((n * channels + o) * height + y) * width + x));
+                        to[y * self.view.row + x * BLOCK + l] = value;
                     }
                 }
             }

@@ -22,10 +22,11 @@
 //! | `step`            | the steps, and the number of shares of each                                             |
 //! | `filters`         | steps that pack the filters of a call for the inner loops, and unpack their gradients   |
 //! | `normalization`   | steps of batch normalisation and non-linearity over whole maps                          |
-//! | `maps`            | steps of pools over whole maps, and copies from and to `[N, C, H, W]`                   |
+//! | `maps`            | steps of pools over whole maps, and copies from `[N, C, H, W]`                          |
 //!
 //! The rest is shared with [`infer`](crate::infer): convolutions in `conv`, the loops over one plane in `norm` and
-//! `pool`, the inner loops in `simd`; layout, arena, cached plans, threads, paddings and errors in `plan`.
+//! `pool`, the inner loops in `simd`; layout, arena, copies to `[N, C, H, W]`, cached plans, threads, paddings and
+//! errors in `plan`.
 //!
 //! # Layout
 //!

@@ -7,6 +7,7 @@ use crate::simd::kernels::Kernels;
 use super::build::Builder;
 use super::call::GradientsOf;
 use super::layers::Layers;
+use super::maps::Source;
 use super::network::Network;
 use super::step::{Op, Step};
 
@@ -86,17 +87,17 @@ impl Plan {
             match op {
                 Op::Images(op) => op.check(self.input, len(op.to.tensor)),
                 Op::Copy(op) => {
+                    let expected = if op.source == Source::Input { self.input } else { output };
                     let plain = op.plain_len();
-                    // A backward copy writes the gradient of the input, a forward one the output.
-                    let expected = match op.direction {
-                        super::maps::Direction::Input => self.input,
-                        super::maps::Direction::Output if phase >= self.forward => {
-                            self.input_gradient.map_or(0, |dims| dims.iter().product())
-                        }
-                        _ => output,
-                    };
                     assert!(plain == expected, "{name} has {plain} elements instead of {expected}");
                     op.check(len(op.view.tensor), plain);
+                }
+                Op::Output(op) => {
+                    let gradient = || self.input_gradient.map_or(0, |dims| dims.iter().product());
+                    let expected = if phase < self.forward { output } else { gradient() };
+                    let end = op.end();
+                    assert!(end == expected, "{name} has {end} elements instead of {expected}");
+                    op.check(len(op.tensor()), expected);
                 }
                 Op::Border(op) => op.check(len(op.tensor())),
                 Op::Pack(op) => op.check(oc, len(op.to), |conv| weights[conv]),

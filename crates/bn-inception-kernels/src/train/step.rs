@@ -7,6 +7,7 @@ use crate::conv::winograd_gradient::{WinogradGradient, WinogradGradientOutput};
 use crate::plan::border::Border;
 use crate::plan::context::Context;
 use crate::plan::images::Images;
+use crate::plan::output::Output;
 
 use super::call::Buffers;
 use super::filters::{Pack, Unpack};
@@ -17,6 +18,7 @@ use super::normalization::{Normalization, Pass};
 pub(super) enum Op {
     Images(Images),
     Copy(Copy),
+    Output(Output),
     Border(Border),
     Pack(Pack),
     Direct(DirectConv),
@@ -49,6 +51,7 @@ impl Op {
             match self {
                 Op::Images(op) => op.run(c),
                 Op::Copy(op) => op.run(c, buffers),
+                Op::Output(op) => op.run(c),
                 Op::Border(op) => op.run(c),
                 Op::Pack(op) => op.run(c, buffers),
                 Op::Direct(op) => op.run(c),

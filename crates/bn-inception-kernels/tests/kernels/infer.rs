@@ -203,9 +203,11 @@ fn wrong_connections_are_errors() {
     good.validate().unwrap();
     let at = |name: &str| good.layers.iter().position(|l| l.name == name).unwrap();
     type Change<'a> = &'a dyn Fn(&mut Network);
-    let cases: [(Change<'_>, &str); 15] = [
+    let cases: [(Change<'_>, &str); 17] = [
         (&|n| n.layers.clear(), "network: number of layers is 0"),
-        (&|n| drop(n.layers.pop()), "5b: number of classifiers in the last place is 0"),
+        (&|n| drop(n.layers.pop().and(n.layers.pop())), "5b.conv_1x1: number of layers that read it is 0, expected 1"),
+        (&|n| n.layers.truncate(at("4a.pool") + 1), "4a.conv_1x1: number of layers that read it is 0, expected 1"),
+        (&|n| n.layers.truncate(at("stem.pool2") + 4), "3a.conv_1x1: number of layers that read it is 0, expected 1"),
         (
             &|n| layer_mut(n, "3a").operation = n.layers.last().unwrap().operation.clone(),
             "3a: number of inputs is 4, expected 1",

@@ -8,4 +8,5 @@ mod common;
 mod guard;
 mod infer;
 mod infer_edges;
+mod infer_ends;
 mod networks;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bn_inception_kernels::infer::Engine;
+use bn_inception_kernels::infer::{End, Engine};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
@@ -11,23 +11,22 @@ use burn::tensor::{Shape, Tensor};
 use super::engine;
 use super::host::Host;
 
-pub(super) fn infer(images: Tensor<4>, engine: &Arc<Engine>) -> Tensor<2> {
-    let logits = <Dispatch as InferOp>::cnn_infer(images.into_dispatch(), engine.clone());
-    Tensor::from_dispatch(logits)
+pub(super) fn infer<const D: usize>(images: Tensor<4>, engine: &Arc<Engine>, end: End) -> Tensor<D> {
+    let output = <Dispatch as InferOp>::cnn_infer(images.into_dispatch(), engine.clone(), end);
+    Tensor::from_dispatch(output)
 }
 
-/// A whole network on backend primitives, not differentiable.
+/// A network up to an end on backend primitives, not differentiable.
 #[backend_extension(Flex)]
 pub(crate) trait InferOp: Backend {
-    fn cnn_infer(images: FloatTensor<Self>, engine: Arc<Engine>) -> FloatTensor<Self>;
+    fn cnn_infer(images: FloatTensor<Self>, engine: Arc<Engine>, end: End) -> FloatTensor<Self>;
 }
 
 impl InferOp for Flex {
-    fn cnn_infer(images: FlexTensor, engine: Arc<Engine>) -> FlexTensor {
+    fn cnn_infer(images: FlexTensor, engine: Arc<Engine>, end: End) -> FlexTensor {
         let [batch, _, height, width] = images.layout().shape().dims();
         let images = Self::dense(images);
-        let logits = engine::logits(&engine, Self::values(&images), [batch, height, width]);
-        let shape = Shape::new([batch, engine.network().classes()]);
-        Self::tensor(logits, shape, &Default::default())
+        let (output, shape) = engine::run(&engine, end, Self::values(&images), [batch, height, width]);
+        Self::tensor(output, Shape::from(shape), &Default::default())
     }
 }

@@ -5,7 +5,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::common::missing;
+use super::common::{missing, relative};
 
 /// The same images for every backend.
 fn images(batch: usize, size: usize) -> TensorData {
@@ -48,17 +48,24 @@ fn logits(device: &Device) -> Vec<f32> {
     host(model.forward(Tensor::<4>::from_data(images(2, 64), device)))
 }
 
-/// The folded network gives the logits of the unfolded one on the same device, to 1e-5 of their size.
+/// The folded network gives the logits and end points of the unfolded one on the same device, to 1e-5 of their size.
 #[allow(dead_code)]
-fn folding_keeps_logits(device: &Device) {
+fn folding_keeps_logits_and_end_points(device: &Device) {
     let config = Preset::Caffe.config().with_width(0.05).with_classes(5);
     let model = config.init_seeded(device, 2).unwrap();
     let x = Tensor::<4>::from_data(images(2, 64), device);
-    let (expected, found) = (host(model.forward(x.clone())), host(model.fold().forward(x)));
-    let length = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-    let error = length(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
-    let error = error / length(&mut expected.iter().copied());
-    assert!(error < 1e-5, "folding changes the logits by {error:e}");
+    let (folded, features) = (model.fold(), model.features(x.clone()));
+    let mut pairs = vec![("logits", host(model.forward(x.clone())), host(folded.forward(x.clone())))];
+    for end_point in ["stem", "3c", "5b"] {
+        let found = folded.features(x.clone(), end_point).unwrap();
+        pairs.push((end_point, host(features.get(end_point).unwrap().clone()), host(found)));
+    }
+    let means = features.get("4e").unwrap().clone().mean_dims(&[2, 3]);
+    pairs.push(("means of 4e", host(means), host(folded.embed(x, "4e").unwrap())));
+    for (what, expected, found) in pairs {
+        let error = relative(&found, &expected);
+        assert!(error < 1e-5, "folding changes the {what} by {error:e}");
+    }
 }
 
 #[allow(dead_code)]
@@ -70,7 +77,7 @@ fn agrees_with_flex(name: &str) {
             return;
         }
     };
-    folding_keeps_logits(&device.device);
+    folding_keeps_logits_and_end_points(&device.device);
     let (expected, found) = (losses(&Device::flex()), losses(&device.device));
     eprintln!("{}: {found:?}, flex: {expected:?}", device.name);
     assert!(expected[3] < expected[0], "it learns: {expected:?}");

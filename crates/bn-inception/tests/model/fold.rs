@@ -19,7 +19,7 @@ fn images(batch: usize, height: usize, width: usize, device: &Device) -> Tensor<
     Tensor::from_data(TensorData::new(values, [batch, 3, height, width]), device)
 }
 
-fn host(tensor: Tensor<2>) -> Vec<f32> {
+fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().iter().collect()
 }
 
@@ -54,6 +54,47 @@ fn every_variant_gives_the_same_logits() {
             let error = relative(&host(folded.forward(x)), &expected);
             assert!(error < 1e-5, "{name} {batch}x{height}x{width}: {error:e}");
         }
+    }
+}
+
+#[test]
+fn end_points_are_those_of_the_unfolded_model() {
+    let device = Device::flex();
+    for (name, config) in variants() {
+        let model = network(&config, &device);
+        let folded = model.fold();
+        for [batch, height, width] in [[3, 47, 75], [17, 32, 33]] {
+            let x = images(batch, height, width, &device);
+            let features = model.features(x.clone());
+            for end_point in ["stem", "3a", "3c", "4e", "5b"] {
+                let what = format!("{name} {end_point} {batch}x{height}x{width}");
+                let expected = features.get(end_point).unwrap().clone();
+                let found = folded.features(x.clone(), end_point).unwrap();
+                assert_eq!(found.dims(), expected.dims(), "{what}");
+                let means = expected.clone().mean_dims(&[2, 3]).flatten::<2>(1, 3);
+                let error = relative(&host(found), &host(expected));
+                assert!(error < 1e-5, "{what}: {error:e}");
+                let found = folded.embed(x.clone(), end_point).unwrap();
+                assert_eq!(found.dims(), means.dims(), "{what}");
+                let error = relative(&host(found), &host(means));
+                assert!(error < 1e-5, "means of {what}: {error:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn end_points_are_known_by_name_and_need_no_graph() {
+    let device = Device::flex().autodiff();
+    let model = network(&narrow(Preset::Caffe), &device);
+    let folded = model.fold();
+    let x = images(2, 64, 64, &device);
+    assert!(!folded.features(x.clone(), "4a").unwrap().is_autodiff());
+    assert!(!folded.embed(x.clone(), "4a").unwrap().is_autodiff());
+    for message in
+        [folded.features(x.clone(), "6a").unwrap_err().to_string(), folded.embed(x, "6a").unwrap_err().to_string()]
+    {
+        assert!(message.starts_with("unknown end point `6a`, expected one of: stem, 3a"), "{message}");
     }
 }
 

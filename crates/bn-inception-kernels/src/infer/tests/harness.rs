@@ -42,7 +42,7 @@ impl Harness {
                         average.epilogue = guarded_filters(&average.epilogue, flush, &mut filters);
                     }
                 }
-                Op::Input(_) | Op::Mean { .. } | Op::Output { .. } | Op::Border(_) => {}
+                Op::Input(_) | Op::Mean { .. } | Op::Logits { .. } | Op::Output(_) | Op::Border(_) => {}
             }
         }
         Self {

@@ -109,10 +109,10 @@ impl<'a> Harness<'a> {
         }
         for phase in 0..self.phases.len() {
             let to = if phase < self.forward { &mut output } else { &mut input_gradient };
-            let (to, output_gradient) = (to.only().as_mut_ptr(), output_gradient.only().as_ptr());
-            let buffers = Buffers { convs: &convs, to, output_gradient };
-            // SAFETY: input and buffers have the network's extents.
-            unsafe { self.phase(phase, input.only().as_ptr(), &buffers, random) };
+            let buffers = Buffers { convs: &convs, output_gradient: output_gradient.only().as_ptr() };
+            let plain = (input.only().as_ptr(), to.only().as_mut_ptr());
+            // SAFETY: input, output and buffers have the network's extents.
+            unsafe { self.phase(phase, plain, &buffers, random) };
             self.poison_dead(phase);
         }
         let mut all: Vec<f32> = output.only().to_vec();
@@ -133,8 +133,14 @@ impl<'a> Harness<'a> {
     /// filled with NaN: a result that depends on another step or share of the phase, or on stale data, is NaN.
     ///
     /// # Safety
-    /// `input` and `buffers` must have the extents of the network.
-    unsafe fn phase(&mut self, phase: usize, input: *const f32, buffers: &Buffers<'_>, random: &mut Random) {
+    /// Input, output and `buffers` must have the extents of the network.
+    unsafe fn phase(
+        &mut self,
+        phase: usize,
+        (input, output): (*const f32, *mut f32),
+        buffers: &Buffers<'_>,
+        random: &mut Random,
+    ) {
         let steps = &self.phases[phase];
         let mut order: Vec<(&Step, usize)> =
             steps.iter().flat_map(|step| (0..step.shares).map(move |share| (step, share))).collect();
@@ -153,7 +159,7 @@ impl<'a> Harness<'a> {
                 // SAFETY: inside the guarded memory.
                 scratch: unsafe { self.scratch.base().add(start) },
                 input,
-                output: std::ptr::null_mut(),
+                output,
             };
             // SAFETY: memory of the builder's extents, one share after the other; the caller guarantees the rest.
             unsafe { step.op.run(&context, buffers) };
