@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bn_inception::weights::{Names, Precision};
-use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code, write_file};
+use bn_inception_examples::{Downloads, Failure, ForeignWeights, WrongArgument, exit_code, write_file};
 use clap::{Parser, ValueEnum};
 
 /// Write weights in another format. What a file of this project says about itself (network, preprocessing, labels,
@@ -99,10 +99,11 @@ fn target(arguments: &Arguments) -> Result<Target, Failure> {
     let found = TARGETS.iter().find(|(name, _)| Some(*name) == extension);
     let Some((_, target)) = found else {
         let known = TARGETS.map(|(name, _)| format!(".{name}")).join(", ");
-        return Err(format!("{}: cannot write that format, only {known}", path.display()).into());
+        let message = format!("{}: cannot write that format, only {known}", path.display());
+        return Err(WrongArgument(message).into());
     };
     if matches!(target, Target::Onnx) && (arguments.half || arguments.names != Naming::Own) {
-        return Err("--half and --names do not go with .onnx".into());
+        return Err(WrongArgument("--half and --names do not go with .onnx".to_owned()).into());
     }
     Ok(*target)
 }

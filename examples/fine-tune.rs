@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bn_inception::DeviceSpec;
-use bn_inception_examples::training::{default_out, finish, status};
+use bn_inception_examples::training::{OutFolder, finish, status};
 use bn_inception_examples::{Failure, REVISION};
 use bn_inception_train::{Choices, Display, Outcome, StopSignal, TrainConfig, Trainer};
 use clap::Parser;
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
 }
 
 fn tune(arguments: Arguments) -> Result<Outcome, Failure> {
-    let out = arguments.out.unwrap_or_else(|| default_out(arguments.resume));
+    let out = OutFolder::choose(arguments.out, arguments.resume)?;
     // A resumed run has its weights in its checkpoint.
     let default_weights = (!arguments.resume).then(|| WEIGHTS.to_owned());
     let config = TrainConfig {
@@ -107,7 +107,7 @@ fn tune(arguments: Arguments) -> Result<Outcome, Failure> {
         display: if arguments.json { Display::Stderr } else { Display::Auto },
         program: concat!("fine-tune ", env!("CARGO_PKG_VERSION")).to_owned(),
         revision: REVISION.map(str::to_owned),
-        ..TrainConfig::new(out)
+        ..TrainConfig::new(out.path())
     };
     let status = status(arguments.json);
     status(&format!("output: {}", config.out.display()));

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bn_inception::DeviceSpec;
-use bn_inception_examples::training::{default_out, finish, status};
+use bn_inception_examples::training::{OutFolder, finish, status};
 use bn_inception_examples::{Failure, REVISION};
 use bn_inception_train::dashboard::{Dashboard, DashboardConfig, DashboardError};
 use bn_inception_train::{
@@ -128,8 +128,8 @@ fn main() -> ExitCode {
 }
 
 fn train(arguments: Arguments) -> Result<Outcome, Failure> {
-    let out = arguments.out.unwrap_or_else(|| default_out(arguments.resume));
-    let defaults = TrainConfig::new(out);
+    let out = OutFolder::choose(arguments.out, arguments.resume)?;
+    let defaults = TrainConfig::new(out.path());
     let config = TrainConfig {
         data: arguments.data,
         choices: Choices {

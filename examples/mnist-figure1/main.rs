@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use bn_inception_examples::figure::Figure as _;
-use bn_inception_examples::{Failure, exit_code, write_file};
+use bn_inception_examples::{Failure, WrongArgument, exit_code, write_file};
 use clap::Parser;
 
 use figure::Figure1;
@@ -69,7 +69,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         if value.is_finite() && value > 0.0 {
             Ok(())
         } else {
-            Err(format!("--{name} is {value}, expected a positive number"))
+            Err(WrongArgument(format!("--{name} is {value}, expected a positive number")))
         }
     };
     positive("lr", arguments.lr)?;

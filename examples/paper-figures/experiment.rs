@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
 use bn_inception::DeviceSpec;
-use bn_inception_examples::{Failure, REVISION};
+use bn_inception_examples::{Failure, REVISION, WrongArgument};
 use bn_inception_train::checkpoint::CheckpointFolder;
 use bn_inception_train::data::{ImageFolder, Split, fingerprint};
 use bn_inception_train::run_log::LOG_FILE;
@@ -165,7 +165,8 @@ impl Experiment {
             Ok(()) => {}
             Err(SettingsError::Differs { differences }) => {
                 let differences = differences.join(", ");
-                return Err(format!("{out} has other settings: {differences}; choose another --out").into());
+                let message = format!("{out} has other settings: {differences}; choose another --out");
+                return Err(WrongArgument(message).into());
             }
             Err(error) => return Err(error.into()),
         }

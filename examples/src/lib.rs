@@ -10,8 +10,11 @@ use std::process::ExitCode;
 
 use atomic_write_file::AtomicWriteFile;
 use bn_inception::burn::tensor::Device;
+use bn_inception::data::UnknownCrops;
 use bn_inception::weights::{FetchEvent, Import, Store, Weights, WeightsError};
-use bn_inception::{ImageClassifier, Preprocess, Preset};
+use bn_inception::{ConfigError, DeviceError, ImageClassifier, Preprocess, Preset};
+use bn_inception_train::dashboard::DashboardError;
+use bn_inception_train::{SettingsError, TrainError};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -138,10 +141,33 @@ pub type Failure = Box<dyn Error>;
 /// The git revision that the programs were built from, followed by `+` if files had been changed.
 pub const REVISION: Option<&str> = option_env!("BN_INCEPTION_REVISION");
 
-/// The program's own exit code, or the failure as one line on standard error and exit code 1.
+/// Exit code of a program whose arguments are wrong: clap's.
+const WRONG_ARGUMENT: u8 = 2;
+
+/// An argument that is wrong whatever the files hold: out of its range, unknown, or in contradiction to another one.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongArgument(pub String);
+
+/// The program's own exit code, or the failure as one line on standard error and exit code 2 for a wrong argument, 1 for
+/// anything else.
 pub fn exit_code(result: Result<ExitCode, Failure>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("error: {error}");
-        ExitCode::FAILURE
+        if is_wrong_argument(error.as_ref()) { ExitCode::from(WRONG_ARGUMENT) } else { ExitCode::FAILURE }
     })
+}
+
+fn is_wrong_argument(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<TrainError>() {
+        Some(TrainError::Settings(_)) => return true,
+        Some(TrainError::Device(error)) => return matches!(error, DeviceError::Unknown { .. }),
+        _ => {}
+    }
+    error.is::<WrongArgument>()
+        || error.is::<SettingsError>()
+        || error.is::<ConfigError>()
+        || error.is::<UnknownCrops>()
+        || matches!(error.downcast_ref(), Some(DeviceError::Unknown { .. }))
+        || error.downcast_ref().is_some_and(DashboardError::is_argument)
 }

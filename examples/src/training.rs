@@ -1,24 +1,78 @@
 //! Start and end of the programs that train.
 
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bn_inception_train::{Outcome, RunSummary};
 
-use crate::Failure;
+use crate::{Failure, exit_code};
 
-/// `runs/N` after the last one or, to resume, the last one that can be resumed.
-pub fn default_out(resume: bool) -> PathBuf {
-    let runs = Path::new("runs");
-    let numbers = std::fs::read_dir(runs).into_iter().flatten().flatten().filter_map(|entry| {
+/// Folder of the runs that were given none.
+const RUNS: &str = "runs";
+
+/// The output folder of a run.
+pub struct OutFolder {
+    path: PathBuf,
+    /// It was created for this run.
+    is_new: bool,
+}
+
+impl OutFolder {
+    /// The folder `given`; otherwise a new `runs/N` after the last one or, to resume, the last one that can be resumed.
+    ///
+    /// # Errors
+    /// [`Failure`] if the new folder cannot be created.
+    pub fn choose(given: Option<PathBuf>, resume: bool) -> Result<Self, Failure> {
+        match given {
+            Some(path) => Ok(Self { path, is_new: false }),
+            None if resume => {
+                let last = last_number(Path::new(RUNS), true).unwrap_or(1);
+                Ok(Self { path: Path::new(RUNS).join(last.to_string()), is_new: false })
+            }
+            None => Self::create_in(Path::new(RUNS)),
+        }
+    }
+
+    /// Creates the next folder in `runs`. Programs that start together get different ones.
+    fn create_in(runs: &Path) -> Result<Self, Failure> {
+        fs::create_dir_all(runs).map_err(|error| format!("cannot create {}: {error}", runs.display()))?;
+        let mut number = last_number(runs, false).unwrap_or(0);
+        loop {
+            number = number.saturating_add(1);
+            let path = runs.join(number.to_string());
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path, is_new: true }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < u64::MAX => {}
+                Err(error) => return Err(format!("cannot create {}: {error}", path.display()).into()),
+            }
+        }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for OutFolder {
+    /// Removes a new folder that nothing was written to, as of a run that was refused.
+    fn drop(&mut self) {
+        if self.is_new {
+            // Fails if it holds anything, which then belongs to the run.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
+/// The highest number that is the name of a folder in `runs`; with `begun`, of one with checkpoints.
+fn last_number(runs: &Path, begun: bool) -> Option<u64> {
+    let numbers = fs::read_dir(runs).into_iter().flatten().flatten().filter_map(|entry| {
         let number: u64 = entry.file_name().to_str()?.parse().ok()?;
-        let begun = entry.path().join("checkpoints").exists();
-        (begun || !resume).then_some(number)
+        (!begun || entry.path().join("checkpoints").exists()).then_some(number)
     });
-    let last = numbers.max();
-    let number = if resume { last.unwrap_or(1) } else { last.map_or(1, |last| last.saturating_add(1)) };
-    runs.join(number.to_string())
+    numbers.max()
 }
 
 /// Prints lines for a person, on standard error if standard output is for machines (`json`).
@@ -37,19 +91,21 @@ pub type Flag<'a> = (&'a str, bool, &'a str);
 pub fn finish(program: &str, ending: Result<Outcome, Failure>, json: bool, flags: &[Flag<'_>]) -> ExitCode {
     match ending {
         Ok(Outcome::Finished(summary)) => {
-            // The result is in summary.json too, so a closed standard output loses nothing.
-            let _ = print_result(&summary, json);
-            ExitCode::SUCCESS
+            let printed = print_result(&summary, json);
+            // People have seen the run; a program that asked for JSON must not take its absence for success.
+            let printed = printed.map_err(|error| format!("cannot print the summary: {error}; it is in summary.json"));
+            exit_code(if json {
+                printed.map(|()| ExitCode::SUCCESS).map_err(Failure::from)
+            } else {
+                Ok(ExitCode::SUCCESS)
+            })
         }
         Ok(Outcome::Stopped { step, out }) => {
             let command = resume_command(program, &out, flags);
             eprintln!("stopped and saved after step {step}; go on with: {command}");
             ExitCode::from(130)
         }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => exit_code(Err(error)),
     }
 }
 

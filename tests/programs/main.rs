@@ -7,6 +7,7 @@ mod weights;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use bn_inception_tests::{fail, program, succeed};
 use bn_inception_train::data::{DrawnConfig, draw_dataset};
@@ -268,6 +269,83 @@ fn fine_tune_teaches_other_classes() {
     fail("validate", &arguments, &["model 2", "lacks `love`, `plus`", "`brick-disc`"]);
     let arguments = ["--weights", &weights, "--data", &data, "--crops", "12"];
     fail("validate", &arguments, &["`12`", "1, 10 or 144"]);
+}
+
+#[test]
+fn programs_that_start_together_have_runs_of_their_own() {
+    let trained = Trained::new();
+    let start = || {
+        let mut train = program("train-imagenet");
+        let arguments = trained.train("unused");
+        let out = arguments.iter().position(|argument| argument == "--out").unwrap();
+        train.args(&arguments[..out]).args(["--dashboard", "off"]).current_dir(trained.folder.path());
+        train.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [start(), start()];
+    for process in both {
+        let output = process.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    for out in ["runs/1", "runs/2"] {
+        assert!(Path::new(&trained.path(out)).join("summary.json").exists(), "{out} has no result");
+    }
+    // A run that is refused leaves no folder behind.
+    let mut train = program("train-imagenet");
+    train.args(["--data", "nowhere", "--dashboard", "off"]).current_dir(trained.folder.path());
+    assert_eq!(train.output().unwrap().status.code(), Some(1));
+    assert!(!Path::new(&trained.path("runs/3")).exists());
+}
+
+#[test]
+fn every_wrong_argument_has_one_exit_code() {
+    let trained = Trained::new();
+    let (data, out) = (trained.path("data"), trained.path("out"));
+    let train = ["--data", &data, "--out", &out, "--dashboard", "off"];
+    let run = trained.path("run");
+    fs::create_dir(&run).unwrap();
+    fs::write(format!("{run}/run.jsonl"), "").unwrap();
+    let cases: [(&str, &[&str]); 14] = [
+        ("train-imagenet", &["--width", "wide"]),
+        ("train-imagenet", &["--width", "-1"]),
+        ("train-imagenet", &["--batch-size", "0"]),
+        ("train-imagenet", &["--recipe", "adam"]),
+        ("train-imagenet", &["--preset", "vgg"]),
+        ("train-imagenet", &["--device", "gpu9"]),
+        ("train-imagenet", &["--epochs", "1", "--steps", "1"]),
+        ("train-imagenet", &["--dashboard", "8015"]),
+        ("train-imagenet", &["--dashboard-token", "short", "--dashboard", "127.0.0.1:0"]),
+        ("classify", &["--device", "gpu9", "x.jpg"]),
+        ("validate", &["--crops", "12", "--data", &data]),
+        ("convert", &["--from", "imagenette", "--to", "weights.txt"]),
+        ("bench", &["--input-size", "1"]),
+        ("dashboard", &["--listen", "8015", &run]),
+    ];
+    for (name, arguments) in cases {
+        let mut program = program(name);
+        if name == "train-imagenet" {
+            let last = if arguments.contains(&"--dashboard") { 4 } else { 6 };
+            program.args(&train[..last]);
+        }
+        let output = program.args(arguments).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{name} {arguments:?}: {stderr}");
+        assert!(stderr.lines().any(|line| line.starts_with("error: ")), "{name} {arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn json_that_cannot_be_printed_is_a_failure() {
+    let trained = Trained::new();
+    let mut train = program("train-imagenet");
+    train.args(trained.train("out")).args(["--json", "--dashboard", "off"]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = train.stdout(full).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let last = stderr.lines().last().unwrap();
+    assert!(last.starts_with("error: cannot print the summary") && last.contains("summary.json"), "{stderr}");
+    assert!(Path::new(&trained.path("out/summary.json")).exists());
 }
 
 #[test]

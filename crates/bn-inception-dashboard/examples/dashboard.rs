@@ -41,7 +41,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            // clap's code for wrong arguments.
+            if error.is_argument() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -64,3 +64,11 @@ pub enum DashboardError {
         source: io::Error,
     },
 }
+
+impl DashboardError {
+    /// True if an address or token is wrong in itself, whatever runs there are.
+    #[must_use]
+    pub fn is_argument(&self) -> bool {
+        matches!(self, Self::Address { .. } | Self::NeedsToken { .. } | Self::Token { .. })
+    }
+}

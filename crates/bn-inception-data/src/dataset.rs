@@ -101,12 +101,15 @@ impl fmt::Display for Names<'_> {
 pub fn fingerprint<'a>(folders: impl IntoIterator<Item = &'a ImageFolder>) -> String {
     let mut hash = Sha256::new();
     for folder in folders {
-        for (index, sample) in folder.samples.iter().enumerate() {
-            hash.update(sample.class.to_le_bytes());
-            hash.update(folder.name(index));
-            hash.update([0]);
+        for index in 0..folder.len() {
+            folder.hash(index, &mut hash);
         }
     }
+    hexadecimal(hash)
+}
+
+/// The first 16 digits of a hash.
+fn hexadecimal(hash: Sha256) -> String {
     let digest = hash.finalize();
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -241,6 +244,23 @@ impl ImageFolder {
         let parts = self.samples[index].file.iter();
         let parts: Vec<_> = parts.map(|part| part.to_string_lossy()).collect();
         parts.join("/")
+    }
+
+    /// The [`fingerprint`] of the images of each class, in the order of the classes: it tells which one has changed.
+    #[must_use]
+    pub fn class_fingerprints(&self) -> Vec<String> {
+        let mut hashes = vec![Sha256::new(); self.classes.len()];
+        for (index, sample) in self.samples.iter().enumerate() {
+            self.hash(index, &mut hashes[sample.class as usize]);
+        }
+        hashes.into_iter().map(hexadecimal).collect()
+    }
+
+    /// Adds class and name of image `index` to `hash`.
+    fn hash(&self, index: usize, hash: &mut Sha256) {
+        hash.update(self.samples[index].class.to_le_bytes());
+        hash.update(self.name(index));
+        hash.update([0]);
     }
 
     /// Class index of image `index`.

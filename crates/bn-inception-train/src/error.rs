@@ -67,6 +67,12 @@ pub enum TrainError {
         /// True if that run is finished.
         finished: bool,
     },
+    /// Another process trains into the output folder.
+    #[error("another process trains in {}: let it end, or choose another --out", path.display())]
+    OutputLocked {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The output folder holds weights of another run, which would be overwritten.
     #[error("{} is in the way: choose another --out", path.display())]
     WeightsInTheWay {

@@ -39,6 +39,8 @@ mod error;
 mod evaluate;
 mod events;
 mod interrupt;
+mod json_value;
+mod lock;
 mod observe;
 pub mod optim;
 mod output;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{Checkpoint, CheckpointFolder};
 use crate::error::TrainError;
+use crate::lock::OutputLock;
 
 /// Folder of the images drawn when there is no other data.
 pub(crate) const DRAWN_FOLDER: &str = "data";
@@ -46,8 +47,17 @@ pub(crate) fn check_out(out: &Path, resume: bool) -> Result<(), TrainError> {
     Ok(())
 }
 
+/// Makes the folder this process's own: creates it if necessary, locks it, and checks again that no other process has
+/// begun a run in it since [`check_out`].
+pub(crate) fn claim(out: &Path, resume: bool, status: impl FnMut(&str)) -> Result<OutputLock, TrainError> {
+    make_writable(out)?;
+    let lock = OutputLock::take(out, status)?;
+    check_out(out, resume)?;
+    Ok(lock)
+}
+
 /// Creates the folder if necessary and checks that files can be created in it.
-pub(crate) fn make_writable(out: &Path) -> Result<(), TrainError> {
+fn make_writable(out: &Path) -> Result<(), TrainError> {
     fs::create_dir_all(out).map_err(TrainError::output(out))?;
     // Permissions are not enough (read-only mounts, quotas): only writing is a proof.
     tempfile::tempfile_in(out).map_err(TrainError::output(out))?;

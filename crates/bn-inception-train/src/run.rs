@@ -19,6 +19,8 @@ use crate::display::RunExtent;
 use crate::error::TrainError;
 use crate::events::Events;
 use crate::interrupt::StopSignal;
+use crate::json_value::json_value;
+use crate::lock::OutputLock;
 use crate::observe::Observer;
 use crate::optim::{self, Ema, Flat, Sgd};
 use crate::progress::Progress;
@@ -56,6 +58,8 @@ pub(crate) struct Run {
     pub last_save: Instant,
     pub last_good: Option<PathBuf>,
     pub logged_broken: BTreeSet<PathBuf>,
+    /// Held as long as the run may write to its folder.
+    pub _lock: OutputLock,
 }
 
 impl Run {
@@ -275,8 +279,8 @@ impl Run {
 
 /// A struct's fields by name.
 fn map(fields: &impl Serialize) -> Map<String, Value> {
-    match serde_json::to_value(fields) {
-        Ok(Value::Object(map)) => map,
+    match json_value(fields) {
+        Value::Object(map) => map,
         _ => Map::new(),
     }
 }

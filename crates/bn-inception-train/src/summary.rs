@@ -7,6 +7,7 @@ use atomic_write_file::AtomicWriteFile;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::json_value::json_value;
 use crate::settings::{FineTune, Settings};
 
 /// The outcome of a finished run. Accuracies are fractions, of the weights that were written.
@@ -68,6 +69,7 @@ impl RunSummary {
         let mut settings = self.settings.clone();
         settings.data = settings.data.as_deref().and_then(Path::file_name).map(PathBuf::from);
         settings.fine_tune = settings.fine_tune.map(FineTune::without_place);
+        let settings = json_value(&settings);
         let facts = json!({
             "val_top1": self.val_top1,
             "val_top5": self.val_top5,

@@ -17,11 +17,10 @@ use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::events::Events;
 use crate::interrupt::StopSignal;
+use crate::lock::OutputLock;
 use crate::observe::{Monitor, Observer};
 use crate::optim::{self, Ema, Sgd};
-use crate::output::{
-    CHECKPOINT_FOLDER, DRAWN_FOLDER, SUMMARY_FILE, WEIGHTS_FILE, check_out, make_writable, newest_checkpoint,
-};
+use crate::output::{CHECKPOINT_FOLDER, DRAWN_FOLDER, SUMMARY_FILE, WEIGHTS_FILE, check_out, claim, newest_checkpoint};
 use crate::progress::Progress;
 use crate::run::Run;
 use crate::settings::{Recipe, Settings, SettingsError};
@@ -43,7 +42,7 @@ pub enum Outcome {
     },
 }
 
-/// A run that is ready to start: its inputs exist, its output folder is writable, its device is open.
+/// A run that is ready to start: its inputs exist, its output folder is writable and locked, its device is open.
 pub struct Trainer {
     config: TrainConfig,
     settings: Settings,
@@ -55,6 +54,8 @@ pub struct Trainer {
     base: Option<Model>,
     /// The checkpoint to resume from, and its file.
     checkpoint: Option<(Checkpoint, PathBuf)>,
+    /// The right to write the output folder.
+    lock: OutputLock,
 }
 
 impl Trainer {
@@ -62,11 +63,15 @@ impl Trainer {
     /// other. `status` is called with one line for each lengthy task and for what was chosen.
     ///
     /// # Errors
-    /// [`TrainError`], before anything in the output folder is changed.
+    /// [`TrainError`], before anything in the output folder is changed except for its lock.
     pub fn new(config: TrainConfig, mut status: impl FnMut(&str)) -> Result<Self, TrainError> {
         let device = config.device.open()?;
         let choices = &config.choices;
-        let (mut base, mut checkpoint) = (None, None);
+        let (mut base, mut checkpoint, mut lock) = (None, None, None);
+        if config.resume && config.out.join(CHECKPOINT_FOLDER).is_dir() {
+            // Before the checkpoint is read: the process that holds the run may be writing the next one.
+            lock = Some(claim(&config.out, true, &mut status)?);
+        }
         let settings = if config.resume {
             let (newest, path) = newest_checkpoint(&config.out)?;
             choices.check_against(&newest.settings)?;
@@ -88,7 +93,9 @@ impl Trainer {
         let folder = match &settings.data {
             Some(folder) => folder.clone(),
             None => {
-                make_writable(&config.out)?;
+                if lock.is_none() {
+                    lock = Some(claim(&config.out, config.resume, &mut status)?);
+                }
                 let folder = config.out.join(DRAWN_FOLDER);
                 status("drawing the embedded images");
                 drawn::draw_dataset(&folder, &settings.drawn())?;
@@ -102,8 +109,14 @@ impl Trainer {
         if let Some((checkpoint, path)) = &checkpoint {
             let fits = checkpoint.check_data(&facts(&train, &val));
             fits.map_err(TrainError::misfit(path))?;
+            if !checkpoint.data.has_files() {
+                status("the checkpoint is of an earlier version: file names of the data are not compared");
+            }
         }
-        make_writable(&config.out)?;
+        let lock = match lock {
+            Some(lock) => lock,
+            None => claim(&config.out, config.resume, &mut status)?,
+        };
         status(&format!(
             "data: {} ({} classes, {} training and {} validation images)",
             folder.display(),
@@ -111,7 +124,7 @@ impl Trainer {
             train.len(),
             val.len()
         ));
-        Ok(Self { config, settings, recipe, device, train, val, base, checkpoint })
+        Ok(Self { config, settings, recipe, device, train, val, base, checkpoint, lock })
     }
 
     /// Everything that determines the run's results.
@@ -150,7 +163,7 @@ impl Trainer {
 
     /// The run at its start, or as its checkpoint left it.
     fn prepare(self, stop: &StopSignal) -> Result<Run, TrainError> {
-        let Self { config, settings, recipe, device, train, val, base, checkpoint } = self;
+        let Self { config, settings, recipe, device, train, val, base, checkpoint, lock } = self;
         let data = facts(&train, &val);
         let origin = Start {
             device: device.name.clone(),
@@ -211,6 +224,7 @@ impl Trainer {
             last_save: Instant::now(),
             last_good: None,
             logged_broken: BTreeSet::new(),
+            _lock: lock,
             config,
             settings,
         };
@@ -277,5 +291,11 @@ fn write_results(run: &mut Run, device: String) -> Result<RunSummary, TrainError
 }
 
 fn facts(train: &ImageFolder, val: &ImageFolder) -> DataFacts {
-    DataFacts { classes: train.classes().to_vec(), train_images: train.len(), val_images: val.len() }
+    DataFacts {
+        classes: train.classes().to_vec(),
+        train_images: train.len(),
+        val_images: val.len(),
+        train_files: train.class_fingerprints(),
+        val_files: val.class_fingerprints(),
+    }
 }

@@ -62,6 +62,20 @@ pub struct DataFacts {
     pub train_images: usize,
     /// Number of validation images.
     pub val_images: usize,
+    /// Fingerprint of the file names of each class's training images. Checkpoints of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub train_files: Vec<String>,
+    /// Fingerprint of the file names of each class's validation images, likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub val_files: Vec<String>,
+}
+
+impl DataFacts {
+    /// True if the names of files are known, not only their number.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        !self.train_files.is_empty() && !self.val_files.is_empty()
+    }
 }
 
 /// The metadata entry.
@@ -244,7 +258,13 @@ mod tests {
         let arrays = |values: &[f32]| Arrays::from([("w".to_owned(), values.to_vec())]);
         Checkpoint {
             settings: Choices::default().settings(None, None).unwrap(),
-            data: DataFacts { classes: vec!["cat".to_owned(), "dog".to_owned()], train_images: 7, val_images: 3 },
+            data: DataFacts {
+                classes: vec!["cat".to_owned(), "dog".to_owned()],
+                train_images: 7,
+                val_images: 3,
+                train_files: Vec::new(),
+                val_files: Vec::new(),
+            },
             progress: Progress::default(),
             model: arrays(&[1.0, f32::MIN_POSITIVE, -0.0]),
             velocity: arrays(&[0.1]),

@@ -148,7 +148,7 @@ fn runs_are_neither_overwritten_nor_mixed() {
     fails(other, &["--width 0.5 (was: 0.05)", "--steps 3 (was: 2)"]);
 
     let more_classes = resumed(config(&dataset(folder.path(), 3), &out));
-    fails(more_classes, &["2 classes", "3"]);
+    fails(more_classes, &["2 classes", "3", "is new"]);
 
     let nowhere = resumed(config(&data, &folder.path().join("nowhere")));
     fails(nowhere, &["nothing to resume", "nowhere"]);
@@ -156,6 +156,67 @@ fn runs_are_neither_overwritten_nor_mixed() {
     train(resumed(config(&data, &out))).unwrap();
     fails(resumed(config(&data, &out)), &["finished", "nothing is left"]);
     fails(config(&data, &out), &["holds a finished run"]);
+}
+
+#[test]
+fn one_process_writes_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = dataset(folder.path(), 2);
+    let new = folder.path().join("new");
+    let first = Trainer::new(config(&data, &new), |_| ()).unwrap();
+    fails(config(&data, &new), &["another process trains in", "new", "--out"]);
+    drop(first);
+
+    let out = unfinished(folder.path(), &data);
+    let first = Trainer::new(resumed(config(&data, &out)), |_| ()).unwrap();
+    fails(resumed(config(&data, &out)), &["another process trains in", "unfinished"]);
+    fails(config(&data, &out), &["unfinished run"]);
+    // Nothing is left of a lock whose holder is gone.
+    drop(first);
+    train(resumed(config(&data, &out))).unwrap();
+    let log = fs::read_to_string(out.join("run.jsonl")).unwrap();
+    assert_eq!(log.matches("\"event\":\"finished\"").count(), 1);
+}
+
+#[test]
+fn data_that_changed_since_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = dataset(folder.path(), 3);
+    let out = unfinished(folder.path(), &data);
+    let resume = || resumed(config(&data, &out));
+    let class = |split: &str, class: &str| data.join(split).join(class);
+    let mut classes: Vec<_> =
+        fs::read_dir(data.join("train")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    classes.sort();
+    let second = classes[1].to_string_lossy().into_owned();
+
+    // As many images as before, one of them under another name.
+    let image = fs::read_dir(class("train", &second)).unwrap().next().unwrap().unwrap().path();
+    let renamed = image.with_file_name("renamed.jpg");
+    fs::rename(&image, &renamed).unwrap();
+    fails(resume(), &["step-00000001.ckpt", &format!("train/{second}"), "other names"]);
+    fs::remove_file(&renamed).unwrap();
+    fails(resume(), &["trained on 12 images", "11", &format!("the first difference is in train/{second}")]);
+
+    for split in ["train", "val"] {
+        fs::rename(class(split, &second), folder.path().join(split)).unwrap();
+    }
+    fails(resume(), &["3 classes", "has 2", &format!("class folder `{second}` is gone")]);
+    for split in ["train", "val"] {
+        fs::rename(folder.path().join(split), class(split, &second)).unwrap();
+    }
+
+    // A checkpoint of an earlier version knows numbers only: it is resumed, and says so.
+    fs::write(&renamed, fs::read(first_image(&data).unwrap()).unwrap()).unwrap();
+    fails(resume(), &["other names"]);
+    let file = CheckpointFolder::new(out.join("checkpoints")).file(1);
+    let mut checkpoint = Checkpoint::load(&file).unwrap();
+    (checkpoint.data.train_files, checkpoint.data.val_files) = (Vec::new(), Vec::new());
+    checkpoint.save(&file).unwrap();
+    let mut said = Vec::new();
+    let trainer = Trainer::new(resume(), |line| said.push(line.to_owned())).unwrap();
+    assert!(said.iter().any(|line| line.contains("names of the data are not compared")), "{said:?}");
+    trainer.run(&StopSignal::new()).unwrap();
 }
 
 #[test]
