@@ -60,7 +60,9 @@ fn pytorch_files_give_pytorchs_logits() {
     for file in ["zip.pth", "legacy.pth", "cadene.safetensors"] {
         check(&path(file), &import, "logits");
     }
-    check(&path("nested.pth"), &import, "logits_half");
+    for file in ["nested.pth", "imagenet.pth", "imagenet_legacy.pth"] {
+        check(&path(file), &import, "logits_half");
+    }
 }
 
 #[test]
