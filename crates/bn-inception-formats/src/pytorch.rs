@@ -30,11 +30,10 @@ pub(crate) fn read_zip(bytes: &[u8]) -> Result<Archive, Problem> {
     let mut archive = ZipArchive::new(io::Cursor::new(bytes))
         .map_err(|error| Problem::malformed(format!("damaged or cut short: {}", shown(&error.to_string()))))?;
     Problem::limit("number of members", archive.len(), MAX_MEMBERS)?;
+    let names: Vec<_> = archive.file_names().flatten().map(std::borrow::Cow::into_owned).collect();
     let member = |end: &str| {
-        let mut names = archive.file_names().flatten();
-        let prefix =
-            names.find_map(|name| name.strip_suffix(end).filter(|prefix| prefix.ends_with('/')).map(str::to_owned));
-        prefix
+        let mut prefixes = names.iter().filter_map(|name| name.strip_suffix(end));
+        prefixes.find(|prefix| prefix.ends_with('/'))
     };
     if member("constants.pkl").is_some() {
         return Err(Problem::TorchScript);

@@ -18,6 +18,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use atomic_write_file::AtomicWriteFile;
+use bn_inception::weights::labels;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ use crate::settings::Settings;
 pub type Arrays = BTreeMap<String, Vec<f32>>;
 
 /// Key of the metadata entry.
-const KEY: &str = "bn_inception_checkpoint";
+pub(crate) const KEY: &str = "bn_inception_checkpoint";
 
 /// Version of the format.
 const SCHEMA: u32 = 1;
@@ -62,6 +63,13 @@ pub struct DataFacts {
     pub train_images: usize,
     /// Number of validation images.
     pub val_images: usize,
+}
+
+impl DataFacts {
+    /// Names of the classes, in the order of the logits.
+    pub(crate) fn labels(&self) -> Vec<String> {
+        self.classes.iter().map(|folder| labels::of_folder(folder).to_owned()).collect()
+    }
 }
 
 /// The metadata entry.
