@@ -24,7 +24,7 @@ struct Arguments {
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
 
-    /// Weight file, or a name that list-weights prints
+    /// Weight file or checkpoint, or a name that list-weights prints
     #[arg(long, value_name = "PATH|NAME", default_value = "imagenette")]
     weights: String,
 

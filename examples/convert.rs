@@ -19,7 +19,7 @@ use clap::{Parser, ValueEnum};
 #[derive(Parser)]
 #[command(name = "convert", version, allow_negative_numbers = true)]
 struct Arguments {
-    /// Weight file, or a name that list-weights prints
+    /// Weight file or checkpoint, or a name that list-weights prints
     #[arg(long, value_name = "PATH|NAME")]
     from: String,
 

@@ -30,7 +30,7 @@ const WEIGHTS: &str = "imagenette";
 #[derive(Parser)]
 #[command(name = "fine-tune", version, allow_negative_numbers = true)]
 struct Arguments {
-    /// Weight file of this project (convert makes one of others'), or a name that list-weights prints [default: imagenette]
+    /// Weight file (convert makes one of others') or checkpoint of this project, or a name that list-weights prints [default: imagenette]
     #[arg(long, value_name = "PATH|NAME")]
     weights: Option<String>,
 

@@ -22,7 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 #[derive(Parser)]
 #[command(name = "validate", version, allow_negative_numbers = true)]
 struct Arguments {
-    /// Weight file, or a name that list-weights prints
+    /// Weight file or checkpoint, or a name that list-weights prints
     #[arg(long, value_name = "PATH|NAME", default_value = "imagenette")]
     weights: String,
 

@@ -5,16 +5,16 @@ pub mod training;
 
 use std::error::Error;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use atomic_write_file::AtomicWriteFile;
 use bn_inception::burn::tensor::Device;
 use bn_inception::data::UnknownCrops;
-use bn_inception::weights::{FetchEvent, Import, Store, Weights, WeightsError};
+use bn_inception::weights::{FetchEvent, Import, Store, Weights, labels};
 use bn_inception::{ConfigError, DeviceError, ImageClassifier, Preprocess, Preset};
 use bn_inception_train::dashboard::DashboardError;
-use bn_inception_train::{SettingsError, TrainError};
+use bn_inception_train::{SettingsError, TrainError, open_weights};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -22,61 +22,91 @@ use indicatif::{ProgressBar, ProgressStyle};
 #[derive(Args)]
 #[command(next_help_heading = "Weights of other projects")]
 pub struct ForeignWeights {
-    /// Their network: paper, caffe, onnx, mxnet, tf_slim or small
+    /// Their network: paper, caffe, onnx, mxnet, tf_slim or small [default: told by the names of their tensors]
     #[arg(long, value_name = "NAME", requires = "preprocess")]
     preset: Option<Preset>,
 
     /// Their pixels: cadene, caffe, onnx, mxnet, tf_slim or imagenet
-    #[arg(long, value_name = "NAME", requires = "preset")]
+    #[arg(long, value_name = "NAME")]
     preprocess: Option<Preprocess>,
 
     /// Multiplier of the network's channels [default: 1]
-    #[arg(long, value_name = "F", requires = "preset")]
+    #[arg(long, value_name = "F", requires = "preprocess")]
     width: Option<f64>,
 
     /// How many classes they must have [default: as many as the last layer]
-    #[arg(long, value_name = "N", requires = "preset")]
+    #[arg(long, value_name = "N", requires = "preprocess")]
     classes: Option<usize>,
 
     /// Accept that the last layer is missing; it is drawn at random
-    #[arg(long, value_name = "LAYER", value_parser = ["fc", "classifier"], requires = "preset")]
+    #[arg(long, value_name = "LAYER", value_parser = ["fc", "classifier"], requires = "preprocess")]
     allow_missing: Option<String>,
 
+    /// Their last layer, if it has an unusual name: embedding, head.fc …
+    #[arg(long, value_name = "LAYER", requires = "preprocess")]
+    head: Option<String>,
+
+    /// A layer or tensor to leave out; may be repeated
+    #[arg(long, value_name = "LAYER", requires = "preprocess")]
+    without: Vec<String>,
+
     /// Take every scale of batch normalisation as 1 (MXNet symbols with fix_gamma)
-    #[arg(long, requires = "preset")]
+    #[arg(long, requires = "preprocess")]
     fix_gamma: bool,
+
+    /// Names of the classes, of any weights: one a line, or JSON such as ImageNet's class index
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
 }
 
 impl ForeignWeights {
-    /// Opens `weights`, with the flags' description if they were given.
+    /// Opens `weights`, which may be a checkpoint, with the flags' description if they were given.
     ///
     /// # Errors
-    /// [`WeightsError`], which names the file and the problem.
-    pub fn open(&self, weights: &str, downloads: &Downloads) -> Result<Weights, WeightsError> {
-        Weights::open_from(&downloads.store(), weights, self.import().as_ref())
+    /// [`Failure`], which names the file and the problem.
+    pub fn open(&self, weights: &str, downloads: &Downloads) -> Result<Weights, Failure> {
+        let opened = open_weights(&downloads.store(), weights, self.import().as_ref())?;
+        let Some(file) = &self.labels else {
+            return Ok(opened);
+        };
+        let in_file = |error: &dyn Error| format!("{}: {error}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| in_file(&error))?;
+        let labels = labels::parse(&text).map_err(|error| in_file(&error))?;
+        opened.with_labels(labels).map_err(|error| format!("{}: for {error}", file.display()).into())
     }
 
     /// A classifier with `weights` on `device`, opened as by [`Self::open`].
     ///
     /// # Errors
-    /// [`WeightsError`], which names the file and the problem.
+    /// [`Failure`], which names the file and the problem.
     pub fn classifier(
         &self,
         weights: &str,
         downloads: &Downloads,
         device: &Device,
-    ) -> Result<ImageClassifier, WeightsError> {
-        ImageClassifier::from_weights(self.open(weights, downloads)?, device)
+    ) -> Result<ImageClassifier, Failure> {
+        let opened = self.open(weights, downloads)?;
+        if !opened.has_classifier() {
+            let reason = "its last layer is drawn at random: it has features, and can be fine-tuned, but names nothing";
+            return Err(format!("{weights}: {reason}").into());
+        }
+        Ok(ImageClassifier::from_weights(opened, device)?)
     }
 
     fn import(&self) -> Option<Import> {
-        let (preset, preprocess) = (self.preset?, self.preprocess.clone()?);
-        let config = preset.config().with_width(self.width.unwrap_or(1.0));
+        let preprocess = self.preprocess.clone()?;
+        let import = match self.preset {
+            Some(preset) => Import::new(preset.config(), preprocess),
+            None => Import::by_names(preprocess),
+        };
         Some(Import {
+            config: import.config.clone().with_width(self.width.unwrap_or(1.0)),
             classes: self.classes,
             allow_missing_classifier: self.allow_missing.is_some(),
             fix_gamma: self.fix_gamma,
-            ..Import::new(config, preprocess)
+            head: self.head.clone(),
+            without: self.without.clone(),
+            ..import
         })
     }
 }

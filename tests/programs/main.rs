@@ -147,9 +147,10 @@ fn classify_with_files_of_other_projects() {
     let expected = fs::read_to_string(fixture("expected.json")).unwrap();
     let expected: Value = serde_json::from_str(&expected).unwrap();
     let expected: Vec<f64> = serde_json::from_value(expected["logits"].clone()).unwrap();
-    for file in ["zip.pth", "folded.onnx", "bn.caffemodel", "mxnet.params"] {
+    // The names of the others tell the preset.
+    for (file, preset) in [("zip.pth", ""), ("folded.onnx", "--preset caffe "), ("bn.caffemodel", "")] {
         let weights = fixture(file);
-        let flags = "--preset caffe --preprocess cadene --width 0.05 --device flex --json --logits";
+        let flags = format!("{preset}--preprocess cadene --width 0.05 --device flex --json --logits");
         let arguments = flags.split(' ').chain(["--weights", &weights, &image]);
         let answer = succeed("classify", &arguments.collect::<Vec<_>>());
         let answer: Value = serde_json::from_str(&answer).unwrap();
@@ -167,9 +168,16 @@ fn classify_refuses_the_wrong_file_in_one_line() {
         let arguments = flags.split(' ').chain(["--device", "flex", "--weights", weights, "x.png"]);
         fail("classify", &arguments.collect::<Vec<_>>(), parts);
     };
-    refuse("--top 1", &weights, &["zip.pth: PyTorch file (zip) without configuration", "--preset"]);
+    refuse("--top 1", &weights, &["zip.pth: PyTorch file (zip) without configuration", "`--preprocess cadene`"]);
+    refuse("--top 1", &fixture("kept.onnx"), &["ONNX file without configuration", "--preset"]);
     let narrow = "--preprocess cadene --width 0.05 --preset";
     refuse(&format!("{narrow} onnx"), &weights, &["zip.pth", "unused conv1_7x7_s2.bias", "fits preset caffe"]);
+    refuse(&format!("{narrow} mxnet"), &weights, &["zip.pth", "Cadene's names", "preset caffe, not of mxnet"]);
+    refuse(&format!("{narrow} caffe"), &fixture("mxnet.params"), &["MXNet's names", "preset mxnet, not of caffe"]);
+    refuse(&format!("{narrow} caffe"), &fixture("module.pth"), &["module.pth", "save `model.state_dict()` instead"]);
+    refuse(&format!("{narrow} caffe"), &fixture("xbm.pth"), &["xbm.pth", "unused head.fc.bias", "`--head head.fc`"]);
+    let headless = "caffe --without head.fc --allow-missing fc";
+    refuse(&format!("{narrow} {headless}"), &fixture("xbm.pth"), &["xbm.pth: its last layer is drawn at random"]);
     refuse(&format!("{narrow} caffe --classes 1001"), &weights, &["5 classes, expected 1001"]);
     refuse(
         "--preset caffe --preprocess cadene",
@@ -185,6 +193,51 @@ fn classify_refuses_the_wrong_file_in_one_line() {
     let whole = fs::read(&weights).unwrap();
     fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
     refuse(&format!("{narrow} caffe"), &cut, &["cut.pth: PyTorch file (zip): damaged or cut short"]);
+}
+
+#[test]
+fn labels_name_the_classes() {
+    let (weights, image) = (fixture("zip.pth"), fixture("image.png"));
+    let folder = tempfile::tempdir().unwrap();
+    let labels = folder.path().join("labels.txt").display().to_string();
+    fs::write(&labels, "ant\nbee\ncat\ndog\neel\n").unwrap();
+    let flags = "--preprocess cadene --width 0.05 --device flex --labels";
+    let arguments: Vec<_> = flags.split(' ').chain([labels.as_str(), "--weights", &weights, &image]).collect();
+    let printed = succeed("classify", &arguments);
+    assert!(["ant", "bee", "cat", "dog", "eel"].iter().all(|name| printed.contains(name)), "{printed}");
+    fs::write(&labels, "ant\n\nbee\n").unwrap();
+    fail("classify", &arguments, &["labels.txt", "line 2 has no label"]);
+    fs::write(&labels, "ant\nbee\n").unwrap();
+    fail("classify", &arguments, &["labels.txt", "zip.pth", "2 labels for 5 classes"]);
+}
+
+#[test]
+fn checkpoints_are_weights() {
+    let trained = Trained::new();
+    succeed("train-imagenet", &borrowed(&trained.train("out")));
+    let checkpoint = trained.path("out/checkpoints/step-00000006.ckpt");
+    let data = trained.path("data");
+    let validate = |weights: &str| {
+        let arguments = ["--weights", weights, "--data", &data, "--device", "flex", "--json"];
+        let validated: Value = serde_json::from_str(&succeed("validate", &arguments)).unwrap();
+        validated["top1"].as_f64().unwrap()
+    };
+    let to = trained.path("converted.safetensors");
+    succeed("convert", &["--from", &checkpoint, "--to", &to]);
+    assert_eq!(validate(&checkpoint), validate(&to));
+    let class = fs::read_dir(trained.path("data/val")).unwrap().next().unwrap().unwrap().path();
+    let (image, label) = (first_image(&class), class.file_name().unwrap().display().to_string());
+    let classify = ["--weights", &checkpoint, "--device", "flex", "--top", "3", &image.display().to_string()];
+    assert!(succeed("classify", &classify).contains(&label));
+    let out = trained.path("tuned");
+    let tune = ["--weights", &checkpoint, "--data", &data, "--out", &out, "--epochs", "1", "--device", "flex"];
+    succeed("fine-tune", &tune);
+
+    let foreign = ["--weights", &checkpoint, "--preprocess", "cadene", "x.png"];
+    fail("classify", &foreign, &["step-00000006.ckpt", "leave out `--preset`"]);
+    let whole = fs::read(&checkpoint).unwrap();
+    fs::write(&checkpoint, &whole[..whole.len() - 1]).unwrap();
+    fail("classify", &["--weights", &checkpoint, "x.png"], &["step-00000006.ckpt is cut short"]);
 }
 
 #[test]

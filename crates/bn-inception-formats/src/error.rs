@@ -56,6 +56,19 @@ pub enum Problem {
         /// Module and name, joined by a dot.
         name: String,
     },
+    /// A pickle holds modules: a program together with its weights. Nothing of it was run.
+    #[error(
+        "a pickled model (`{class}`), which is a program: load it in PyTorch and save `model.state_dict()` instead"
+    )]
+    PickledModule {
+        /// Its class: module and name, joined by a dot.
+        class: String,
+    },
+    /// A TorchScript archive: a program together with its weights. Nothing of it was run.
+    #[error(
+        "a TorchScript archive, which is a program: load it with `torch.jit.load` and save `model.state_dict()` instead"
+    )]
+    TorchScript,
     /// One tensor is unsuitable.
     #[error("tensor `{name}`: {reason}")]
     Tensor {

@@ -30,14 +30,16 @@ pub(crate) fn read_zip(bytes: &[u8]) -> Result<Archive, Problem> {
     let mut archive = ZipArchive::new(io::Cursor::new(bytes))
         .map_err(|error| Problem::malformed(format!("damaged or cut short: {}", shown(&error.to_string()))))?;
     Problem::limit("number of members", archive.len(), MAX_MEMBERS)?;
-    let names = archive.file_names().flatten();
-    let mut prefixes = names.filter_map(|name| {
-        let prefix = name.strip_suffix("data.pkl")?;
-        prefix.ends_with('/').then(|| prefix.to_owned())
-    });
+    let names: Vec<_> = archive.file_names().flatten().map(std::borrow::Cow::into_owned).collect();
+    let member = |end: &str| {
+        let mut prefixes = names.iter().filter_map(|name| name.strip_suffix(end));
+        prefixes.find(|prefix| prefix.ends_with('/'))
+    };
+    if member("constants.pkl").is_some() {
+        return Err(Problem::TorchScript);
+    }
     let foreign = || Problem::malformed("a zip archive without `data.pkl`: not made by torch.save");
-    let prefix = prefixes.next().ok_or_else(foreign)?;
-    drop(prefixes);
+    let prefix = member("data.pkl").ok_or_else(foreign)?;
     let mut inflated = Inflated { file: bytes.len() as u64, left: bytes.len().saturating_mul(MAX_INFLATION) };
     if let Some(order) = inflated.member(&mut archive, &format!("{prefix}byteorder"))?
         && order != b"little"
@@ -106,6 +108,8 @@ pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
     let pickle = Pickle::run(&mut cursor)?;
     let keys = Pickle::run(&mut cursor)?;
     let mut tensors = Tensors::new(&pickle, bytes.len())?;
+    // Storages of all tensors follow, not only of those in the state dict.
+    let sizes: BTreeMap<_, _> = pickle.storages().map(|storage| (storage.key, storage.element.size())).collect();
     let Object::Sequence(list) = keys.get(keys.root) else {
         return Err(Problem::malformed("the list of storages is no list"));
     };
@@ -114,7 +118,7 @@ pub(crate) fn read_legacy(bytes: &[u8]) -> Result<Archive, Problem> {
             return Err(Problem::malformed("a storage's key is no text"));
         };
         let length = cursor.u64("the length of a storage")?;
-        let size = tensors.element_size(key);
+        let size = sizes.get(key).copied().unwrap_or(1);
         let data = cursor.take("a storage", length.saturating_mul(size as u64))?;
         tensors.fill(key, data)?;
     }
@@ -137,8 +141,12 @@ impl<'p> Tensors<'p> {
         let mut budget = Budget::new(file);
         for (key, value) in entries(pickle, dict) {
             let Object::Tensor(view) = pickle.get(value) else {
-                let reason = format!("`{}` in the state dict is no tensor", shown(key));
-                return Err(Problem::malformed(reason));
+                // An epoch, say, is of no interest; a dictionary of tensors would be lost.
+                if has_tensors(pickle, value) {
+                    let reason = format!("`{}` is a dictionary of tensors beside tensors: save it alone", shown(key));
+                    return Err(Problem::malformed(reason));
+                }
+                continue;
             };
             Problem::limit("length of a name", key.len(), MAX_NAME)?;
             budget.admit(key, &view.shape)?;
@@ -151,12 +159,6 @@ impl<'p> Tensors<'p> {
 
     fn keys(&self) -> Vec<String> {
         self.waiting.keys().map(|key| (*key).to_owned()).collect()
-    }
-
-    /// Size in bytes of an element of the storage called `key`.
-    fn element_size(&self, key: &str) -> usize {
-        let views = self.waiting.get(key).and_then(|views| views.first());
-        views.map_or(1, |(_, view)| view.storage.element.size())
     }
 
     /// Fills all tensors in the storage called `key`.
@@ -188,19 +190,20 @@ impl<'p> Tensors<'p> {
     }
 }
 
-/// Dictionary that holds the tensors: `id` itself, or one nested in it.
+/// Dictionary that holds the tensors: one nested in `id` under a name of [`NESTED`], or `id` itself. The nested ones
+/// come first: beside them stand the state of the optimizer, and accuracies, which may be tensors too.
 fn state_dict<'p>(pickle: &'p Pickle<'p>, id: Id, depth: usize) -> Option<Id> {
-    let mut items = entries(pickle, id);
-    if items.any(|(_, value)| matches!(pickle.get(value), Object::Tensor(_))) {
-        return Some(id);
-    }
-    if depth >= MAX_NESTING {
-        return None;
-    }
-    NESTED.iter().find_map(|name| {
+    let nested = NESTED.iter().filter(|_| depth < MAX_NESTING).find_map(|name| {
         let (_, value) = entries(pickle, id).find(|(key, _)| key == name)?;
         state_dict(pickle, value, depth + 1)
-    })
+    });
+    nested.or_else(|| has_tensors(pickle, id).then_some(id))
+}
+
+/// True if `id` is a dictionary with tensors in it.
+fn has_tensors(pickle: &Pickle<'_>, id: Id) -> bool {
+    let mut items = entries(pickle, id);
+    items.any(|(_, value)| matches!(pickle.get(value), Object::Tensor(_)))
 }
 
 /// Entries of the dictionary `id` whose keys are text; none if it is no dictionary.

@@ -6,11 +6,12 @@ use crate::format::Format;
 /// First bytes of the formats. Protocol buffers have no signature: ONNX models begin with `ir_version` (field 1, an
 /// integer) and Caffe models with the name of the network (field 1, text) or a layer (field 2 or 100), because every
 /// serialiser writes fields in ascending order.
-const SIGNATURES: [(&[u8], Format); 10] = [
+const SIGNATURES: [(&[u8], Format); 11] = [
     (b"PK\x03\x04", Format::PyTorchZip),
     (b"\x80\x02", Format::PyTorchLegacy),
     (b"\x80\x03", Format::PyTorchLegacy),
     (b"\x80\x04", Format::PyTorchLegacy),
+    (b"\x80\x05", Format::PyTorchLegacy),
     (&[0x12, 1, 0, 0, 0, 0, 0, 0], Format::MxNet),
     (b"NRUB", Format::Burnpack),
     (&[0x08], Format::Onnx),

@@ -147,6 +147,39 @@ fn pickles_run_no_code() {
     }
 }
 
+/// Beside the state dict: tensors, the state of an optimizer, numpy's numbers, the arguments of a program.
+#[test]
+fn a_checkpoints_state_dict_is_found() {
+    let half = read(&fixture("nested.pth")).unwrap().tensors;
+    for name in ["imagenet.pth", "imagenet_legacy.pth"] {
+        let tensors = read(&fixture(name)).unwrap().tensors;
+        assert!(tensors.len() > 400, "{name}: {}", tensors.len());
+        for (key, array) in &tensors {
+            assert_eq!(Some(array), half.get(key), "{name}: {key}");
+        }
+    }
+}
+
+#[test]
+fn models_saved_whole_are_refused() {
+    for (name, parts) in [
+        ("module.pth", ["`__main__.Tiny`", "save `model.state_dict()`"]),
+        ("module_legacy.pth", ["`__main__.Tiny`", "save `model.state_dict()`"]),
+        ("script.pt", ["TorchScript", "save `model.state_dict()`"]),
+    ] {
+        refused(&fixture(name), &parts);
+    }
+}
+
+#[test]
+fn a_dictionary_of_tensors_is_not_lost() {
+    let mut file = tensor(6, 0, [2, 3], [3, 1]);
+    let pickled = file.windows(7).rposition(|part| part == b"\x89N\x74Rs.\x80").unwrap();
+    // `{"w": …, "x": {"w": …}}`: the tensor is noted, and recalled in a dictionary of its own.
+    file.splice(pickled + 4..pickled + 5, b"q\0sX\x01\0\0\0x}X\x01\0\0\0wh\0ss".iter().copied());
+    refused(&file, &["`x` is a dictionary of tensors beside tensors"]);
+}
+
 #[test]
 fn pickles_cannot_take_much() {
     // 1,000 dictionaries from one list of 1,000 pairs.

@@ -53,6 +53,7 @@ mod summary;
 mod train_loop;
 mod trainer;
 mod versions;
+mod weights;
 
 pub use bn_inception_dashboard::run_log::Validation;
 pub use bn_inception_dashboard::{self as dashboard, run_log};
@@ -70,3 +71,4 @@ pub use step::cross_entropy;
 pub use summary::RunSummary;
 pub use trainer::{Outcome, Trainer};
 pub use versions::VERSIONS;
+pub use weights::open_weights;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use bn_inception::{Model, labels};
+use bn_inception::Model;
 use bn_inception_dashboard::run_log::{Event, Start, StepFacts, ValidationReport};
 use bn_inception_data::BrokenImage;
 use bn_inception_data::ImageLoader;
@@ -115,8 +115,7 @@ impl Run {
 
     /// Names of the classes in the order of the logits: ImageNet's for its folders, the folders' own otherwise.
     pub fn labels(&self) -> Vec<String> {
-        let folders = self.data.classes.iter();
-        folders.map(|folder| labels::of_folder(folder).to_owned()).collect()
+        self.data.labels()
     }
 
     /// Images that could not be decoded since the run started, training images first.

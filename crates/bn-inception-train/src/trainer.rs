@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bn_inception::weights::{Metadata, Precision, Weights};
+use bn_inception::weights::{Metadata, Precision, Store, Weights};
 use bn_inception::{Model, OpenDevice};
 use bn_inception_dashboard::run_log::{Event, Start, WarningKind};
 use bn_inception_data::drawn;
@@ -27,6 +27,7 @@ use crate::settings::{Recipe, Settings, SettingsError};
 use crate::summary::RunSummary;
 use crate::train_loop::{self, Ending};
 use crate::versions::VERSIONS;
+use crate::weights::open_weights;
 
 /// The end of a run, other than by an error.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +81,8 @@ impl Trainer {
             checkpoint = Some((newest, path));
             settings
         } else if let Some(weights) = &choices.weights {
-            let (model, metadata) = Weights::open(weights, None)?.model(&device.device.clone().autodiff());
+            let (model, metadata) =
+                open_weights(&Store::new(), weights, None)?.model(&device.device.clone().autodiff());
             base = Some(model);
             choices.settings(config.data.clone(), Some(&metadata))?
         } else {

@@ -1,40 +1,19 @@
 //! Names, calls and outside references of a pickle.
 
+use super::globals::{self, Foreign};
 use super::machine::{Machine, NOTHING};
 use super::object::{Global, Id, Object, Storage, View};
-use crate::array::Element;
-use crate::error::{Problem, shown};
+use crate::error::Problem;
 use crate::limits::MAX_RANK;
-
-/// The names that a pickle may use.
-const GLOBALS: [(&str, &str, Global); 18] = [
-    ("collections", "OrderedDict", Global::OrderedDict),
-    ("collections", "defaultdict", Global::OrderedDict),
-    ("torch._utils", "_rebuild_tensor", Global::RebuildTensor),
-    ("torch._utils", "_rebuild_tensor_v2", Global::RebuildTensor),
-    ("torch._utils", "_rebuild_parameter", Global::RebuildParameter),
-    ("torch.nn.parameter", "Parameter", Global::RebuildParameter),
-    ("torch", "Size", Global::Size),
-    ("torch", "device", Global::Inert),
-    ("torch", "FloatStorage", Global::StorageType(Element::F32)),
-    ("torch", "DoubleStorage", Global::StorageType(Element::F64)),
-    ("torch", "HalfStorage", Global::StorageType(Element::F16)),
-    ("torch", "BFloat16Storage", Global::StorageType(Element::BF16)),
-    ("torch", "LongStorage", Global::StorageType(Element::I64)),
-    ("torch", "IntStorage", Global::StorageType(Element::I32)),
-    ("torch", "ShortStorage", Global::StorageType(Element::I16)),
-    ("torch", "CharStorage", Global::StorageType(Element::I8)),
-    ("torch", "ByteStorage", Global::StorageType(Element::U8)),
-    ("torch", "BoolStorage", Global::StorageType(Element::Bool)),
-];
 
 impl<'a> Machine<'a> {
     pub(super) fn global(&mut self, module: &str, name: &str) -> Result<(), Problem> {
-        let mut globals = GLOBALS.iter();
-        match globals.find(|(m, n, _)| (*m, *n) == (module, name)) {
-            Some((_, _, global)) => self.push(Object::Global(*global)),
-            None => Err(Problem::ForbiddenGlobal { name: shown(&format!("{module}.{name}")) }),
-        }
+        // The rest of the pickle tells what it is (a whole model, say), so the refusal waits for its end.
+        let global = globals::meaning(module, name).unwrap_or_else(|| {
+            Foreign::note(&mut self.foreign, module, name);
+            Global::Inert
+        });
+        self.push(Object::Global(global))
     }
 
     fn sequence(&self, id: Id) -> Option<&[Id]> {
@@ -59,9 +38,16 @@ impl<'a> Machine<'a> {
 
     /// Pushes the value of `callable(*arguments)`.
     pub(super) fn reduce(&mut self, callable: Id, arguments: Id) -> Result<(), Problem> {
-        let Object::Global(global) = self.objects[callable as usize] else {
-            return Err(Problem::malformed("the pickle calls what is no function"));
+        let global = match self.objects[callable as usize] {
+            Object::Global(global) => global,
+            // The result of an inert call.
+            Object::Nothing => Global::Inert,
+            _ => return Err(Problem::malformed("the pickle calls what is no function")),
         };
+        if global == Global::Inert {
+            self.stack.push(NOTHING);
+            return Ok(());
+        }
         let wrong = || Problem::malformed(format!("the pickle gives wrong arguments to {global:?}"));
         let list = self.sequence(arguments).ok_or_else(wrong)?;
         match global {
@@ -97,19 +83,19 @@ impl<'a> Machine<'a> {
                 self.stack.push(*list.first().ok_or_else(wrong)?);
                 Ok(())
             }
-            Global::Inert => {
-                self.stack.push(NOTHING);
-                Ok(())
-            }
-            Global::StorageType(_) => Err(wrong()),
+            Global::StorageType(_) | Global::Inert => Err(wrong()),
         }
     }
 
     /// Storage of a persistent id of PyTorch: `('storage', type, key, device, length[, view])`, where a legacy view is
-    /// `(key, start, length)`.
-    pub(super) fn storage(&self, id: Id) -> Result<Storage<'a>, Problem> {
+    /// `(key, start, length)`. `None` for a class with its source, which only whole models have.
+    pub(super) fn storage(&self, id: Id) -> Result<Option<Storage<'a>>, Problem> {
         let wrong = || Problem::malformed("the pickle refers to an outside object that is no storage");
         let list = self.sequence(id).ok_or_else(wrong)?;
+        // Before PyTorch 1.6: `('module', class, file, source)`.
+        if let Some(Object::Text("module")) = list.first().map(|kind| &self.objects[*kind as usize]) {
+            return Ok(None);
+        }
         let &[kind, element, key, _, length, ref view @ ..] = list else {
             return Err(wrong());
         };
@@ -122,10 +108,7 @@ impl<'a> Machine<'a> {
                     storage.start = self.size(start).ok_or_else(wrong)?;
                     storage.length = self.size(length).ok_or_else(wrong)?;
                 }
-                Ok(storage)
-            }
-            (Object::Text("module"), ..) => {
-                Err(Problem::malformed("a whole pickled module, not a state dict: save `model.state_dict()`"))
+                Ok(Some(storage))
             }
             _ => Err(wrong()),
         }

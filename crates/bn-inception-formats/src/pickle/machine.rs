@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::object::{Id, Object};
+use super::globals::Foreign;
+use super::object::{Global, Id, Object};
 use crate::cursor::Cursor;
 use crate::error::Problem;
 use crate::limits::{MAX_NAME, MAX_OBJECTS};
@@ -20,6 +21,8 @@ pub(super) struct Machine<'a> {
     pub(super) stack: Vec<Id>,
     marks: Vec<usize>,
     memo: BTreeMap<u32, Id>,
+    /// The names it may not use, if it used any.
+    pub(super) foreign: Option<Foreign>,
 }
 
 impl<'a> Machine<'a> {
@@ -32,17 +35,26 @@ impl<'a> Machine<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: BTreeMap::new(),
+            foreign: None,
         }
     }
 
+    /// Runs the pickle at `cursor` to its end, and returns the object that it describes.
+    pub(super) fn run(&mut self, cursor: &mut Cursor<'a>) -> Result<Id, Problem> {
+        while let Some(opcode) = self.step(cursor)? {
+            self.execute(opcode, cursor)?;
+        }
+        self.pop()
+    }
+
     /// The next opcode; `None` at the end of the pickle.
-    pub(super) fn step(&mut self, cursor: &mut Cursor<'a>) -> Result<Option<u8>, Problem> {
+    fn step(&mut self, cursor: &mut Cursor<'a>) -> Result<Option<u8>, Problem> {
         const STOP: u8 = b'.';
         let opcode = cursor.u8("an opcode of the pickle")?;
         Ok((opcode != STOP).then_some(opcode))
     }
 
-    pub(super) fn execute(&mut self, opcode: u8, cursor: &mut Cursor<'a>) -> Result<(), Problem> {
+    fn execute(&mut self, opcode: u8, cursor: &mut Cursor<'a>) -> Result<(), Problem> {
         let number = "a number of the pickle";
         match opcode {
             0x80 => drop(cursor.u8("the pickle's protocol")?),
@@ -103,7 +115,7 @@ impl<'a> Machine<'a> {
                 let length = cursor.u32("a string of the pickle")?;
                 self.text(cursor, length.into())?;
             }
-            0x8d | 0x8e => {
+            0x8d | 0x8e | 0x96 => {
                 let length = cursor.u64("a string of the pickle")?;
                 self.text(cursor, length)?;
             }
@@ -191,6 +203,12 @@ impl<'a> Machine<'a> {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
                 self.reduce(callable, arguments)?;
             }
+            // The same with keyword arguments.
+            0x92 => {
+                self.pop()?;
+                let (arguments, callable) = (self.pop()?, self.pop()?);
+                self.reduce(callable, arguments)?;
+            }
             // The attributes of an `OrderedDict`, such as `_metadata`.
             b'b' => {
                 self.pop()?;
@@ -198,8 +216,10 @@ impl<'a> Machine<'a> {
             }
             b'Q' => {
                 let id = self.pop()?;
-                let storage = self.storage(id)?;
-                self.push(Object::Storage(Box::new(storage)))?;
+                match self.storage(id)? {
+                    Some(storage) => self.push(Object::Storage(Box::new(storage)))?,
+                    None => self.push(Object::Global(Global::Inert))?,
+                }
             }
             other => {
                 let reason = format!("opcode {other:#04x} of the pickle is not needed by state dicts");
@@ -253,7 +273,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    pub(super) fn pop(&mut self) -> Result<Id, Problem> {
+    fn pop(&mut self) -> Result<Id, Problem> {
         let top = self.peek()?;
         self.stack.pop();
         Ok(top)
@@ -281,6 +301,8 @@ impl<'a> Machine<'a> {
         let list = self.peek()?;
         match &mut self.objects[list as usize] {
             Object::Sequence(list) => list.extend(items),
+            // Made by an inert call.
+            Object::Nothing => {}
             _ => return Err(Problem::malformed("the pickle appends to what is no list")),
         }
         Ok(())
@@ -290,9 +312,8 @@ impl<'a> Machine<'a> {
         let dict = self.peek()?;
         match &mut self.objects[dict as usize] {
             Object::Dict(dict) => dict.extend(pairs(items)?),
-            _ => {
-                return Err(Problem::malformed("the pickle sets an item of what is no dict"));
-            }
+            Object::Nothing => {}
+            _ => return Err(Problem::malformed("the pickle sets an item of what is no dict")),
         }
         Ok(())
     }

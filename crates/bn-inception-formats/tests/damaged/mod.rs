@@ -17,7 +17,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 /// Readers with their real files.
 pub const READERS: [(&str, &[&str]); 6] = [
-    ("pth", &["zip.pth", "legacy.pth", "nested.pth"]),
+    ("pth", &["zip.pth", "legacy.pth", "nested.pth", "imagenet.pth", "imagenet_legacy.pth", "module.pth"]),
     ("onnx", &["folded.onnx", "kept.onnx", "scaled.onnx", "structure.onnx"]),
     ("params", &["mxnet.params"]),
     ("caffemodel", &["scale.caffemodel", "bn.caffemodel"]),

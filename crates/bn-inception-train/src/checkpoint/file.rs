@@ -18,6 +18,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use atomic_write_file::AtomicWriteFile;
+use bn_inception::weights::labels;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ use crate::settings::Settings;
 pub type Arrays = BTreeMap<String, Vec<f32>>;
 
 /// Key of the metadata entry.
-const KEY: &str = "bn_inception_checkpoint";
+pub(crate) const KEY: &str = "bn_inception_checkpoint";
 
 /// Version of the format.
 const SCHEMA: u32 = 1;
@@ -75,6 +76,13 @@ impl DataFacts {
     #[must_use]
     pub fn has_files(&self) -> bool {
         !self.train_files.is_empty() && !self.val_files.is_empty()
+    }
+}
+
+impl DataFacts {
+    /// Names of the classes, in the order of the logits.
+    pub(crate) fn labels(&self) -> Vec<String> {
+        self.classes.iter().map(|folder| labels::of_folder(folder).to_owned()).collect()
     }
 }
 

@@ -4,5 +4,6 @@ mod file;
 mod fit;
 mod folder;
 
+pub(crate) use file::KEY;
 pub use file::{Arrays, Checkpoint, CheckpointError, DataFacts};
 pub use folder::CheckpointFolder;

@@ -41,7 +41,7 @@ pub(super) enum Buffer {
 
 impl Flat {
     /// These `tensors`, each with its name.
-    pub(super) fn new(tensors: Vec<(String, Tensor<1>)>) -> Self {
+    pub(crate) fn new(tensors: Vec<(String, Tensor<1>)>) -> Self {
         let with_role = |(name, tensor): (String, _)| (TensorRole::of(&name), name, tensor);
         let mut tensors: Vec<_> = tensors.into_iter().map(with_role).collect();
         tensors.sort_by(|(role, name, _), (other_role, other_name, _)| (role, name).cmp(&(other_role, other_name)));

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::common::{dataset, finish, newest_checkpoint, resumed, train};
 use bn_inception::burn::tensor::Device;
-use bn_inception::weights::{Metadata, Precision, Weights};
+use bn_inception::weights::{Metadata, Precision, Store, Weights};
 use bn_inception::{Normalization, Preprocess, Preset, State, TensorRole};
 use bn_inception_train::data::drawn::class_names;
-use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
+use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, open_weights};
 
 const SIZE: u32 = 28;
 
@@ -79,6 +79,16 @@ fn the_frozen_part_keeps_its_bits_and_the_rest_learns() {
     let settings = &new.facts["settings"]["fine-tune"];
     assert_eq!(settings["weights"], "base.safetensors", "a name, not a place");
     assert_eq!(settings["freeze"], "3c");
+
+    // The last checkpoint is these weights.
+    let mut checkpoints: Vec<_> =
+        fs::read_dir(out.join("checkpoints")).unwrap().map(|file| file.unwrap().path()).collect();
+    checkpoints.retain(|path| path.extension().is_some_and(|extension| extension == "ckpt"));
+    let last = checkpoints.iter().max().unwrap().display().to_string();
+    let opened = open_weights(&Store::new(), &last, None).unwrap();
+    assert_eq!(opened.state(), &after);
+    assert_eq!(opened.metadata().config, new.config);
+    assert_eq!((&opened.metadata().preprocess, &opened.metadata().labels), (&new.preprocess, &new.labels));
 
     // The trained network and the shipped one, its average: neither changes where it is frozen.
     let trained = newest_checkpoint(&out).model;

@@ -9,6 +9,7 @@ use super::export::ExportError;
 use super::import::ImportError;
 use super::metadata::MetadataError;
 use crate::folded::EngineError;
+use crate::preset::Preset;
 use crate::state::StateError;
 
 /// Failure to open, assemble or write weights. The message names the file.
@@ -20,6 +21,11 @@ pub struct WeightsError {
 }
 
 impl WeightsError {
+    /// `problem` with the file at `path`.
+    pub fn of_file(path: &Path, problem: WeightsProblem) -> Self {
+        Self::new(Some(path), problem)
+    }
+
     pub(crate) fn new(path: Option<&Path>, problem: impl Into<WeightsProblem>) -> Self {
         Self { path: path.map(Path::to_owned), problem: Box::new(problem.into()) }
     }
@@ -40,6 +46,27 @@ impl WeightsError {
     }
 }
 
+/// The network and the pixels that the names of a file's tensors speak for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proposal {
+    /// Source of the names.
+    pub names: &'static str,
+    /// The network.
+    pub preset: Preset,
+    /// Name of the preprocessing of the published weights with these names. Descendants may have another.
+    pub preprocess: &'static str,
+}
+
+fn wanted(proposal: Option<&Proposal>) -> String {
+    match proposal {
+        None => ": say which network and pixels it is for (`--preset` and `--preprocess`)".to_owned(),
+        Some(Proposal { names, preset, preprocess }) => format!(
+            " but with {names}, those of preset {preset}: say which pixels it is for (`--preprocess {preprocess}`, \
+             unless it was trained with others)"
+        ),
+    }
+}
+
 /// A problem with a weight file.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsProblem {
@@ -56,15 +83,17 @@ pub enum WeightsProblem {
     #[error("{0}")]
     Fetch(#[from] FetchError),
     /// The file was not written by this project, and the caller did not describe its content.
-    #[error(
-        "{format} without configuration: say which network and pixels it is for (`--preset` and `--preprocess`), here or once for all in `convert`"
-    )]
+    #[error("{format} without configuration{}, here or once for all in `convert`", wanted(.proposal.as_ref()))]
     NoConfiguration {
         /// The file's format.
         format: Format,
+        /// What its names tell, if they tell anything.
+        proposal: Option<Proposal>,
     },
     /// The file was written by this project, but the caller described its content too.
-    #[error("says itself which network and pixels it is for: leave out `--preset` and `--preprocess`")]
+    #[error(
+        "says itself which network and pixels it is for: leave out `--preset`, `--preprocess` and what belongs to them"
+    )]
     HasConfiguration,
     /// The tensors are not those of the network that the caller named.
     #[error("{0}")]

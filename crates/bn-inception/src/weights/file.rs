@@ -8,7 +8,7 @@ use bn_inception_fetch::Store;
 use bn_inception_formats as formats;
 use burn::tensor::Device;
 
-use super::error::{WeightsError, WeightsProblem};
+use super::error::{Proposal, WeightsError, WeightsProblem};
 use super::export::{self, ExportError, Precision};
 use super::import::{self, Import};
 use super::metadata::{self, Metadata};
@@ -117,6 +117,23 @@ impl Weights {
         self
     }
 
+    /// The same weights with other names of the classes.
+    ///
+    /// # Errors
+    /// [`WeightsProblem::Metadata`] unless there are as many as classes.
+    pub fn with_labels(mut self, labels: Vec<String>) -> Result<Self, WeightsError> {
+        self.metadata.labels = labels;
+        let checked = self.metadata.check();
+        checked.map_err(|error| WeightsError::new(self.path.as_deref(), error))?;
+        Ok(self)
+    }
+
+    /// True unless the last layer is newly drawn, because the file had none: such weights are for fine-tuning, and for
+    /// [features](Model::features).
+    pub fn has_classifier(&self) -> bool {
+        !self.metadata.facts.contains_key(import::DRAWN_HEAD)
+    }
+
     /// A safetensors file with all of the metadata in one entry.
     ///
     /// # Errors
@@ -206,7 +223,7 @@ fn parse(bytes: impl AsRef<[u8]>, import: Option<&Import>) -> Result<Weights, We
                 classes: Some(metadata.config.classes),
                 ..Import::new(metadata.config, metadata.preprocess.clone())
             };
-            let (state, imported) = import::read(archive, &import)?;
+            let (state, imported) = import::restore(archive, &import)?;
             metadata.config = imported.config;
             Ok(Weights { state, metadata, path: None })
         }
@@ -216,7 +233,14 @@ fn parse(bytes: impl AsRef<[u8]>, import: Option<&Import>) -> Result<Weights, We
             let (state, metadata) = import::read(archive, import)?;
             Ok(Weights { state, metadata, path: None })
         }
-        (None, None) => Err(WeightsProblem::NoConfiguration { format: archive.format }),
+        (None, None) => {
+            let proposal = import::named_by(&archive).and_then(|naming| {
+                let (preset, preprocess) = (naming.presets.first()?, naming.preprocess?);
+                let names = naming.source;
+                Some(Proposal { names, preset: *preset, preprocess })
+            });
+            Err(WeightsProblem::NoConfiguration { format: archive.format, proposal })
+        }
     }
 }
 

@@ -23,7 +23,7 @@
 //! - [`registry`]: published weights by name; [`Store`]: the cache folder of their files.
 
 pub use bn_inception_fetch::{FetchError, FetchEvent, FetchProblem, Location, Store};
-pub use error::{WeightsError, WeightsProblem};
+pub use error::{Proposal, WeightsError, WeightsProblem};
 pub use export::{ExportError, Precision};
 pub use file::Weights;
 pub use import::{Import, ImportError, WrongShape};

@@ -1,6 +1,7 @@
 //! Names of the network's tensors in published files: one table for each source.
 
 use crate::plan::ChannelPlan;
+use crate::preset::Preset;
 
 /// The naming of one source. Layers are the stem's convolutions, seven in each block, and the classifier; `{}` in
 /// a template stands for the layer's name in the source.
@@ -21,6 +22,10 @@ pub(crate) struct Naming {
     classifier_tensors: &'static [(&'static str, &'static str)],
     /// Template of tensors that carry no weights.
     counters: Option<&'static str>,
+    /// Presets of the networks with these names, the usual one first; empty if the names tell nothing.
+    pub(crate) presets: &'static [Preset],
+    /// Name of the preprocessing that they were published with.
+    pub(crate) preprocess: Option<&'static str>,
 }
 
 /// Tensors of a layer in this project's own names.
@@ -59,6 +64,8 @@ const OWN: Naming = Naming {
     classifiers: &["classifier"],
     classifier_tensors: WEIGHT_AND_BIAS,
     counters: None,
+    presets: &[],
+    preprocess: None,
 };
 
 /// ONNX files, whose tensors get our names from the graph.
@@ -94,6 +101,8 @@ const CADENE: Naming = Naming {
     classifiers: &["last_linear", "fc", "new_fc", "classifier"],
     classifier_tensors: WEIGHT_AND_BIAS,
     counters: Some("{}_bn.num_batches_tracked"),
+    presets: &[Preset::Caffe],
+    preprocess: Some("cadene"),
 };
 
 /// The layout of torchvision's GoogLeNet, for this network's layers.
@@ -121,6 +130,8 @@ const TORCHVISION: Naming = Naming {
     classifiers: &["fc", "classifier"],
     classifier_tensors: WEIGHT_AND_BIAS,
     counters: Some("{}.bn.num_batches_tracked"),
+    presets: &[],
+    preprocess: None,
 };
 
 const MXNET_LAYERS: &[(&str, &str)] = &[
@@ -150,12 +161,15 @@ const MXNET: Naming = Naming {
     classifiers: &["fc1", "fc"],
     classifier_tensors: &[("weight", "arg:{}_weight"), ("bias", "arg:{}_bias")],
     counters: None,
+    presets: &[Preset::MxNet, Preset::Small],
+    preprocess: Some("mxnet"),
 };
 
 /// The model gallery's older symbols.
 const MXNET_GALLERY: Naming = Naming {
     source: "the MXNet gallery's names",
     stem: &[("stem.conv1", "conv1"), ("stem.conv2_reduce", "conv2red"), ("stem.conv2", "conv2")],
+    presets: &[],
     ..MXNET
 };
 
@@ -184,6 +198,8 @@ const CAFFE_SCALE: Naming = Naming {
     classifiers: &["loss3/classifier"],
     classifier_tensors: WEIGHT_AND_BIAS,
     counters: None,
+    presets: &[Preset::Onnx],
+    preprocess: Some("caffe"),
 };
 
 /// Caffe with the `BN` layer of `yjxiong/caffe`, which holds scale, shift, mean and variance.
@@ -199,6 +215,7 @@ const CAFFE_BN: Naming = Naming {
         ("norm.running_var", "{}_bn.variance"),
     ],
     classifiers: &["fc", "fc-action", "fc_action", "loss3/classifier"],
+    presets: &[Preset::Caffe],
     ..CAFFE_SCALE
 };
 
@@ -247,6 +264,11 @@ impl Naming {
             Some(template.replace("{}", &self.layer(plan, layer)?))
         });
         template.into_iter().collect()
+    }
+
+    /// Name of a last layer's `weight` or `bias`, where the layer is called `layer`.
+    pub(crate) fn of_last(&self, layer: &str, tensor: &str) -> Option<String> {
+        lookup(self.classifier_tensors, tensor).map(|template| template.replace("{}", layer))
     }
 
     /// True if the tensor that this source calls `key` counts batches and carries no weights.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bn_inception::weights::{Import, ImportError, Weights, WeightsProblem};
-use bn_inception::{BnInceptionConfig, ImageClassifier, Preprocess, Preset, State, decode_file};
+use bn_inception::{BnInceptionConfig, ImageClassifier, MaxPooling, Preprocess, Preset, State, decode_file};
 use burn::tensor::Device;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -60,7 +60,9 @@ fn pytorch_files_give_pytorchs_logits() {
     for file in ["zip.pth", "legacy.pth", "cadene.safetensors"] {
         check(&path(file), &import, "logits");
     }
-    check(&path("nested.pth"), &import, "logits_half");
+    for file in ["nested.pth", "imagenet.pth", "imagenet_legacy.pth"] {
+        check(&path(file), &import, "logits_half");
+    }
 }
 
 #[test]
@@ -80,7 +82,8 @@ fn the_onnx_graph_wins_over_the_preset() {
 
 #[test]
 fn mxnet_and_caffe_files_give_pytorchs_logits() {
-    check(&path("mxnet.params"), &import(narrow()), "logits");
+    // MXNet's names, but the tensors of preset caffe: a configuration that is no preset's.
+    check(&path("mxnet.params"), &import(narrow().with_block_pooling(MaxPooling::Same)), "logits");
     check(&path("bn.caffemodel"), &import(narrow()), "logits");
     let unbiased = import(narrow().with_conv_bias(false));
     check(&path("scale.caffemodel"), &unbiased, "logits");
@@ -129,7 +132,7 @@ fn our_own_names_without_configuration() {
 
 #[test]
 fn fix_gamma_takes_every_scale_as_one() {
-    let import = Import { fix_gamma: true, ..import(narrow()) };
+    let import = Import { fix_gamma: true, ..import(Preset::MxNet.config().with_width(0.05)) };
     let weights = Weights::open(path("mxnet.params"), Some(&import)).unwrap();
     let (model, _) = weights.model(&Device::flex());
     for (name, data) in model.state() {
@@ -181,7 +184,8 @@ fn the_wrong_plan_is_refused_with_the_right_one() {
     else {
         panic!("expected the differences by name");
     };
-    assert_eq!(fitting, [Preset::Caffe, Preset::MxNet]);
+    // Preset mxnet has the same tensors, but Cadene's names are not MXNet's.
+    assert_eq!(fitting, [Preset::Caffe]);
     let full = Import::new(Preset::Caffe.config(), Preprocess::onnx());
     let problem = refused(&path("structure.onnx"), &full);
     assert!(problem.to_string().contains("fits preset onnx"), "{problem}");
@@ -208,6 +212,100 @@ fn changed(change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<u8>)>)) -> (tempfil
     (folder, path)
 }
 
+fn strings<const N: usize>(names: [&str; N]) -> Vec<String> {
+    names.map(str::to_owned).to_vec()
+}
+
+#[test]
+fn networks_are_found_inside_others() {
+    let plain = import(narrow());
+    for file in ["tsn.pth", "cadene_old.pth"] {
+        check(&path(file), &plain, "logits_half");
+    }
+    let head = |name: &str| Import { head: Some(name.to_owned()), ..import(narrow()) };
+    check(&path("xbm.pth"), &head("head.fc"), "logits_half");
+    for without in ["last_linear", "model.last_linear"] {
+        let import = Import { without: strings([without]), ..head("embedding") };
+        check(&path("proxy_anchor.pth"), &import, "logits_half");
+    }
+    let text = refused(&path("xbm.pth"), &plain).to_string();
+    for part in ["missing last_linear.bias", "unused head.fc.bias, head.fc.weight", "`--head head.fc`", "`--without"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let text = refused(&path("proxy_anchor.pth"), &plain).to_string();
+    assert!(
+        text.ends_with("unused embedding.bias, embedding.weight; `--without embedding` leaves a layer out"),
+        "{text}"
+    );
+    let text = refused(&path("proxy_anchor.pth"), &head("embedding")).to_string();
+    assert!(text.ends_with("unused last_linear.bias, last_linear.weight; `--without last_linear` leaves a layer out"));
+    let text = refused(&path("xbm.pth"), &head("neck")).to_string();
+    assert!(text.ends_with("no layer `neck` in the file; layers besides the network's: head.fc"), "{text}");
+    let import = Import { without: strings(["neck"]), ..plain };
+    assert!(refused(&path("xbm.pth"), &import).to_string().contains("no layer `neck`"));
+}
+
+#[test]
+fn wrappers_come_in_any_order() {
+    for wrappers in ["_orig_mod.module.", "module._orig_mod.", "model.module._orig_mod.", "net.encoder.0."] {
+        let (_folder, file) = changed(|tensors| tensors.iter_mut().for_each(|(name, ..)| name.insert_str(0, wrappers)));
+        check(&file, &import(narrow()), "logits");
+    }
+}
+
+#[test]
+fn a_head_without_bias_has_one_of_zero() {
+    let (_folder, file) = changed(|tensors| {
+        tensors.retain(|(name, ..)| name != "last_linear.bias");
+        for (name, ..) in tensors.iter_mut().filter(|(name, ..)| name.starts_with("last_linear")) {
+            *name = "neck.weight".to_owned();
+        }
+    });
+    let import = Import { head: Some("neck".to_owned()), ..import(narrow()) };
+    let weights = Weights::open(&file, Some(&import)).unwrap();
+    assert!(weights.state()["classifier.bias"].iter::<f32>().eq([0.0; 5]));
+}
+
+#[test]
+fn a_network_without_its_last_layer_has_features() {
+    let whole = Weights::open(path("tsn.pth"), Some(&import(narrow()))).unwrap();
+    let import = Import { without: strings(["new_fc"]), ..import(narrow()) };
+    let text = refused(&path("tsn.pth"), &import).to_string();
+    assert!(text.contains("missing last_linear.bias, last_linear.weight"), "{text}");
+    let import = Import { allow_missing_classifier: true, ..import };
+    let weights = Weights::open(path("tsn.pth"), Some(&import)).unwrap();
+    assert!(whole.has_classifier() && !weights.has_classifier());
+    assert_eq!(weights.metadata().labels[..2], ["class 0", "class 1"]);
+    for (name, tensor) in whole.state().iter().filter(|(name, _)| !name.starts_with("classifier.")) {
+        assert_eq!(weights.state().get(name), Some(tensor), "{name}");
+    }
+}
+
+#[test]
+fn names_give_the_preset_away() {
+    let wrong = import(Preset::MxNet.config().with_width(0.05));
+    let text = refused(&path("zip.pth"), &wrong).to_string();
+    assert_eq!(text, "Cadene's names are those of preset caffe, not of mxnet: leave out `--preset mxnet`");
+    let wrong = import(narrow());
+    let text = refused(&path("mxnet.params"), &wrong).to_string();
+    assert_eq!(text, "MXNet's names are those of preset mxnet, not of caffe: leave out `--preset caffe`");
+
+    let named = Import::by_names(Preprocess::cadene());
+    let named = Import { config: named.config.clone().with_width(0.05), ..named };
+    for (file, preset) in [("zip.pth", Preset::Caffe), ("mxnet.params", Preset::MxNet), ("tsn.pth", Preset::Caffe)] {
+        let weights = Weights::open(path(file), Some(&named)).unwrap();
+        let config = preset.config().with_width(0.05).with_classes(5);
+        assert_eq!(weights.metadata().config, config, "{file}");
+    }
+    let text = refused(&path("kept.onnx"), &named).to_string();
+    assert!(text.ends_with("say which it is (`--preset`)"), "{text}");
+
+    let text = Weights::open(path("zip.pth"), None).unwrap_err().to_string();
+    let part =
+        "but with Cadene's names, those of preset caffe: say which pixels it is for (`--preprocess cadene`, unless";
+    assert!(text.contains(part), "{text}");
+}
+
 #[test]
 fn nothing_is_missing_or_left_over() {
     let (_folder, file) = changed(|tensors| tensors.retain(|(name, ..)| !name.ends_with("running_var")));
@@ -225,7 +323,7 @@ fn nothing_is_missing_or_left_over() {
     };
     assert_eq!(unused, ["extra.weight"]);
 
-    let (_folder, file) = changed(|tensors| tensors.iter_mut().for_each(|(name, ..)| name.insert_str(0, "x.")));
+    let (_folder, file) = changed(|tensors| tensors.iter_mut().for_each(|(name, ..)| name.insert(0, 'x')));
     assert!(matches!(refused(&file, &import(narrow())), WeightsProblem::Import(ImportError::UnknownNames { .. })));
 }
 

@@ -37,6 +37,47 @@ pub enum ImportError {
         /// Presets that the whole file would fit.
         fitting: Vec<Preset>,
     },
+    /// The network, but with layers beside it that nothing was said about.
+    #[error("{format} read by {source_name} has layers beside this network: {}", sentence([
+        list("missing", .missing), list("unused", .unused), beside_text(.layer, .missing)]))]
+    Layers {
+        /// The file's format.
+        format: Format,
+        /// Naming by which its tensors were recognised.
+        source_name: &'static str,
+        /// Tensors of the last layer, if the file has none of a usual name.
+        missing: Vec<String>,
+        /// Tensors of the file that the network does not have.
+        unused: Vec<String>,
+        /// One of the layers that they belong to.
+        layer: String,
+    },
+    /// The names belong to another preset than the caller's, with tensors of the same shapes.
+    #[error("{source_name} are those of preset {expected}, not of {found}: leave out `--preset {found}`")]
+    Preset {
+        /// Naming by which the tensors were recognised.
+        source_name: &'static str,
+        /// The caller's preset.
+        found: Preset,
+        /// The preset that the names belong to.
+        expected: Preset,
+    },
+    /// The names do not tell the preset, and the caller did not either.
+    #[error("{format} read by {source_name}, which several networks share: say which it is (`--preset`)")]
+    PresetUnknown {
+        /// The file's format.
+        format: Format,
+        /// Naming by which the tensors were recognised.
+        source_name: &'static str,
+    },
+    /// The caller named a layer that the file does not have.
+    #[error("no layer `{name}` in the file{}", list("; layers besides the network's:", .layers))]
+    NoLayer {
+        /// The caller's name.
+        name: String,
+        /// Layers besides the network's that could be the last one.
+        layers: Vec<String>,
+    },
     /// An ONNX graph that is not this network's.
     #[error("ONNX graph: {reason}")]
     Graph {
@@ -77,6 +118,13 @@ fn shapes_text(shapes: &[WrongShape]) -> String {
     let shown =
         shapes.iter().map(|WrongShape { key, expected, found }| format!("{key} {found:?} instead of {expected:?}"));
     list("wrong shape", &shown.collect::<Vec<_>>())
+}
+
+fn beside_text(layer: &str, missing: &[String]) -> String {
+    if missing.is_empty() {
+        return format!("`--without {layer}` leaves a layer out");
+    }
+    format!("`--head {layer}` makes it the last layer, `--without {layer} --allow-missing fc` does without one")
 }
 
 fn fitting_text(presets: &[Preset]) -> String {

@@ -6,9 +6,10 @@
 
 mod caffe;
 mod error;
+mod layout;
 mod onnx;
 mod tensors;
 
 pub use error::{ImportError, WrongShape};
 pub use tensors::Import;
-pub(crate) use tensors::{data, read};
+pub(crate) use tensors::{DRAWN_HEAD, data, named_by, read, restore};

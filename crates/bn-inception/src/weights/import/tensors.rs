@@ -7,14 +7,15 @@ use bn_inception_formats::{Archive, Array, Format};
 use burn::tensor::TensorData;
 
 use super::error::{ImportError, WrongShape};
-use super::{caffe, onnx};
+use super::layout::Unwrapped;
+use super::{caffe, layout, onnx};
 use crate::config::{Activation, BnInceptionConfig};
 use crate::plan::ChannelPlan;
 use crate::preset::Preset;
 use crate::state::{self, State};
 use crate::weights::labels;
 use crate::weights::metadata::Metadata;
-use crate::weights::names::{GRAPH, NAMINGS, Naming};
+use crate::weights::names::{GRAPH, Naming};
 use bn_inception_data::Preprocess;
 
 /// Description of a file of another project, which does not state its network itself.
@@ -40,43 +41,101 @@ pub struct Import {
     pub allow_missing_classifier: bool,
     /// True if every γ counts as 1 whatever the file holds: MXNet's `fix_gamma`.
     pub fix_gamma: bool,
+    /// Name of the last layer, if it is none of the usual ones: `embedding`, `head.fc`. One without a bias has a bias
+    /// of 0.
+    pub head: Option<String>,
+    /// Layers and tensors of the file to leave out, by name.
+    pub without: Vec<String>,
+    /// True if the names of the tensors tell the preset; [`Self::config`] then only gives the width.
+    pub preset_by_names: bool,
 }
 
 impl Import {
     /// A file with all tensors of exactly this network.
     pub fn new(config: BnInceptionConfig, preprocess: Preprocess) -> Self {
-        Self { config, preprocess, classes: None, allow_missing_classifier: false, fix_gamma: false }
+        Self {
+            config,
+            preprocess,
+            classes: None,
+            allow_missing_classifier: false,
+            fix_gamma: false,
+            head: None,
+            without: Vec::new(),
+            preset_by_names: false,
+        }
+    }
+
+    /// A file with all tensors of the network that its names belong to ([`ImportError::PresetUnknown`] if they belong
+    /// to several).
+    pub fn by_names(preprocess: Preprocess) -> Self {
+        Self { preset_by_names: true, ..Self::new(Preset::Caffe.config(), preprocess) }
     }
 }
+
+/// Key of the fact that the last layer is newly drawn.
+pub(crate) const DRAWN_HEAD: &str = "last_layer";
 
 /// The state of the network that `import` describes, from the tensors of `archive`, with its metadata. The two match.
 ///
 /// # Errors
 /// [`ImportError`], with every name concerned.
 pub(crate) fn read(archive: Archive, import: &Import) -> Result<(State, Metadata), ImportError> {
+    let (naming, state, metadata) = assemble(archive, import)?;
+    match (Preset::of(&import.config), naming.presets) {
+        (Some(found), [expected, ..]) if !import.preset_by_names && !naming.presets.contains(&found) => {
+            Err(ImportError::Preset { source_name: naming.source, found, expected: *expected })
+        }
+        _ => Ok((state, metadata)),
+    }
+}
+
+/// The same for a file of this project with the names of another, whose configuration is beyond doubt.
+///
+/// # Errors
+/// [`ImportError`], with every name concerned.
+pub(crate) fn restore(archive: Archive, import: &Import) -> Result<(State, Metadata), ImportError> {
+    assemble(archive, import).map(|(_, state, metadata)| (state, metadata))
+}
+
+/// The naming of the tensors of `archive`, if it tells the preset.
+pub(crate) fn named_by(archive: &Archive) -> Option<&'static Naming> {
+    let (naming, _) = layout::recognized(archive.tensors.keys(), ChannelPlan::Literal608)?;
+    (!naming.presets.is_empty()).then_some(naming)
+}
+
+fn assemble(archive: Archive, import: &Import) -> Result<(&'static Naming, State, Metadata), ImportError> {
     let format = archive.format;
     let mut config = import.config.clone();
     let named = match format {
         Format::Onnx => {
             let mapped = onnx::map(archive, &config)?;
             config = mapped.config;
-            Named { format, naming: &GRAPH, plan: config.plan, tensors: mapped.tensors, origins: mapped.origins }
+            Named::of_graph(format, config.plan, (mapped.tensors, mapped.origins), import)?
         }
-        Format::Caffe => Named::of(format, caffe::map(archive), config.plan)?,
-        _ => Named::of(format, archive.tensors, config.plan)?,
+        Format::Caffe => Named::of(format, caffe::map(archive), config.plan, import)?,
+        _ => Named::of(format, archive.tensors, config.plan, import)?,
     };
-    config.classes = named.classes(import)?;
+    let naming = named.naming;
+    let source = naming.source;
+    if import.preset_by_names {
+        let [preset, ..] = naming.presets else {
+            return Err(ImportError::PresetUnknown { format, source_name: source });
+        };
+        config = preset.config().with_width(config.width);
+    }
+    let named = Named { plan: config.plan, ..named };
+    config.classes = named.classes(import, config.classes)?;
     config.validate()?;
-    let source = named.naming.source;
-    let state = named.fill(&config, import)?;
-    let facts = [("format", format.to_string()), ("names", source.to_owned())];
-    let metadata = Metadata {
-        labels: labels::of_classes(config.classes),
-        config,
-        preprocess: import.preprocess.clone(),
-        facts: facts.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect(),
-    };
-    Ok((state, metadata))
+    let (state, drawn) = named.fill(&config, import)?;
+    let mut facts = serde_json::Map::new();
+    facts.insert("format".to_owned(), format.to_string().into());
+    facts.insert("names".to_owned(), source.into());
+    if drawn {
+        facts.insert(DRAWN_HEAD.to_owned(), "drawn at random".into());
+    }
+    let labels = if drawn { labels::numbered(config.classes) } else { labels::of_classes(config.classes) };
+    let metadata = Metadata { labels, config, preprocess: import.preprocess.clone(), facts };
+    Ok((naming, state, metadata))
 }
 
 /// A file's tensor as Burn holds it on the host.
@@ -93,46 +152,62 @@ struct Named {
     tensors: BTreeMap<String, Array>,
     /// The file's own names of tensors that were renamed.
     origins: BTreeMap<String, String>,
+    /// The last layer, if the caller named it.
+    head: Option<Head>,
 }
 
-/// Prefixes that wrappers add to every name: `DataParallel`, Lightning, TSN.
-const WRAPPERS: [&str; 4] = ["module.", "model.", "base_model.", "net."];
-
-/// Tensors that identify a naming, one for each kind of name.
-const TELLING: [&str; 8] = [
-    "stem.conv1.weight",
-    "stem.conv2_reduce.weight",
-    "stem.conv2.weight",
-    "3a.conv_3x3.weight",
-    "3a.reduce_3x3.weight",
-    "3a.conv_double_1.weight",
-    "5b.conv_3x3.weight",
-    "3a.conv_3x3.norm.running_mean",
-];
+/// Names of the tensors of a last layer.
+struct Head {
+    weight: String,
+    bias: Option<String>,
+}
 
 impl Named {
-    fn of(format: Format, mut tensors: BTreeMap<String, Array>, plan: ChannelPlan) -> Result<Self, ImportError> {
-        while let Some(wrapper) =
-            WRAPPERS.iter().find(|wrapper| !tensors.is_empty() && tensors.keys().all(|key| key.starts_with(**wrapper)))
-        {
-            let unwrapped = tensors.into_iter();
-            tensors = unwrapped.map(|(key, array)| (key[wrapper.len()..].to_owned(), array)).collect();
-        }
-        let known = |naming: &Naming| {
-            let names = TELLING.iter().flat_map(|name| naming.of(plan, name));
-            names.filter(|key| tensors.contains_key(key)).count()
+    fn of(
+        format: Format,
+        mut tensors: BTreeMap<String, Array>,
+        plan: ChannelPlan,
+        import: &Import,
+    ) -> Result<Self, ImportError> {
+        let Some((naming, prefix)) = layout::recognized(tensors.keys(), plan) else {
+            let names = std::mem::take(&mut tensors).into_keys().collect::<Vec<_>>();
+            return Err(ImportError::UnknownNames { format, count: names.len(), names });
         };
-        let best = NAMINGS.into_iter().max_by_key(|naming| known(naming));
-        match best.filter(|naming| known(naming) > 0) {
-            Some(naming) => Ok(Self { format, naming, plan, tensors, origins: BTreeMap::new() }),
-            None => {
-                Err(ImportError::UnknownNames { format, count: tensors.len(), names: tensors.into_keys().collect() })
-            }
+        Self::chosen(format, naming, plan, layout::unwrapped(tensors, &prefix), import)
+    }
+
+    fn of_graph(format: Format, plan: ChannelPlan, tensors: Unwrapped, import: &Import) -> Result<Self, ImportError> {
+        Self::chosen(format, &GRAPH, plan, tensors, import)
+    }
+
+    /// Tensors with the caller's choice of layers.
+    fn chosen(
+        format: Format,
+        naming: &'static Naming,
+        plan: ChannelPlan,
+        mut tensors: Unwrapped,
+        import: &Import,
+    ) -> Result<Self, ImportError> {
+        for layer in &import.without {
+            layout::remove(&mut tensors, layer)?;
         }
+        let head = import.head.as_ref().map(|layer| {
+            let find = |tensor| layout::find(&tensors, naming.of_last(layer, tensor)?);
+            let missing = || ImportError::NoLayer { name: layer.clone(), layers: layout::layers(&tensors.0) };
+            Ok::<_, ImportError>(Head { weight: find("weight").ok_or_else(missing)?, bias: find("bias") })
+        });
+        let head = head.transpose()?;
+        let (tensors, origins) = tensors;
+        Ok(Self { format, naming, plan, tensors, origins, head })
     }
 
     /// The file's name of the tensor that we call `name`: the one it has, or the one it should have.
     fn key(&self, name: &str) -> String {
+        match (&self.head, name) {
+            (Some(head), "classifier.weight") => return head.weight.clone(),
+            (Some(Head { bias: Some(bias), .. }), "classifier.bias") => return bias.clone(),
+            _ => {}
+        }
         let keys = self.naming.of(self.plan, name);
         let found = keys.iter().find(|key| self.tensors.contains_key(*key));
         let key = found.or(keys.first()).cloned();
@@ -143,9 +218,9 @@ impl Named {
         self.tensors.contains_key(&self.key("classifier.weight"))
     }
 
-    fn classes(&self, import: &Import) -> Result<usize, ImportError> {
+    /// Number of classes, for a network that usually has `usual`.
+    fn classes(&self, import: &Import, usual: usize) -> Result<usize, ImportError> {
         let last = self.tensors.get(&self.key("classifier.weight"));
-        let usual = import.config.classes;
         let Some(&found) = last.and_then(|last| last.shape.first()) else {
             return Ok(import.classes.unwrap_or(usual));
         };
@@ -157,18 +232,27 @@ impl Named {
         if found == expected { Ok(found) } else { Err(ImportError::Classes { found, expected }) }
     }
 
-    /// Matches the file's tensors with our names: all of them, with all of the network's.
-    fn fill(mut self, config: &BnInceptionConfig, import: &Import) -> Result<State, ImportError> {
+    /// Matches the file's tensors with our names: all of them, with all of the network's. True if the last layer is
+    /// newly drawn.
+    fn fill(mut self, config: &BnInceptionConfig, import: &Import) -> Result<(State, bool), ImportError> {
         let expected = config.tensors();
         let mut drawn = State::new();
-        if import.allow_missing_classifier && !self.has_classifier() {
+        let no_head = import.allow_missing_classifier && !self.has_classifier();
+        if no_head {
             drawn = new_classifier(&expected, config.activation);
+        } else if let Some(Head { bias: None, .. }) = self.head {
+            drawn.insert("classifier.bias".to_owned(), TensorData::zeros::<f32, _>([config.classes]));
         }
         let differences = self.differences(&expected, &drawn);
         if !differences.is_none() {
+            let (format, source_name) = (self.format, self.naming.source);
+            if let Some(layer) = self.beside(&differences) {
+                let Differences { missing, unused, .. } = differences;
+                return Err(ImportError::Layers { format, source_name, missing, unused, layer });
+            }
             return Err(ImportError::Tensors {
-                format: self.format,
-                source_name: self.naming.source,
+                format,
+                source_name,
                 fitting: self.fitting(config, &drawn),
                 missing: differences.missing,
                 unused: differences.unused,
@@ -176,16 +260,25 @@ impl Named {
             });
         }
         let mut state = drawn;
-        for name in expected.into_keys() {
+        for name in expected.keys().cloned().collect::<Vec<_>>() {
             if let Some(mut array) = self.tensors.remove(&self.key(&name)) {
                 if import.fix_gamma && name.ends_with(".gamma") {
                     let ones = vec![1.0; array.shape.iter().product()];
                     array = Array::new(array.shape, ones);
                 }
+                array.shape = expected.get(&name).cloned().unwrap_or(array.shape);
                 state.insert(name, data(array));
             }
         }
-        Ok(state)
+        Ok((state, no_head))
+    }
+
+    /// An unused layer that may be the last one, if the others are those of the network.
+    fn beside(&self, differences: &Differences) -> Option<String> {
+        let ours = ["weight", "bias"].map(|tensor| self.key(&format!("classifier.{tensor}")));
+        let sound = differences.shapes.is_empty() && differences.missing.iter().all(|name| ours.contains(name));
+        let mut layers = layout::layers(&self.tensors).into_iter().filter(|_| sound);
+        layers.find(|layer| differences.unused.contains(&format!("{layer}.weight")))
     }
 
     fn differences(&self, expected: &BTreeMap<String, Vec<usize>>, drawn: &State) -> Differences {
@@ -202,7 +295,7 @@ impl Named {
                 continue;
             };
             unused.remove(&key);
-            if array.shape != *expected {
+            if !fits(&array.shape, expected) {
                 shapes.push(WrongShape {
                     key: self.shown(key),
                     expected: expected.clone(),
@@ -231,8 +324,16 @@ impl Named {
             let config = preset.config().with_width(config.width).with_classes(config.classes);
             self.differences(&config.tensors(), drawn).is_none()
         };
-        Preset::ALL.into_iter().filter(fits).collect()
+        let named = |preset: &Preset| self.naming.presets.is_empty() || self.naming.presets.contains(preset);
+        Preset::ALL.into_iter().filter(named).filter(fits).collect()
     }
+}
+
+/// True if a tensor of shape `found` can take the place of one of shape `expected`: they are the same or, for the
+/// vectors of batch normalisation as Caffe's blobs hold them, `[1, C]` and the like instead of `[C]`.
+fn fits(found: &[usize], expected: &[usize]) -> bool {
+    let vector = || expected.len() == 1 && found.iter().filter(|size| **size != 1).eq(expected);
+    found == expected || vector()
 }
 
 /// A newly drawn classifier of the shapes in `expected`, with a bias of 0.
