@@ -51,7 +51,7 @@ struct Arguments {
     #[arg(long, value_name = "N")]
     image_size: Option<usize>,
 
-    /// Passes over the training images [default: 20, drawn images 10]
+    /// Passes over the training images [default: 20, drawn images 5]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
 
