@@ -82,7 +82,8 @@ fn names_are_listed() {
     let cadene = &json.as_array().unwrap()[1];
     assert_eq!(cadene["name"], "cadene");
     assert_eq!(cadene["place"], "in the cache");
-    assert_eq!(cadene["checksum"]["torch_hub"], "52deb4733");
+    let checksum = "52deb473314542a5c2f87e9e6f26f4ca42fe863d15f986414dbae8c2dfdd2353";
+    assert_eq!(cadene["checksum"]["sha256"], checksum);
     assert_eq!(cadene["preprocess"]["color"], "bgr");
     assert!(cadene["path"].as_str().unwrap().ends_with("52deb4733.pth"));
 }

@@ -98,6 +98,11 @@ impl Budget {
         Self { tensors: 0, values: 0, file }
     }
 
+    /// Counts a file beside the first, of `size` bytes.
+    pub(crate) fn extend(&mut self, size: u64) {
+        self.file = self.file.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+    }
+
     /// Number of elements of another tensor, of this shape, if the file may hold it.
     pub(crate) fn admit(&mut self, name: &str, shape: &[usize]) -> Result<usize, Problem> {
         let length = elements(name, shape)?;

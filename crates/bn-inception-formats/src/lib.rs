@@ -6,7 +6,7 @@
 //! | format | source |
 //! |---|---|
 //! | PyTorch `.pth` | `torch.save`: a zip archive with a pickle, or (before 1.6) a sequence of pickles |
-//! | ONNX | `onnx.proto`: initializers, constants and nodes |
+//! | ONNX | `onnx.proto`: initializers, constants and nodes; with [`read_beside`] external data, too |
 //! | MXNet `.params` | `NDArray::Save`: a list of arrays, versions 0 to 3 |
 //! | Caffe `.caffemodel` | `caffe.proto`: layers with blobs, V1 and V2 |
 //! | safetensors | the `safetensors` crate |
@@ -49,6 +49,8 @@
 //! [`limits::ALLOCATION_FACTOR`] times the size of the file and [`limits::ALLOCATION_SLACK`] bytes. All limits are in
 //! [`limits`]; the example `fuzz_readers` tests them on damaged files.
 
+use std::path::Path;
+
 pub use archive::{Archive, Node};
 pub use array::{Array, Values};
 pub use error::{Problem, ReadError};
@@ -60,6 +62,7 @@ mod burnpack;
 mod caffe;
 mod cursor;
 mod error;
+mod external;
 mod format;
 pub mod limits;
 mod mxnet;
@@ -74,19 +77,32 @@ mod wire;
 ///
 /// # Errors
 /// [`ReadError`] if the bytes are of no known format, are cut short or damaged, or ask for more than
-/// [`limits`] allows.
+/// [`limits`] allows; for an ONNX model that keeps values in other files, see [`read_beside`].
 pub fn read(bytes: &[u8]) -> Result<Archive, ReadError> {
+    read_any(bytes, None)
+}
+
+/// [`read()`] for a file in `folder`, where an ONNX model may keep values of its tensors in other files. Nothing outside
+/// the folder is read, whatever the model says.
+///
+/// # Errors
+/// As [`read()`].
+pub fn read_beside(bytes: &[u8], folder: &Path) -> Result<Archive, ReadError> {
+    read_any(bytes, Some(folder))
+}
+
+fn read_any(bytes: &[u8], folder: Option<&Path>) -> Result<Archive, ReadError> {
     let format = signature::recognize(bytes)?;
-    let read = match format {
-        Format::PyTorchZip => pytorch::read_zip,
-        Format::PyTorchLegacy => pytorch::read_legacy,
-        Format::Safetensors => safetensors::read,
-        Format::Onnx => onnx::read,
-        Format::MxNet => mxnet::read,
-        Format::Caffe => caffe::read,
-        Format::Burnpack => burnpack::read,
+    let archive = match format {
+        Format::PyTorchZip => pytorch::read_zip(bytes),
+        Format::PyTorchLegacy => pytorch::read_legacy(bytes),
+        Format::Safetensors => safetensors::read(bytes),
+        Format::Onnx => onnx::read(bytes, folder),
+        Format::MxNet => mxnet::read(bytes),
+        Format::Caffe => caffe::read(bytes),
+        Format::Burnpack => burnpack::read(bytes),
     };
-    read(bytes).map_err(|problem| ReadError::Broken { format, problem })
+    archive.map_err(|problem| ReadError::Broken { format, problem })
 }
 
 /// The README's example, compiled.

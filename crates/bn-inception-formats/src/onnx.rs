@@ -1,12 +1,14 @@
-//! ONNX models: initializers, constants and the graph's nodes.
+//! ONNX models: initializers, constants and the graph's nodes. Values of tensors may be in files beside the model.
 //!
 //! Field numbers are those of `onnx/onnx.proto`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::archive::{Archive, Node};
 use crate::array::{Array, Budget, Element, Values, elements};
 use crate::error::{Problem, shown};
+use crate::external::{Folder, Place};
 use crate::format::Format;
 use crate::limits::{MAX_CONSTANT_VALUES, MAX_NAME, MAX_NODES, MAX_RANK};
 use crate::wire::{Value, fields};
@@ -29,9 +31,11 @@ const ELEMENTS: [(i64, Element); 10] = [
 /// up to four values.
 const MAX_ATTRIBUTE: usize = 64;
 
-pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
+/// Reads a model; `folder` is the one it is in.
+pub(crate) fn read(bytes: &[u8], folder: Option<&Path>) -> Result<Archive, Problem> {
     let mut model = Model {
         budget: Budget::new(bytes.len()),
+        folder: Folder::new(folder),
         constants: 0,
         archive: Archive::of_tensors(Format::Onnx, BTreeMap::new()),
     };
@@ -47,14 +51,15 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Archive, Problem> {
     Ok(model.archive)
 }
 
-struct Model {
+struct Model<'p> {
     budget: Budget,
+    folder: Folder<'p>,
     /// Number of values that the file describes without storing them.
     constants: usize,
     archive: Archive,
 }
 
-impl Model {
+impl Model<'_> {
     fn property(&mut self, entry: &[u8]) -> Result<(), Problem> {
         let (mut key, mut value) = ("", "");
         for field in fields(entry) {
@@ -88,7 +93,7 @@ impl Model {
     fn initializer(&mut self, message: &[u8]) -> Result<(), Problem> {
         let tensor = Tensor::parse(message)?;
         let name = tensor.name;
-        let array = tensor.array(name, &mut self.budget)?;
+        let array = tensor.array(name, &mut self.budget, &mut self.folder)?;
         self.insert(name, array)
     }
 
@@ -120,7 +125,8 @@ impl Model {
         match (node.operator.as_str(), node.outputs.as_slice()) {
             ("Constant", [output]) => {
                 let missing = || Problem::tensor(output, "is a constant without a value");
-                let array = Tensor::parse(value.ok_or_else(missing)?)?.array(output, &mut self.budget)?;
+                let array =
+                    Tensor::parse(value.ok_or_else(missing)?)?.array(output, &mut self.budget, &mut self.folder)?;
                 self.insert(&output.clone(), array)?;
             }
             ("ConstantOfShape", [output]) => {
@@ -153,7 +159,7 @@ impl Model {
         Problem::limit("number of constant values", self.constants, MAX_CONSTANT_VALUES)?;
         self.budget.admit(output, &[])?;
         let value = match value {
-            Some(message) => Tensor::parse(message)?.array(output, &mut self.budget)?,
+            Some(message) => Tensor::parse(message)?.array(output, &mut self.budget, &mut self.folder)?,
             None => Array::new(vec![1], vec![0.0]),
         };
         match value.values {
@@ -201,6 +207,8 @@ struct Tensor<'a> {
     shape: Vec<usize>,
     element: Element,
     raw: Option<&'a [u8]>,
+    /// Place of the values, if they are in another file.
+    external: Option<Place<'a>>,
     /// Values of `float_data`, `int32_data` and the like.
     listed: Vec<f32>,
 }
@@ -209,6 +217,7 @@ impl<'a> Tensor<'a> {
     fn parse(message: &'a [u8]) -> Result<Self, Problem> {
         let (mut name, mut raw, mut listed) = ("", None, Vec::new());
         let (mut dimensions, mut data_type, mut external) = (Vec::new(), 0, false);
+        let mut place = Place::default();
         for field in fields(message) {
             match field? {
                 (1, value) => value.integers(&mut dimensions)?,
@@ -222,27 +231,32 @@ impl<'a> Tensor<'a> {
                 (8, value) => name = value.text()?,
                 (9, value) => raw = Some(value.bytes()?),
                 (10, value) => value.doubles(&mut listed)?,
-                (13, _) => external = true,
-                (14, value) => external |= value.integer()? != 0,
+                (13, value) => place.add(value)?,
+                // `EXTERNAL` is 1; entries of `external_data` mean nothing otherwise.
+                (14, value) => external = value.integer()? == 1,
                 _ => {}
             }
             Problem::limit("rank of a tensor", dimensions.len(), MAX_RANK)?;
         }
         Problem::limit("length of a name", name.len(), MAX_NAME)?;
-        if external {
-            return Err(Problem::tensor(name, "has its values in another file"));
-        }
         let element = ELEMENTS.iter().find(|(known, _)| *known == data_type);
         let unknown = || Problem::tensor(name, format!("has data type {data_type}, which no weights need"));
         let (_, element) = *element.ok_or_else(unknown)?;
         let sizes = dimensions.iter().map(|d| usize::try_from(*d).ok());
         let shape = sizes.collect::<Option<Vec<_>>>();
         let negative = || Problem::tensor(name, format!("has shape {dimensions:?}"));
-        Ok(Self { name, shape: shape.ok_or_else(negative)?, element, raw, listed })
+        let external = external.then_some(place);
+        Ok(Self { name, shape: shape.ok_or_else(negative)?, element, raw, external, listed })
     }
 
-    fn array(self, name: &str, budget: &mut Budget) -> Result<Array, Problem> {
-        let Self { shape, element, raw, listed, .. } = self;
+    fn array(self, name: &str, budget: &mut Budget, folder: &mut Folder<'_>) -> Result<Array, Problem> {
+        let Self { shape, element, raw, external, listed, .. } = self;
+        if let Some(place) = external {
+            folder.admit(name, &place, budget)?;
+            let needed = budget.admit(name, &shape)?.saturating_mul(element.size());
+            let values = element.decode(&folder.read(name, &place, needed as u64)?);
+            return Ok(Array::new(shape, values));
+        }
         let length = budget.admit(name, &shape)?;
         let found = raw.map_or(listed.len(), |raw| raw.len() / element.size());
         let whole = raw.is_none_or(|raw| raw.len() % element.size() == 0);

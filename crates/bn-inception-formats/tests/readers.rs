@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use bn_inception_formats::{Array, Format, ReadError, Values, read};
+use bn_inception_formats::{Array, Format, ReadError, Values, read, read_beside};
 
 fn fixture(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -52,6 +52,60 @@ fn formats_agree_on_the_values() {
             assert!((half - value).abs() <= 1e-3 * value.abs() + 1e-6, "{name}");
         }
     }
+}
+
+/// A model and its values in `external.onnx.data`, in a folder of their own.
+fn model_with_data() -> (tempfile::TempDir, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("inside")).unwrap();
+    std::fs::write(folder.path().join("inside/external.onnx.data"), fixture("external.onnx.data")).unwrap();
+    (folder, fixture("external.onnx"))
+}
+
+#[test]
+fn onnx_values_may_be_in_a_file_beside_the_model() {
+    let folded = read(&fixture("folded.onnx")).unwrap().tensors;
+    let (folder, model) = model_with_data();
+    assert_eq!(read_beside(&model, &folder.path().join("inside")).unwrap().tensors, folded);
+    refused(&model, &["tensor `", "its values are in `external.onnx.data`", "read from memory"]);
+}
+
+#[test]
+fn no_other_files_are_read() {
+    const NAME: &str = "external.onnx.data";
+    let (folder, model) = model_with_data();
+    let inside = folder.path().join("inside");
+    let refused = |model: &[u8], part: &str| {
+        let error = read_beside(model, &inside).unwrap_err().to_string();
+        assert!(error.contains("its values are in `") && error.contains(part), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    };
+    // Names of the same length, so that the lengths in the model stay true.
+    let renamed = |name: &str| {
+        assert_eq!(name.len(), NAME.len());
+        let mut model = model.clone();
+        for at in 0..model.len() - NAME.len() {
+            if model[at..].starts_with(NAME.as_bytes()) {
+                model[at..at + NAME.len()].copy_from_slice(name.as_bytes());
+            }
+        }
+        model
+    };
+    std::fs::copy(inside.join(NAME), folder.path().join("ernal.onnx.data")).unwrap();
+    for outside in ["../ernal.onnx.data", "/etc/../etc/passwd", "./../l.onnx.data  ", "a/../../.onnx.data"] {
+        refused(&renamed(outside), "no path inside the folder of the model");
+    }
+    refused(&renamed("external.onnx.else"), "No such file");
+    std::fs::create_dir(inside.join("a.directory.is.bad")).unwrap();
+    refused(&renamed("a.directory.is.bad"), "no file");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(folder.path().join("ernal.onnx.data"), inside.join("linked_v.onnx.data")).unwrap();
+        refused(&renamed("linked_v.onnx.data"), "a link out of the folder");
+    }
+    let whole = fixture(NAME);
+    std::fs::write(inside.join(NAME), &whole[..whole.len() / 2]).unwrap();
+    refused(&model, &format!("of {} in the file", whole.len() / 2));
 }
 
 #[test]

@@ -4,10 +4,10 @@
 
 use std::io::{Cursor, Read as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bn_inception_formats::limits::{ALLOCATION_FACTOR, ALLOCATION_SLACK};
-use bn_inception_formats::{Archive, Values, read};
+use bn_inception_formats::{Archive, Values, read, read_beside};
 use burn_pack::{Bytes, DType, Tensor, Writer};
 use peak_alloc::PeakAlloc;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
@@ -18,18 +18,21 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 /// Readers with their real files.
 pub const READERS: [(&str, &[&str]); 6] = [
     ("pth", &["zip.pth", "legacy.pth", "nested.pth", "imagenet.pth", "imagenet_legacy.pth", "module.pth"]),
-    ("onnx", &["folded.onnx", "kept.onnx", "scaled.onnx", "structure.onnx"]),
+    ("onnx", &["folded.onnx", "kept.onnx", "scaled.onnx", "structure.onnx", "external.onnx"]),
     ("params", &["mxnet.params"]),
     ("caffemodel", &["scale.caffemodel", "bn.caffemodel"]),
     ("safetensors", &["cadene.safetensors"]),
     ("bpk", &["zip.pth"]),
 ];
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
 /// The real files of the reader called `name`.
 pub fn seeds(name: &str) -> Option<Vec<Vec<u8>>> {
     let (_, files) = READERS.iter().find(|(known, _)| *known == name)?;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let files = files.iter().map(|file| std::fs::read(folder.join(file)).unwrap());
+    let files = files.iter().map(|file| std::fs::read(folder().join(file)).unwrap());
     Some(match name {
         "bpk" => files.map(|file| burnpack(&read(&file).unwrap())).collect(),
         _ => files.collect(),
@@ -61,7 +64,7 @@ pub fn once(seeds: &[Vec<u8>], seed: u64, memory: &PeakAlloc) -> Result<bool, Fa
     let input = damaged(seeds, seed);
     memory.reset_peak_usage();
     let before = memory.current_usage();
-    let outcome = catch_unwind(AssertUnwindSafe(|| read(&input)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| read_beside(&input, &folder())));
     let peak = memory.peak_usage().saturating_sub(before);
     let allowed = input.len() * ALLOCATION_FACTOR + ALLOCATION_SLACK;
     let reason = match &outcome {

@@ -53,7 +53,7 @@ impl Weights {
                 let known = known.collect::<Vec<_>>().join(", ");
                 Err(WeightsProblem::NotFound { known })
             }
-            None => parse(std::fs::read(path)?, import),
+            None => parse(std::fs::read(path)?, path.parent(), import),
         };
         let weights = read().map_err(|problem| WeightsError::new(Some(path), problem))?;
         Ok(Self { path: Some(path.to_owned()), ..weights })
@@ -64,7 +64,7 @@ impl Weights {
     /// # Errors
     /// [`WeightsError`], which names no file.
     pub fn from_bytes(bytes: impl AsRef<[u8]>, import: Option<&Import>) -> Result<Self, WeightsError> {
-        parse(bytes, import).map_err(|problem| WeightsError::new(None, problem))
+        parse(bytes, None, import).map_err(|problem| WeightsError::new(None, problem))
     }
 
     /// The weights of `model`, copied to the host, with their metadata.
@@ -197,17 +197,21 @@ fn published(entry: &registry::Entry, import: Option<&Import>, store: &Store) ->
         return Err(WeightsProblem::HasConfiguration);
     }
     let Some(source) = entry.source() else {
-        return parse(entry.built_in().unwrap_or_default(), None);
+        return parse(entry.built_in().unwrap_or_default(), None, None);
     };
-    let mut weights = parse(store.bytes(&source)?, Some(&entry.import()))?;
+    let mut weights = parse(store.bytes(&source)?, None, Some(&entry.import()))?;
     weights.metadata.labels = entry.labels.names();
     weights.metadata.facts.extend(entry.facts());
     Ok(weights)
 }
 
-/// Consumes the bytes, to free them before the tensors are converted: one copy of the weights less at the peak.
-fn parse(bytes: impl AsRef<[u8]>, import: Option<&Import>) -> Result<Weights, WeightsProblem> {
-    let archive = formats::read(bytes.as_ref())?;
+/// The weights in the content of a file in `folder`. Consumes the bytes, to free them before the tensors are converted:
+/// one copy of the weights less at the peak.
+fn parse(bytes: impl AsRef<[u8]>, folder: Option<&Path>, import: Option<&Import>) -> Result<Weights, WeightsProblem> {
+    let archive = match folder {
+        Some(folder) => formats::read_beside(bytes.as_ref(), folder)?,
+        None => formats::read(bytes.as_ref())?,
+    };
     drop(bytes);
     match (archive.metadata.get(metadata::KEY), import) {
         (Some(entry), None) => {

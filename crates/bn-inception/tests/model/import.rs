@@ -70,6 +70,7 @@ fn onnx_files_give_pytorchs_logits() {
     let kept = import(narrow());
     check(&path("kept.onnx"), &kept, "logits");
     check(&path("folded.onnx"), &kept, "logits");
+    check(&path("external.onnx"), &kept, "logits");
     check(&path("scaled.onnx"), &import(narrow().with_conv_bias(false)), "logits");
 }
 
