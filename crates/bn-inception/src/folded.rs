@@ -151,8 +151,8 @@ impl FoldedModel {
     /// let device = Device::flex();
     /// let model = Preset::Caffe.config().with_width(0.125).init(&device)?.fold();
     /// let images = Tensor::<4>::ones([2, 3, 64, 64], &device);
-    /// assert_eq!(model.features(images.clone(), "3c")?.dims(), [2, 72, 4, 4]);
-    /// assert_eq!(model.embed(images, "5b")?.dims(), [2, 128]);
+    /// assert_eq!(model.features(images.clone(), "3c")?.dims(), [2, 88, 4, 4]);
+    /// assert_eq!(model.embed(images, "5b")?.dims(), [2, 136]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
