@@ -5,10 +5,11 @@
 #![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
 mod browser;
+mod pages;
 mod process;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,22 @@ fn watching(run: &Path, address: &str) -> Command {
     command
 }
 
+/// Waits for the end of a run whose stop button was pressed on `tab`.
+fn ending(training: &mut Running, tab: &Tab) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = training.0.try_wait().unwrap() {
+            return status;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "the run goes on; the button says {}",
+            tab.evaluate("document.querySelector('#stop').textContent")
+        );
+        sleep(Duration::from_millis(200));
+    }
+}
+
 #[test]
 fn a_live_run() {
     let Some(browser) = Browser::start() else {
@@ -149,21 +166,23 @@ fn a_live_run() {
     click("#stop");
     tab.wait_for("document.querySelector('#ask-stop').open");
     click("#ask-stop [value=stop]");
-    let begun = Instant::now();
-    let status = loop {
-        if let Some(status) = training.0.try_wait().unwrap() {
-            break status;
-        }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "the run goes on; the button says {}",
-            tab.evaluate("document.querySelector('#stop').textContent")
-        );
-        sleep(Duration::from_millis(200));
-    };
-    assert_eq!(status.code(), Some(130), "stopped and saved");
+    assert_eq!(ending(&mut training, &tab).code(), Some(130), "stopped and saved");
     tab.wait_for("document.body.innerText.includes('stopped: ')");
     tab.wait_for("document.querySelector('#connection').textContent.startsWith('The process has ended')");
+
+    // The same page stops the run again once it is resumed at the same address.
+    let port = tab.evaluate("location.host");
+    let mut resume = program("train-imagenet");
+    resume.args(["--out", &run.display().to_string(), "--resume", "--device", "flex"]);
+    resume.args(["--dashboard", port.as_str().unwrap(), "--dashboard-token", "token-of-the-test"]);
+    let (mut training, _) = address_of(resume);
+    tab.wait_for("document.querySelector('#connection').textContent === 'Live'");
+    tab.wait_for("(({ hidden, disabled, textContent }) => !hidden && !disabled && textContent === 'Stop the run')(document.querySelector('#stop'))");
+    tab.bring_to_front();
+    click("#stop");
+    tab.wait_for("document.querySelector('#ask-stop').open");
+    click("#ask-stop [value=stop]");
+    assert_eq!(ending(&mut training, &tab).code(), Some(130), "stopped again");
     nothing_is_wrong(&tab);
 }
 

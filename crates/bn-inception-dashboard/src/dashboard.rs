@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, watch};
@@ -71,6 +72,7 @@ impl Dashboard {
             runs: follower.runs(),
             on_stop: config.on_stop,
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+            session: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as u64),
             closing: closed,
         });
         let drained = Arc::new(AtomicBool::new(false));

@@ -24,8 +24,7 @@ pub fn export(folders: Vec<PathBuf>, path: &Path) -> Result<u64, DashboardError>
     }
     let runs = follower.runs();
     let runs = runs.lock();
-    let messages = runs.iter().enumerate();
-    let messages: Vec<_> = messages.filter_map(|(index, run)| run.message(index, 0)).collect();
+    let messages: Vec<_> = runs.iter().filter_map(|run| run.message(0)).collect();
     let write = |source| DashboardError::Write { path: path.to_owned(), source };
     let data = serde_json::to_string(&messages).map_err(|error| write(error.into()))?;
     let report = page::report(&data);

@@ -50,6 +50,7 @@
 //! ```
 
 mod access;
+mod connections;
 mod dashboard;
 mod error;
 mod export;

@@ -16,6 +16,8 @@ const MODULES: &[&str] = &[
     include_str!("page/theme.js"),
     include_str!("page/store.js"),
     include_str!("page/stream.js"),
+    include_str!("page/range.js"),
+    include_str!("page/smoothing.js"),
     include_str!("page/charts.js"),
     include_str!("page/curves.js"),
     include_str!("page/network.js"),

@@ -1,20 +1,23 @@
 //! The web server: four static files, a stream of events and a stop button.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 
 use crate::access::{Access, Answer};
+use crate::connections::Connections;
 use crate::page::{ASSETS, Asset, SERVED_POLICY};
 use crate::runs::Runs;
 use crate::stream;
@@ -22,11 +25,11 @@ use crate::stream;
 /// Maximum number of event streams; each is an open page.
 pub const MOST_STREAMS: usize = 64;
 
-/// Maximum number of connections, low enough to leave a training process its file descriptors.
-const MOST_CONNECTIONS: usize = 256;
-
 /// Time limit for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for which a client may take nothing of what it is sent.
+const WRITE_TIMEOUT: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(20) };
 
 /// Action of the stop button.
 pub type StopAction = Box<dyn Fn() + Send + Sync>;
@@ -38,6 +41,8 @@ pub struct Site {
     /// Stops the run of this process, if it trains one.
     pub on_stop: Option<StopAction>,
     pub streams: Arc<Semaphore>,
+    /// Distinguishes this server from an earlier one at the same address.
+    pub session: u64,
     /// Becomes true when everything was read and the streams are to end.
     pub closing: watch::Receiver<bool>,
 }
@@ -51,38 +56,35 @@ impl Site {
 
 /// Accepts connections until the site closes.
 pub async fn serve(listener: TcpListener, site: Arc<Site>) {
-    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut connections = Connections::default();
     let mut closing = site.closing.clone();
     let service = TowerToHyperService::new(router(site));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            () = connections.reap(), if !connections.is_empty() => continue,
             _ = closing.wait_for(|closing| *closing) => break,
         };
-        let Ok((socket, _)) = accepted else {
+        let Ok((socket, client)) = accepted else {
             // Out of file descriptors, say, which is temporary.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(permit) = connections.clone().try_acquire_owned() else {
-            continue;
-        };
+        let mut socket = TimeoutStream::new(socket);
+        socket.set_write_timeout(Some(WRITE_TIMEOUT));
         let service = service.clone();
-        tokio::spawn(async move {
+        connections.spawn(client.ip(), async move {
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
                 .max_buf_size(64 << 10)
-                .serve_connection(TokioIo::new(socket), service);
+                .serve_connection(TokioIo::new(Box::pin(socket)), service);
             // A client may break off at any time.
             let _ = connection.await;
-            drop(permit);
         });
     }
     // Streams send the rest and end, unless their client does not read.
-    let streams = u32::try_from(MOST_CONNECTIONS).unwrap_or(u32::MAX);
-    let ended = connections.acquire_many(streams);
-    let _ = tokio::time::timeout(Duration::from_secs(1), ended).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), connections.ended()).await;
 }
 
 fn router(site: Arc<Site>) -> Router {
@@ -125,7 +127,7 @@ fn file(asset: &'static Asset, headers: &HeaderMap) -> Response {
     (headers, asset.text.as_str()).into_response()
 }
 
-async fn events(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Response, Answer> {
+async fn events(State(site): State<Arc<Site>>, uri: Uri, headers: HeaderMap) -> Result<Response, Answer> {
     site.access.check_token(&headers)?;
     let Ok(permit) = site.streams.clone().try_acquire_owned() else {
         let text = format!("{MOST_STREAMS} pages are open already; close one and try again\n");
@@ -133,8 +135,10 @@ async fn events(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Res
         return Ok((StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response());
     };
     let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let can_stop = site.can_stop();
-    let events = stream::events(site.runs.clone(), can_stop, site.closing.clone(), permit, seen);
+    let older = uri.query().and_then(|query| query.strip_prefix("older=")?.parse().ok()).unwrap_or(0);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
+    let greeting = json!({ "can_stop": site.can_stop(), "session": site.session, "time": time }).to_string();
+    let events = stream::events(site.runs.clone(), greeting, older, site.closing.clone(), permit, seen);
     Ok(events.into_response())
 }
 

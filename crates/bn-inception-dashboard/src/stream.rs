@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
-use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::runs::{MOST_RUNS, Runs};
+use crate::runs::{PAGE, Runs, Window};
 
 /// Minimum time between two looks for news.
 const PACE: Duration = Duration::from_millis(500);
@@ -28,7 +27,7 @@ impl Seen {
             let (key, offset) = part.split_once('-')?;
             Some((key.to_owned(), offset.parse().ok()?))
         });
-        Self(offsets.take(MOST_RUNS).collect())
+        Self(offsets.take(PAGE).collect())
     }
 
     fn id(&self) -> String {
@@ -39,21 +38,23 @@ impl Seen {
     }
 }
 
-/// The stream for a page that has seen everything up to `seen`, the id of an event. It ends once `closing` is true.
+/// The stream for a page that has seen everything up to `seen`, the id of an event, and shows the runs `older` pages
+/// before the newest. It begins with `greeting` and ends once `closing` is true.
 pub fn events(
     runs: Arc<Runs>,
-    can_stop: bool,
+    greeting: String,
+    older: usize,
     closing: watch::Receiver<bool>,
     permit: OwnedSemaphorePermit,
     seen: Option<&str>,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>> + use<>> {
     let (sender, receiver) = mpsc::channel(1);
     let seen = Seen::parse(seen.unwrap_or_default());
-    let connection = Connection { runs, seen, closing, sender };
+    let connection = Connection { runs, older, seen, closing, sender };
     tokio::spawn(async move {
         let closed = connection.sender.clone();
         tokio::select! {
-            _ = connection.feed(can_stop) => {}
+            _ = connection.feed(greeting) => {}
             // The page has gone.
             () = closed.closed() => {}
         }
@@ -69,6 +70,7 @@ pub fn events(
 /// An open page.
 struct Connection {
     runs: Arc<Runs>,
+    older: usize,
     seen: Seen,
     closing: watch::Receiver<bool>,
     sender: mpsc::Sender<sse::Event>,
@@ -76,25 +78,30 @@ struct Connection {
 
 impl Connection {
     /// Sends the greeting, the news as they come, and the farewell. `None` if the page has gone.
-    async fn feed(mut self, can_stop: bool) -> Option<()> {
+    async fn feed(mut self, greeting: String) -> Option<()> {
         let mut changes = self.runs.changes();
-        let greeting = json!({ "runs": self.runs.keys(), "can_stop": can_stop });
-        let greeting = sse::Event::default().event("hello").data(greeting.to_string());
+        let mut shown = None;
+        let greeting = sse::Event::default().event("hello").data(greeting);
         self.sender.send(greeting).await.ok()?;
         loop {
             let last = *self.closing.borrow();
             let looked = Instant::now();
             changes.mark_unchanged();
-            let keys = self.runs.keys();
+            let window = self.runs.window(self.older);
             // Keys of replaced logs would make the id grow.
-            self.seen.0.retain(|key, _| keys.contains(key));
-            for index in 0..keys.len() {
+            self.seen.0.retain(|key, _| window.runs.contains(key));
+            for key in &window.runs {
                 // An event is made once the last one is on its way, so a slow page gets fewer, longer ones.
                 let sender = self.sender.clone();
                 let place = sender.reserve().await.ok()?;
-                if let Some(event) = self.news_of(index) {
+                if let Some(event) = self.news_of(key) {
                     place.send(event);
                 }
+            }
+            // After the runs themselves: a page drops those that are not among these.
+            if shown.as_ref() != Some(&window) {
+                self.sender.send(list(&window)?).await.ok()?;
+                shown = Some(window);
             }
             if last {
                 let farewell = sse::Event::default().event("bye").data("{}");
@@ -112,15 +119,21 @@ impl Connection {
         }
     }
 
-    fn news_of(&mut self, index: usize) -> Option<sse::Event> {
+    fn news_of(&mut self, key: &str) -> Option<sse::Event> {
         let runs = self.runs.lock();
-        let run = runs.get(index)?;
-        let since = self.seen.0.get(&run.key).copied().unwrap_or(0);
-        let message = serde_json::to_string(&run.message(index, since)?).ok()?;
+        let run = runs.iter().find(|run| run.key == key)?;
+        let since = self.seen.0.get(key).copied().unwrap_or(0);
+        let message = serde_json::to_string(&run.message(since)?).ok()?;
         self.seen.0.insert(run.key.clone(), run.state.offset);
         let event = sse::Event::default().event("run");
         Some(event.id(self.seen.id()).data(message))
     }
+}
+
+/// The event that lists the runs shown.
+fn list(window: &Window) -> Option<sse::Event> {
+    let list = serde_json::to_string(window).ok()?;
+    Some(sse::Event::default().event("runs").data(list))
 }
 
 #[cfg(test)]

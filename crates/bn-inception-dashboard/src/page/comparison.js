@@ -1,7 +1,7 @@
 // The panels that compare runs.
-import { duration, element, number, percent, plain } from "./format.js";
-import { choices, cssColour, runColour, runDash } from "./theme.js";
-import { best, isOver, lastValue, reached, start } from "./store.js";
+import { duration, element, literal, number, percent, plain } from "./format.js";
+import { choices, cssColour, swatch } from "./theme.js";
+import { best, imagesPerSecond, isOver, lastValue, reached, start } from "./store.js";
 import { addPanel, chart, points } from "./charts.js";
 
 // Columns of the table of runs: heading, value to sort by, text.
@@ -19,7 +19,7 @@ const COLUMNS = [
   ["at step", (run) => best(run)?.[0]],
   ["Last top-5", (run) => lastValue(run, "val/top5"), (value) => percent(value)],
   ["Last val. loss", (run) => lastValue(run, "val/loss"), number],
-  ["Images/s", (run) => run.standing.images / run.standing.seconds, number],
+  ["Images/s", (run) => imagesPerSecond(run), number],
   ["Time", (run) => run.standing.seconds, duration],
 ];
 
@@ -41,13 +41,6 @@ export function addComparison(section, redraw) {
     has: (view) => view.runs.length > 1,
     draw: drawDifferences,
   });
-}
-
-export function swatch(run) {
-  const made = element("span", { className: "swatch" });
-  made.style.borderTopColor = runColour(run.index);
-  made.style.borderTopStyle = { solid: "solid", dash: "dashed", dot: "dotted" }[runDash(run.index)] ?? "double";
-  return made;
 }
 
 function table(heads, rows) {
@@ -128,9 +121,9 @@ function drawTarget(body, view, target) {
     return [name, ...[step.toLocaleString("en"), images.toLocaleString("en"), duration(seconds), `${(slowest / step).toFixed(1)}×`].map((text) => cell([text], true))];
   });
   place.replaceChildren(table(heads, rows));
-  const traces = view.runs.filter((run) => run.series["val/top1"]).map((run) => points(run, "val/top1", { scale: 100, label: run.name }));
+  const traces = view.runs.filter((run) => run.series["val/top1"]).map((run) => points(run, "val/top1", { scale: 100, unit: "%", label: literal(run.name) }));
   const line = { type: "line", xref: "paper", x0: 0, x1: 1, y0: 100 * target, y1: 100 * target, line: { color: cssColour("text"), width: 1, dash: "dash" } };
-  chart(body, traces, { y: { title: { text: "validation top-1 (%)" } }, shapes: [line], label: `Validation top-1 and the ${percent(target)} line` });
+  chart(body, traces, { y: { title: { text: "validation top-1 (%)" } }, shapes: [line], robust: false, label: `Validation top-1 and the ${percent(target)} line` });
 }
 
 function flattened(run) {

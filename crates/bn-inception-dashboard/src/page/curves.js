@@ -1,27 +1,27 @@
 // The panels of training curves and of the machine.
-import { number, percent } from "./format.js";
+import { literal, number, percent } from "./format.js";
 import { runColour, choices, faded } from "./theme.js";
 import { below, isOver, lastValue, start } from "./store.js";
-import { addPanel, chart, curve, points, trace } from "./charts.js";
+import { addPanel, chart, curve, focused, hover, points, trace } from "./charts.js";
 
 const GIGABYTE = 1e-9;
 
 // Panels of one or two series a run: `series` drawn as curves, `exact` (or `[]`) as points. Values are multiplied by
-// `scale`, the axis is titled `unit`. `log` permits a logarithmic axis, `zero` makes it include 0, `smoothed: false`
+// `scale`, the axis is titled `unit`, short for hovers: `short`. `log` permits a logarithmic axis, `zero` makes it include 0, `smoothed: false`
 // leaves out the moving average. `late` announces the panel until it has data; without it the panel is hidden.
 const PANELS = [
-  { id: "loss", title: "Loss", unit: "cross-entropy (nats)", series: ["train/loss"], exact: ["val/loss"], log: true, late: firstStep },
-  { id: "top1", title: "Top-1 accuracy", unit: "% of images", scale: 100, series: ["train/top1"], exact: ["val/top1"], late: firstStep },
-  { id: "top5", title: "Top-5 accuracy", unit: "% of images", scale: 100, series: ["train/top5"], exact: ["val/top5"] },
+  { id: "loss", title: "Loss", unit: "cross-entropy (nats)", short: "nats", series: ["train/loss"], exact: ["val/loss"], log: true, late: firstStep },
+  { id: "top1", title: "Top-1 accuracy", unit: "% of images", short: "%", scale: 100, series: ["train/top1"], exact: ["val/top1"], late: firstStep },
+  { id: "top5", title: "Top-5 accuracy", unit: "% of images", short: "%", scale: 100, series: ["train/top5"], exact: ["val/top5"] },
   { id: "rate", title: "Learning rate", unit: "learning rate", series: ["rate"], exact: [], log: true, smoothed: false, late: firstStep },
-  { id: "speed", title: "Speed", unit: "images/s", series: ["speed"], exact: [], zero: true, late: firstStep },
+  { id: "speed", title: "Speed", unit: "images/s", short: "images/s", series: ["speed"], exact: [], zero: true, late: firstStep },
 ];
 
 const MACHINE = [
-  { id: "cpu", title: "Processor", unit: "% (this process: 100 % a core)", names: { "cpu/machine": "machine", "cpu/process": "this process" }, late: firstSample },
-  { id: "memory", title: "Memory", unit: "GB", scale: GIGABYTE, names: { "memory/process": "this process", "memory/available": "still free" }, late: firstSample },
-  { id: "gpu", title: "GPU", unit: "% of the time", prefix: "gpu" },
-  { id: "gpu-memory", title: "GPU memory", unit: "GB", scale: GIGABYTE, prefix: "gpu_memory" },
+  { id: "cpu", title: "Processor", unit: "% (this process: 100 % a core)", short: "%", names: { "cpu/machine": "machine", "cpu/process": "this process" }, late: firstSample },
+  { id: "memory", title: "Memory", unit: "GB", short: "GB", scale: GIGABYTE, names: { "memory/process": "this process", "memory/available": "still free" }, late: firstSample },
+  { id: "gpu", title: "GPU", unit: "% of the time", short: "%", prefix: "gpu" },
+  { id: "gpu-memory", title: "GPU memory", unit: "GB", short: "GB", scale: GIGABYTE, prefix: "gpu_memory" },
 ];
 
 function firstStep(view) {
@@ -53,12 +53,12 @@ export function addTraining(section) {
       has: (view) => has(view, names),
       coming: panel.late,
       draw(body, view) {
-        const { scale = 1, smoothed = true } = panel;
+        const { scale = 1, short: unit, smoothed = true } = panel;
         const traces = view.runs.flatMap((run) => {
-          const prefix = view.runs.length > 1 ? `${run.name} ` : "";
+          const prefix = view.runs.length > 1 ? `${literal(run.name)} ` : "";
           const train = panel.exact.length ? "training" : panel.title.toLowerCase();
-          const curves = panel.series.flatMap((name) => curve(run, name, { scale, smoothed, label: prefix + train }));
-          return [...curves, ...panel.exact.filter((name) => run.series[name]).map((name) => points(run, name, { scale, label: `${prefix}validation` }))];
+          const curves = panel.series.flatMap((name) => curve(run, name, { scale, smoothed, unit, label: prefix + train }));
+          return [...curves, ...panel.exact.filter((name) => run.series[name]).map((name) => points(run, name, { scale, unit, label: `${prefix}validation` }))];
         });
         const type = panel.log && choices.log ? "log" : "linear";
         const y = { title: { text: panel.unit }, type, rangemode: panel.zero ? "tozero" : "normal", exponentformat: "power" };
@@ -68,6 +68,7 @@ export function addTraining(section) {
   }
   addPanel(section, {
     title: "Time of a step",
+    of: focused,
     has: (view) => has(view.focused, ["time/compute"]),
     draw: drawTime,
   });
@@ -80,6 +81,7 @@ function drawTime(body, view) {
   const traces = parts.map(([name, label, colour, shape]) => ({
     ...trace(run.series[name], 1000),
     name: label,
+    hovertemplate: hover("ms"),
     stackgroup: "time",
     mode: "lines",
     line: { color: colour, width: 1 },
@@ -97,14 +99,15 @@ export function addMachine(section) {
     const names = (run) => panel.names ?? Object.fromEntries(below(run, panel.prefix).map((name) => [name, `GPU ${name.split("/")[1]}`]));
     addPanel(section, {
       title: panel.title,
+      of: focused,
       has: (view) => view.focus && has(view.focused, Object.keys(names(view.focus))),
       coming: panel.late,
       draw(body, view) {
         const traces = Object.entries(names(view.focus)).map(([name, label], index) => {
           const line = { color: runColour(index), width: 2, dash: index ? "dash" : "solid" };
-          return { ...trace(view.focus.series[name] ?? [], panel.scale), name: label, line };
+          return { ...trace(view.focus.series[name] ?? [], panel.scale), name: label, hovertemplate: hover(panel.short), line };
         });
-        chart(body, traces, { y: { title: { text: panel.unit }, rangemode: "tozero" }, label: spoken(panel.title, { runs: [view.focus] }, Object.keys(names(view.focus)), panel.scale) });
+        chart(body, traces, { y: { title: { text: panel.unit }, rangemode: "tozero" }, robust: false, label: spoken(panel.title, { runs: [view.focus] }, Object.keys(names(view.focus)), panel.scale) });
       },
     });
   }

@@ -10,6 +10,21 @@ export function element(tag, properties = {}, children = []) {
   return made;
 }
 
+const BIDI_CONTROLS = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/g;
+const RIGHT_TO_LEFT = /[\u0590-\u08FF\uFB1D-\uFDFF\uFE70-\uFEFC]/;
+
+// `text` with the characters that reorder their surroundings made visible. Applied to all that the server sends, so
+// that a name stays the same wherever it is used.
+export function visible(text) {
+  return text.replace(BIDI_CONTROLS, (control) => `⟨U+${control.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+}
+
+// `text` for a chart: plotly.js takes tags and entities in names and labels for markup.
+export function literal(text) {
+  const escaped = String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  return RIGHT_TO_LEFT.test(escaped) ? `\u2068${escaped}\u2069` : escaped;
+}
+
 export function percent(fraction, digits = 1) {
   return Number.isFinite(fraction) ? `${(100 * fraction).toFixed(digits)} %` : "–";
 }

@@ -1,8 +1,8 @@
 // The page: its sections, controls and connection.
-import { element } from "./format.js";
+import { element, visible } from "./format.js";
 import { applyTheme, choices, onSystemTheme, recall, remember } from "./theme.js";
-import { apply, arrange, inOrder, isOver } from "./store.js";
-import { follow, requestStop, setToken } from "./stream.js";
+import { apply, arrange, isAlive, isOver, setClock, shownRuns, turnPage } from "./store.js";
+import { follow, requestStop, setToken, showOlder } from "./stream.js";
 import { refresh } from "./charts.js";
 import { addMachine, addTraining } from "./curves.js";
 import { addNetwork } from "./network.js";
@@ -19,20 +19,24 @@ const SECTIONS = [
   ["about", "About", addAbout],
 ];
 
+const STOP = "Stop the run";
+
 const at = (id) => document.getElementById(id);
 const report = at("report");
 let live = !report;
 let pending = null;
 let timer = null;
+let connected = false;
+let session = null; // the server's, another one after it was restarted
 let drawn = { at: -Infinity, took: 0 }; // milliseconds
 
 // The state of the page: all runs, those shown, and the one whose details are shown.
 function currentView() {
-  const all = inOrder();
+  const { all, from, total } = shownRuns();
   const runs = all.filter((run) => !choices.hidden.includes(run.key));
   const usual = runs.find((run) => !isOver(run)) ?? runs.at(-1);
   const focus = runs.find((run) => run.key === choices.focus) ?? usual;
-  return { all, runs, focus, focused: { runs: focus ? [focus] : [] }, live };
+  return { all, from, total, runs, focus, focused: { runs: focus ? [focus] : [] }, live };
 }
 
 function draw() {
@@ -43,6 +47,8 @@ function draw() {
 }
 
 function drawAll(view) {
+  drawPages(view);
+  sayLive();
   drawCards(at("runs"), view, {
     toggle(key) {
       const shown = choices.hidden.filter((hidden) => hidden !== key);
@@ -61,6 +67,21 @@ function drawAll(view) {
     at(id).hidden = empty;
     document.querySelector(`#sections a[href="#${id}"]`).hidden = empty;
   }
+}
+
+// Which of many runs these are.
+function drawPages({ all, from, total }) {
+  const [newer, older] = at("pages").querySelectorAll("button");
+  at("pages").hidden = total <= all.length && from === 0;
+  at("pages-text").textContent = `Runs ${from + 1} to ${from + all.length} of ${total}`;
+  newer.disabled = from + all.length >= total;
+  older.disabled = from === 0;
+}
+
+function turn(direction) {
+  const older = turnPage(direction);
+  if (report) drawSoon();
+  else showOlder(older);
 }
 
 // Draws once for many messages, and not at all while the page is hidden.
@@ -83,6 +104,14 @@ function say(state, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
+// Says whether anything is going on, as long as the server answers.
+function sayLive() {
+  if (!connected) return;
+  const { all } = shownRuns();
+  if (all.length) say("live", all.some(isAlive) ? "Live" : "Connected; nothing is training");
+  else say("wait", "Connected");
+}
+
 function build() {
   recall();
   applyTheme();
@@ -92,22 +121,17 @@ function build() {
     at("sections").append(element("a", { href: `#${id}`, textContent: title, hidden: true }));
     add(grid, drawSoon);
   }
-  for (const [id, name, key] of [["theme", "theme", "value"], ["axis", "axis", "value"], ["log", "log", "checked"]]) {
+  for (const [id, name, key] of [["theme", "theme", "value"], ["axis", "axis", "value"], ["smoothing", "smoothing", "value"], ["log", "log", "checked"], ["outliers", "outliers", "checked"]]) {
     at(id)[key] = choices[name];
     at(id).addEventListener("change", () => {
       choices[name] = at(id)[key];
       changed();
     });
   }
-  at("smoothing").value = choices.smoothing;
-  at("smoothing-value").value = choices.smoothing;
-  at("smoothing").addEventListener("input", () => {
-    choices.smoothing = Number(at("smoothing").value);
-    at("smoothing-value").value = choices.smoothing;
-    changed();
-  });
   at("controls").addEventListener("submit", (event) => event.preventDefault());
   onSystemTheme(changed);
+  at("newer").addEventListener("click", () => turn(-1));
+  at("older").addEventListener("click", () => turn(1));
   at("stop").addEventListener("click", () => at("ask-stop").showModal());
   at("ask-stop").addEventListener("close", askedToStop);
   at("ask-token").addEventListener("close", () => setToken(at("token").value));
@@ -134,26 +158,33 @@ function connect() {
   follow({
     live() {
       ended = false;
-      say("live", "Live");
+      connected = true;
     },
     event(name, data) {
       if (name === "hello") {
-        arrange(data.runs);
         at("stop").hidden = !data.can_stop;
-        if (data.can_stop && at("stop").textContent !== "Stopping …") at("stop").disabled = false;
+        // A resumed run has a new server; the old one may still be stopping its run.
+        if (data.session !== session) Object.assign(at("stop"), { disabled: false, textContent: STOP });
+        session = data.session;
+        setClock(data.time);
+      } else if (name === "runs") {
+        arrange(data);
       } else if (name === "run") {
         apply(data);
       } else if (name === "bye") {
         ended = true;
         at("stop").hidden = true;
       }
+      sayLive();
       drawLater();
     },
     lost(reason, seconds) {
+      connected = false;
       if (ended) say("wait", "The process has ended; this page keeps what it has");
       else say("lost", `Connection lost: ${reason}. Trying again in ${seconds} s`);
     },
     tokenNeeded(text) {
+      connected = false;
       say("wait", "Waiting for the token");
       at("token-answer").textContent = text;
       if (!at("ask-token").open) at("ask-token").showModal();
@@ -165,7 +196,7 @@ function connect() {
 
 build();
 if (report) {
-  JSON.parse(report.textContent).forEach(apply);
+  JSON.parse(visible(report.textContent)).forEach(apply);
   say("wait", "Report: nothing here changes");
   draw();
 } else {

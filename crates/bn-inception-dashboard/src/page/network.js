@@ -1,8 +1,8 @@
 // The panels of gradients, updates, activations and histograms.
-import { element } from "./format.js";
+import { element, literal } from "./format.js";
 import { cssColour, faded, ordered, runColour, runDash } from "./theme.js";
 import { below, isOver, start } from "./store.js";
-import { addPanel, chart, trace } from "./charts.js";
+import { addPanel, chart, focused, hover, trace } from "./charts.js";
 
 const KINDS = { weights: "weights", gamma: "γ (scales)", beta: "β (shifts)" };
 
@@ -19,6 +19,7 @@ function order(run, which) {
 export function addNetwork(section, redraw) {
   addPanel(section, {
     title: "Gradient norm by block",
+    of: focused,
     note: "Euclidean norm before clipping; dark is near the input, bright near the output, thick is the whole network.",
     has: (view) => view.focus && (below(view.focus, "gradient").length > 0 || view.focus.series.gradient?.length > 0),
     coming: (view) => later(view, "The first measurement"),
@@ -26,6 +27,7 @@ export function addNetwork(section, redraw) {
   });
   addPanel(section, {
     title: "Update to weight ratio by block",
+    of: focused,
     note: "Norm of a step's change over the norm of the weights; about 10⁻³ is healthy.",
     has: (view) => view.focus && below(view.focus, "update").length > 0,
     coming: (view) => later(view, "The first measurement"),
@@ -48,11 +50,11 @@ function drawBlocks(body, run, prefix, unit) {
   const blocks = order(run, 0).filter((block) => known.includes(`${prefix}/${block}`));
   const traces = blocks.map((block, index) => {
     const color = ordered(index, blocks.length);
-    return { ...trace(run.series[`${prefix}/${block}`]), name: block, line: { color, width: 1.5 }, marker: { color } };
+    return { ...trace(run.series[`${prefix}/${block}`]), name: literal(block), hovertemplate: hover(), line: { color, width: 1.5 }, marker: { color } };
   });
   const whole = run.series[prefix] ?? [];
   if (whole.length) {
-    traces.push({ ...trace(whole), name: "whole network", mode: "lines", line: { color: faded(runColour(1), 0.6), width: 2.5 } });
+    traces.push({ ...trace(whole), name: "whole network", hovertemplate: hover(), mode: "lines", line: { color: faded(runColour(1), 0.6), width: 2.5 } });
   }
   const y = { title: { text: unit }, type: "log", exponentformat: "power", dtick: 1 };
   chart(body, traces, { y, hovermode: "closest", label: `${unit} of ${blocks.length} blocks of ${run.name}` });
@@ -71,13 +73,13 @@ function drawActivations(body, view) {
       body.append(place);
     }
     const shown = view.runs.filter((run) => run.series[`activation/${layer}/50`]);
-    const traces = shown.flatMap((run) => band(run, layer, shown.length > 1 ? run.name : "median"));
+    const traces = shown.flatMap((run) => band(run, layer, shown.length > 1 ? literal(run.name) : "median"));
     chart(place, traces, { y: { title: { text: "pre-activation" } }, label: `Percentiles of the pre-activations of ${layer}`, showlegend: shown.length > 1 });
   }
 }
 
 function band(run, layer, name) {
-  const percentile = (which) => ({ ...trace(run.series[`activation/${layer}/${which}`] ?? []), legendgroup: run.key });
+  const percentile = (which) => ({ ...trace(run.series[`activation/${layer}/${which}`] ?? []), hovertemplate: hover(), legendgroup: run.key });
   const [color, dash] = [runColour(run.index), runDash(run.index)];
   const edge = { line: { width: 1, color: faded(color, 0.5), dash }, showlegend: false };
   return [
@@ -94,6 +96,7 @@ function addHistograms(section, redraw) {
   tools.addEventListener("change", redraw);
   addPanel(section, {
     title: "Histograms",
+    of: focused,
     note: "How the values of a block are spread, over steps.",
     tools,
     has: (view) => view.focus && Object.keys(view.focus.tracks).length > 0,
@@ -103,7 +106,7 @@ function addHistograms(section, redraw) {
       const blocks = order(view.focus, 0).filter((name) => `${kind.value}/${name}` in tracks);
       const chosen = blocks.includes(block.value) ? block.value : blocks.at(-1);
       block.replaceChildren(...blocks.map((name) => element("option", { value: name, textContent: name, selected: name === chosen })));
-      drawHistograms(body, tracks[`${kind.value}/${chosen}`] ?? [], `${KINDS[kind.value]} of ${chosen}`);
+      drawHistograms(body, tracks[`${kind.value}/${chosen}`] ?? [], `${KINDS[kind.value]} of ${literal(chosen)}`);
     },
   });
 }

@@ -1,10 +1,8 @@
 // The cards of the runs, their warnings and their settings.
 import { duration, element, moment, number, percent, plain } from "./format.js";
-import { best, isOver, lastValue, start } from "./store.js";
-import { addPanel } from "./charts.js";
-import { swatch } from "./comparison.js";
-
-const SILENT = 90; // seconds without a line after which a run may have been killed
+import { best, imagesPerSecond, isAlive, isOver, lastValue, silence, start } from "./store.js";
+import { addPanel, focused } from "./charts.js";
+import { swatch } from "./theme.js";
 
 const ENDS = { interrupted: "stopped", failed: "failed", finished: "finished" };
 
@@ -12,22 +10,21 @@ function state(run, live) {
   const { status, message, time } = run.standing;
   if (status !== "open") return ENDS[status] + (message ? `: ${message}` : "");
   if (run.read[0] < run.read[1] - 1_000_000) return `reading its log: ${percent(run.read[0] / run.read[1], 0)}`;
-  const silent = Date.now() / 1000 - time;
   if (!live) return `not ended when this was written, ${moment(time)}`;
-  return silent > SILENT ? `nothing new for ${duration(silent)}: slow steps, or killed` : "training";
+  return isAlive(run) ? "training" : `nothing new for ${duration(silence(run))}: slow steps, or killed`;
 }
 
-function facts(run) {
+function facts(run, live) {
   const { step, epoch, seconds } = run.standing;
   const total = start(run).total_steps;
-  const left = isOver(run) || !step || !total ? null : ((total - step) * seconds) / step;
+  const left = live && isAlive(run) && step && total ? ((total - step) * seconds) / step : null;
   return [
     ["step", total ? `${step.toLocaleString("en")} / ${total.toLocaleString("en")}` : number(step)],
     ["epoch", start(run).total_epochs ? `${epoch} / ${start(run).total_epochs}` : epoch],
     left === null ? ["took", duration(seconds)] : ["left", duration(left)],
     ["loss", number(lastValue(run, "train/loss"))],
     ["best top-1", percent(best(run)?.[3])],
-    ["images/s", number(lastValue(run, "speed"))],
+    ["images/s", number(imagesPerSecond(run))],
   ];
 }
 
@@ -67,7 +64,7 @@ function fillCard(card, run, view) {
   const bar = card.querySelector("progress");
   bar.hidden = isOver(run) || !start(run).total_steps;
   bar.value = run.standing.step / (start(run).total_steps || 1);
-  card.querySelector(".facts").replaceChildren(...facts(run).map(([name, value]) => element("div", {}, [element("dt", { textContent: name }), element("dd", { textContent: value })])));
+  card.querySelector(".facts").replaceChildren(...facts(run, view.live).map(([name, value]) => element("div", {}, [element("dt", { textContent: name }), element("dd", { textContent: value })])));
   const look = card.querySelector(".look");
   look.hidden = !several;
   look.disabled = focused;
@@ -77,6 +74,7 @@ function fillCard(card, run, view) {
 export function addAbout(section) {
   addPanel(section, {
     title: "To look at",
+    of: focused,
     has: (view) => view.focus && (view.focus.cells.warnings?.length > 0 || view.focus.skipped > 0),
     draw(body, view) {
       const { warnings = [] } = view.focus.cells;
@@ -87,6 +85,7 @@ export function addAbout(section) {
   });
   addPanel(section, {
     title: "About the run",
+    of: focused,
     has: (view) => Boolean(view.focus?.cells.start),
     key: (view) => [view.focus.name, view.focus.cells.start],
     draw(body, view) {

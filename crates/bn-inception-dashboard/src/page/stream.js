@@ -1,12 +1,15 @@
 // The connection to the server: server-sent events over `fetch`, because an `EventSource` sends no token and does not
 // say why it failed.
+import { visible } from "./format.js";
 
 const QUIET = 25_000; // milliseconds; the server sends a keep-alive every ten seconds
-const AGAIN = Symbol("with the new token");
+const AGAIN = Symbol("with the new token, or for other runs");
 
 let token = takeToken();
 let lastId = "";
 let wake = () => {};
+let skipped = 0; // pages of runs newer than those followed
+let current = null; // what aborts the request under way
 
 function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -29,6 +32,14 @@ export function setToken(given) {
   wake();
 }
 
+// Follows the runs that are `pages` pages before the newest.
+export function showOlder(pages) {
+  skipped = pages;
+  lastId = "";
+  current?.abort(AGAIN);
+  wake();
+}
+
 function headers() {
   return token ? { authorization: `Bearer ${token}` } : {};
 }
@@ -48,6 +59,7 @@ export async function follow(on) {
       if (outcome === AGAIN) continue;
       if (outcome) reason = outcome;
     } catch (error) {
+      if (error === AGAIN) continue;
       reason = error.name === "AbortError" ? "nothing was heard for too long" : "the server does not answer";
     }
     failures += 1;
@@ -62,10 +74,11 @@ export async function follow(on) {
 
 async function read(on, connected) {
   const abort = new AbortController();
+  current = abort;
   let timer = setTimeout(() => abort.abort(), QUIET);
   try {
     const seen = lastId ? { "last-event-id": lastId } : {};
-    const answer = await fetch("events", { headers: { ...headers(), ...seen }, signal: abort.signal });
+    const answer = await fetch(skipped ? `events?older=${skipped}` : "events", { headers: { ...headers(), ...seen }, signal: abort.signal });
     if (answer.status === 401) {
       clearTimeout(timer);
       on.tokenNeeded((await answer.text()).trim());
@@ -102,7 +115,7 @@ function dispatch(block, on) {
   }
   if (fields.id) lastId = fields.id;
   try {
-    if (fields.data !== undefined) on.event(fields.event, JSON.parse(fields.data));
+    if (fields.data !== undefined) on.event(fields.event, JSON.parse(visible(fields.data)));
   } catch (error) {
     // Asks for the whole history, which repairs the page.
     lastId = "";

@@ -1,4 +1,5 @@
 // The user's choices, and the colours that follow from them.
+import { element } from "./format.js";
 
 // The palette of Okabe and Ito, distinguishable with any colour vision, in an order that begins with strong contrast to
 // the page.
@@ -8,8 +9,8 @@ const COLOURS = {
 };
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 
-export const choices = { theme: "auto", axis: "step", smoothing: 0.6, log: false, target: null, focus: null, hidden: [] };
-const KEPT = ["theme", "axis", "smoothing", "log"];
+export const choices = { theme: "auto", axis: "step", smoothing: "auto", log: false, outliers: false, target: null, focus: null, hidden: [] };
+const KEPT = ["theme", "axis", "smoothing", "log", "outliers"];
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
 
 // Storage may be forbidden, empty or of another version.
@@ -54,6 +55,14 @@ export function runColour(index) {
 // The dash distinguishes runs of the same colour.
 export function runDash(index) {
   return DASHES[Math.floor(index / COLOURS.light.length) % DASHES.length];
+}
+
+// The line of a run, as a sample.
+export function swatch(run) {
+  const made = element("span", { className: "swatch" });
+  made.style.borderTopColor = runColour(run.index);
+  made.style.borderTopStyle = { solid: "solid", dash: "dashed", dot: "dotted" }[runDash(run.index)] ?? "double";
+  return made;
 }
 
 export function faded(colour, opacity) {

@@ -1,11 +1,12 @@
 // The panels of a validation: confusions, classes, samples, filters, Grad-CAM.
-import { element, percent } from "./format.js";
+import { element, literal, percent } from "./format.js";
 import { runColour } from "./theme.js";
 import { isOver, label } from "./store.js";
-import { addPanel, chart } from "./charts.js";
+import { addPanel, chart, ofCell } from "./charts.js";
 
 const MATRIX_CLASSES = 30;
 const BARS = 25;
+const LONGEST = 28; // characters of a label on an axis
 
 function afterValidation(view) {
   return view.runs.some((run) => !isOver(run)) ? "Comes with the first validation, at the end of an epoch." : null;
@@ -13,13 +14,14 @@ function afterValidation(view) {
 
 export function addValidation(section, redraw) {
   const cell = (name) => (view) => Boolean(view.focus?.cells[name]);
-  addPanel(section, { title: "Confusions", note: "Of the images of a row's class, how many were taken for a column's.", has: cell("confusion"), coming: afterValidation, draw: drawConfusion });
-  addPanel(section, { title: "Accuracy by class", has: cell("classes"), coming: afterValidation, draw: drawClasses });
+  addPanel(section, { title: "Confusions", of: ofCell("confusion"), note: "Of the images of a row's class, how many were taken for a column's.", has: cell("confusion"), coming: afterValidation, draw: drawConfusion });
+  addPanel(section, { title: "Accuracy by class", of: ofCell("classes"), has: cell("classes"), coming: afterValidation, draw: drawClasses });
   addSamples(section, redraw);
   const key = (name, step) => (view) => [view.focus.key, step(view.focus.cells[name])];
-  addPanel(section, { title: "First-layer filters", has: cell("filters"), coming: afterValidation, key: key("filters", ({ step }) => step), draw: drawFilters });
+  addPanel(section, { title: "First-layer filters", of: ofCell("filters"), has: cell("filters"), coming: afterValidation, key: key("filters", ({ step }) => step), draw: drawFilters });
   addPanel(section, {
     title: "Grad-CAM",
+    of: ofCell("grad_cam"),
     note: "Where the network sees the class it predicts: the image, and the same with the evidence bright.",
     has: cell("grad_cam"),
     coming: afterValidation,
@@ -37,32 +39,41 @@ function drawConfusion(body, view) {
 }
 
 function drawMatrix(body, run, matrix, step) {
-  const labels = matrix.map((_, index) => label(run, index));
+  const places = matrix.map((_, index) => index);
+  const labels = places.map((index) => literal(label(run, index)));
+  const ticks = { tickmode: "array", tickvals: places, ticktext: labels.map(shortened), showgrid: false, zeroline: false };
   const z = matrix.map((row) => {
     const total = row.reduce((sum, count) => sum + count, 0) || 1;
     return row.map((count) => (100 * count) / total);
   });
   const trace = {
     type: "heatmap",
-    x: labels,
-    y: labels,
+    // Classes are told apart by their index: two may have the same name.
+    x: places,
+    y: places,
     z,
-    customdata: matrix,
+    customdata: matrix.map((row, truth) => row.map((count, predicted) => [count, labels[truth], labels[predicted]])),
     zmin: 0,
     zmax: 100,
     colorscale: "Cividis",
     colorbar: { title: { text: "% of the class", side: "right" }, thickness: 10, outlinewidth: 0 },
-    hovertemplate: "%{y}<br>taken for %{x}:<br>%{customdata} images, %{z:.1f} %<extra></extra>",
+    hovertemplate: "%{customdata[1]}<br>taken for %{customdata[2]}:<br>%{customdata[0]} images, %{z:.1f} %<extra></extra>",
   };
   chart(body, [trace], {
-    x: { title: { text: "predicted class" }, type: "category", tickangle: -45, tickfont: { size: 10 }, showgrid: false },
-    y: { type: "category", autorange: "reversed", tickfont: { size: 10 }, showgrid: false },
+    x: { title: { text: "predicted class" }, ...ticks, tickangle: -45, tickfont: { size: 10 } },
+    y: { ...ticks, autorange: "reversed", tickfont: { size: 10 } },
     hovermode: "closest",
     height: 400,
     uirevision: "matrix",
     label: `Confusion matrix of ${run.name} at step ${step}`,
   });
   body.querySelector(".chart").style.height = "400px";
+}
+
+// A label as long as an axis has room for. An entity of `literal` is never cut.
+function shortened(text) {
+  const parts = text.match(/&[a-z]+;|./gsu) ?? [];
+  return parts.length > LONGEST ? `${parts.slice(0, LONGEST - 1).join("")}…` : text;
 }
 
 function mistakes(matrix) {
@@ -72,13 +83,13 @@ function mistakes(matrix) {
 
 function drawMistakes(body, run, pairs, step) {
   const shown = pairs.slice(0, BARS).reverse();
-  const names = shown.map((pair) => `${label(run, pair.class)} → ${label(run, pair.predicted)}`);
+  const names = shown.map((pair) => `${shortened(literal(label(run, pair.class)))} → ${shortened(literal(label(run, pair.predicted)))}`);
   bars(body, names, shown.map((pair) => pair.count), "images (true → predicted)", `Most frequent mistakes of ${run.name} at step ${step}`);
 }
 
 function drawClasses(body, view) {
   const [step, classes] = view.focus.cells.classes;
-  const rows = classes.map(({ correct, total }, index) => ({ name: label(view.focus, index), share: total ? (100 * correct) / total : NaN }));
+  const rows = classes.map(({ correct, total }, index) => ({ name: shortened(literal(label(view.focus, index))), share: total ? (100 * correct) / total : NaN }));
   const sorted = rows.filter((row) => Number.isFinite(row.share)).sort((a, b) => a.share - b.share).slice(0, BARS).reverse();
   const worst = rows.length > BARS ? ` (the worst ${BARS} of ${rows.length})` : "";
   bars(body, sorted.map((row) => row.name), sorted.map((row) => row.share), `% classified rightly${worst}`, `Accuracy by class of ${view.focus.name} at step ${step}`);
@@ -86,8 +97,9 @@ function drawClasses(body, view) {
 
 function bars(body, names, values, unit, spoken) {
   const height = Math.max(290, 60 + 18 * names.length);
-  const trace = { type: "bar", orientation: "h", x: values, y: names, marker: { color: runColour(0) }, text: values.map((value) => Number(value.toFixed(1))), textposition: "auto", hovertemplate: "%{y}: %{x:.1f}<extra></extra>" };
-  chart(body, [trace], { x: { title: { text: unit }, rangemode: "tozero" }, y: { type: "category", tickfont: { size: 11 } }, hovermode: "closest", height, uirevision: unit, label: spoken });
+  const places = names.map((_, index) => index);
+  const trace = { type: "bar", orientation: "h", x: values, y: places, customdata: names, marker: { color: runColour(0) }, text: values.map((value) => Number(value.toFixed(1))), textposition: "auto", hovertemplate: "%{customdata}: %{x:.1f}<extra></extra>" };
+  chart(body, [trace], { x: { title: { text: unit }, rangemode: "tozero" }, y: { tickmode: "array", tickvals: places, ticktext: names, tickfont: { size: 11 }, zeroline: false, showgrid: false }, hovermode: "closest", height, uirevision: unit, label: spoken });
   body.querySelector(".chart").style.height = `${height}px`;
 }
 
@@ -114,6 +126,7 @@ function addSamples(section, redraw) {
   filter.addEventListener("change", redraw);
   addPanel(section, {
     title: "Sample predictions",
+    of: ofCell("samples"),
     wide: true,
     tools: element("div", { className: "tools" }, [filter]),
     has: (view) => Boolean(view.focus?.cells.samples),

@@ -1,7 +1,7 @@
 //! Following a run log.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::record::Record;
@@ -9,6 +9,9 @@ use super::record::Record;
 /// Maximum length of a line in bytes; longer ones are skipped. The longest that is written, a validation's with its
 /// pictures, has about a hundredth of it.
 pub const MAX_LINE: usize = 16 << 20;
+
+/// Number of bytes that [`LogReader::reopened`] compares.
+const COMPARED: u64 = 4 << 10;
 
 /// Reads a log line by line, from any offset, while it may still be written to.
 ///
@@ -49,6 +52,34 @@ impl LogReader {
         }
         file.seek(SeekFrom::Start(offset))?;
         Ok(Self { file: BufReader::with_capacity(1 << 16, file), line: Vec::new(), offset, discarded: 0, skipped: 0 })
+    }
+
+    /// A reader of the file now at `path`, which goes on where this one is, if the bytes before it are the same in both
+    /// files as far as the last 4 KiB show: a copy that has grown, put in the place of the file (`rsync`, `mv`).
+    ///
+    /// # Errors
+    /// [`std::io::Error`] if a file cannot be read.
+    pub fn reopened(&self, path: &Path) -> io::Result<Option<Self>> {
+        let mut file = File::open(path)?;
+        if self.offset > file.metadata()?.len() {
+            return Ok(None);
+        }
+        let length = self.offset.min(COMPARED);
+        let tail = |file: &mut File| {
+            let mut bytes = vec![0; length as usize];
+            file.seek(SeekFrom::Start(self.offset - length))?;
+            file.read_exact(&mut bytes)?;
+            io::Result::Ok(bytes)
+        };
+        // The clone shares its position with this reader, which must not notice.
+        let mut own = self.file.get_ref().try_clone()?;
+        let position = own.stream_position()?;
+        let before = tail(&mut own);
+        own.seek(SeekFrom::Start(position))?;
+        if before? != tail(&mut file)? {
+            return Ok(None);
+        }
+        Ok(Some(Self { skipped: self.skipped, ..Self::open_at(path, self.offset)? }))
     }
 
     /// Offset in bytes of the first line not yet returned or skipped.

@@ -14,6 +14,8 @@ pub struct Position {
     pub images: u64,
     /// Seconds the run has been going, pauses between its processes left out.
     pub seconds: f64,
+    /// Seconds of those spent in training steps.
+    pub train_seconds: f64,
 }
 
 /// The values of neighbouring steps: their mean and extremes, at the position of the last of them.
@@ -42,7 +44,7 @@ impl Bucket {
 impl Serialize for Bucket {
     /// `[step, images, seconds, value]`, or `[step, images, seconds, mean, min, max]` of several values.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Position { step, images, seconds } = self.position;
+        let Position { step, images, seconds, .. } = self.position;
         let seconds = (seconds * 10.0).round() / 10.0;
         let mean = short(self.sum / self.count as f64);
         if self.count == 1 {
@@ -131,7 +133,7 @@ mod tests {
     use super::*;
 
     fn at(step: u64) -> Position {
-        Position { step, images: 32 * step, seconds: step as f64 }
+        Position { step, images: 32 * step, seconds: step as f64, ..Position::default() }
     }
 
     fn ramp(length: u64) -> Series {

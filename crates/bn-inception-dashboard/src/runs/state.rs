@@ -53,6 +53,8 @@ pub struct Standing {
     pub images: u64,
     /// Duration in seconds, without the pauses between its processes.
     pub seconds: f64,
+    /// Seconds of those spent in training steps, waiting for data included; validation and saving are not.
+    pub train_seconds: f64,
     /// Time of the last line, in seconds since 1970.
     pub time: f64,
     /// Step of its last checkpoint.
@@ -205,6 +207,7 @@ impl RunState {
                 self.standing = Standing {
                     images: last.images,
                     seconds: last.seconds,
+                    train_seconds: last.train_seconds,
                     epoch: self.standing.epoch,
                     broken_images: self.standing.broken_images,
                     checkpoint: Some(step),
@@ -216,7 +219,8 @@ impl RunState {
     }
 
     fn position(&self) -> Position {
-        Position { step: self.standing.step, images: self.standing.images, seconds: self.standing.seconds }
+        let Standing { step, images, seconds, train_seconds, .. } = self.standing;
+        Position { step, images, seconds, train_seconds }
     }
 
     fn push(&mut self, name: &str, value: f64) {
@@ -248,6 +252,7 @@ impl RunState {
         self.standing.status = Status::Open;
         self.standing.epoch = facts.epoch;
         self.standing.images += facts.images as u64;
+        self.standing.train_seconds += facts.seconds;
         let values = [
             ("train/loss", Some(facts.loss)),
             ("train/top1", Some(facts.top1)),

@@ -116,6 +116,25 @@ fn addresses() {
     assert!(Dashboard::open(config).is_ok());
 }
 
+/// They hold their connections, ask for the largest file and never read.
+#[test]
+fn clients_that_do_not_read_lock_nobody_out() {
+    let folder = folder();
+    begin(folder.path(), 1);
+    let dashboard = serve(folder.path(), None, None);
+    let request = "GET /plotly.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut held: Vec<_> = (0..260).map(|_| send(&dashboard, request)).collect();
+    let begun = std::time::Instant::now();
+    assert_eq!(ask(&dashboard, "GET /", &["Host: localhost"]).0, 200);
+    Page::open(&dashboard, "").next("run");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // The last one is not pushed out by others; it is cut off for taking nothing.
+    std::thread::sleep(Duration::from_secs(3));
+    let mut taken = Vec::new();
+    let ended = held.pop().unwrap().read_to_end(&mut taken);
+    assert!(ended.is_err() || taken.len() < 4 << 20, "{} bytes", taken.len());
+}
+
 #[test]
 fn too_many_pages_are_told_so_and_the_rest_go_on() {
     let folder = folder();

@@ -95,6 +95,80 @@ fn a_new_log_in_the_place_of_an_old_one_is_another_run() {
     assert_eq!((&second["index"], &second["reset"]), (&0.into(), &true.into()));
 }
 
+/// As `rsync` does it: a grown copy takes the place of the log.
+#[test]
+fn a_log_that_is_replaced_by_a_longer_copy_goes_on() {
+    let folder = folder();
+    begin(folder.path(), 3);
+    let path = folder.path().join(LOG_FILE);
+    let dashboard = serve(folder.path(), None, None);
+    let mut page = Page::open(&dashboard, "");
+    assert_eq!(page.until(3).1, [1, 2, 3]);
+    let elsewhere = folder.path().join("copy");
+    for steps in [4, 5] {
+        fs::copy(&path, &elsewhere).unwrap();
+        RunLog::open(&elsewhere).unwrap().write(step(steps)).unwrap();
+        fs::rename(&elsewhere, &path).unwrap();
+        let (_, run) = page.next("run");
+        assert_eq!((&run["standing"]["step"], &run["reset"]), (&steps.into(), &false.into()));
+        assert_eq!(run["series"]["train/loss"][1].as_array().unwrap().len(), 1, "only what is new");
+    }
+    // Another run's log, as long as this one or longer.
+    let other = folder.path().join("other");
+    begin(&other, 9);
+    fs::rename(other.join(LOG_FILE), &path).unwrap();
+    let mut run = page.next("run").1;
+    assert_eq!(run["reset"], true);
+    while run["standing"]["step"] != 9 {
+        run = page.next("run").1;
+    }
+}
+
+#[test]
+fn deleted_runs_go_from_the_page() {
+    let folder = folder();
+    for name in ["1", "2", "3"] {
+        begin(&folder.path().join(name), 1);
+    }
+    let dashboard = serve(folder.path(), None, None);
+    let mut page = Page::open(&dashboard, "");
+    let mut keys = Vec::new();
+    for _ in 0..3 {
+        keys.push(page.next("run").1["key"].clone());
+    }
+    assert_eq!(page.next("runs").1["runs"], Value::from(keys.clone()));
+    fs::remove_dir_all(folder.path().join("2")).unwrap();
+    let (_, list) = page.next("runs");
+    assert_eq!(list["runs"], Value::from(vec![keys[0].clone(), keys[2].clone()]));
+    assert_eq!((&list["total"], &list["complete"]), (&2.into(), &true.into()));
+}
+
+#[test]
+fn more_runs_than_a_page_holds_are_on_further_pages() {
+    let folder = folder();
+    for number in 1..=70 {
+        begin(&folder.path().join(number.to_string()), 1);
+    }
+    let dashboard = serve(folder.path(), None, None);
+    let names = |older: usize| {
+        let request = format!("GET /events?older={older} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let mut page = Page(send(&dashboard, &request));
+        let mut names = std::collections::BTreeMap::new();
+        loop {
+            let (name, data) = page.next_of(&["run", "runs"]);
+            if name == "run" {
+                let short = data["name"].as_str().unwrap().rsplit('/').next().unwrap().parse::<usize>().unwrap();
+                names.insert(data["key"].as_str().unwrap().to_owned(), short);
+            } else if data["total"] == 70 {
+                let keys = data["runs"].as_array().unwrap();
+                break keys.iter().map(|key| names[key.as_str().unwrap()]).collect::<Vec<_>>();
+            }
+        }
+    };
+    assert_eq!(names(0), (7..=70).collect::<Vec<_>>());
+    assert_eq!(names(1), (1..=64).collect::<Vec<_>>());
+}
+
 #[test]
 fn pages_see_the_end() {
     let folder = folder();

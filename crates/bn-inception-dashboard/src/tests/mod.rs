@@ -86,19 +86,30 @@ impl Page {
 
     /// The next event called `name`: its id and its data.
     fn next(&mut self, name: &str) -> (String, Value) {
+        let (_, id, data) = self.next_with_id(&[name]);
+        (id, data)
+    }
+
+    /// The next event called one of `names`: its name and its data.
+    fn next_of(&mut self, names: &[&str]) -> (String, Value) {
+        let (name, _, data) = self.next_with_id(names);
+        (name, data)
+    }
+
+    fn next_with_id(&mut self, names: &[&str]) -> (String, String, Value) {
         let (mut current, mut id) = (String::new(), String::new());
         loop {
             let mut line = String::new();
-            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the stream ended before {name}");
+            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the stream ended before {names:?}");
             let line = line.trim_end();
             if let Some(event) = line.strip_prefix("event: ") {
                 current = event.to_owned();
             } else if let Some(text) = line.strip_prefix("id: ") {
                 id = text.to_owned();
             } else if let Some(data) = line.strip_prefix("data: ")
-                && current == name
+                && names.contains(&current.as_str())
             {
-                return (id, serde_json::from_str(data).unwrap());
+                return (current, id, serde_json::from_str(data).unwrap());
             }
         }
     }

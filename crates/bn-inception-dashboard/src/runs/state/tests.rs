@@ -1,7 +1,7 @@
 //! Tests of folding records.
 
 use super::*;
-use crate::run_log::SCHEMA;
+use crate::run_log::{SCHEMA, Validation};
 
 fn fold(state: &mut RunState, event: Event) {
     let record = Record { schema: SCHEMA, time: 100.0 + state.offset as f64, event };
@@ -62,6 +62,20 @@ fn pauses_between_processes_take_no_time() {
     // A clock that was set back does not run backwards.
     let third = StepFacts { step: 3, ..facts };
     assert_eq!(at(4000.0, Event::Step(third)), 13.0);
+}
+
+#[test]
+fn validations_and_lost_steps_do_not_count_as_training_time() {
+    let mut state = RunState::default();
+    fold(&mut state, Event::Start(Box::default()));
+    for step in 1..=4 {
+        fold(&mut state, Event::Step(StepFacts { step, images: 8, seconds: 0.5, ..StepFacts::default() }));
+    }
+    let result = Validation { step: 4, epoch: 1, top1: 0.5, top5: 1.0, loss: 1.0, images: 2, seconds: 60.0 };
+    fold(&mut state, Event::Validation(Box::new(result.into())));
+    assert_eq!((state.standing.images, state.standing.train_seconds), (32, 2.0));
+    fold(&mut state, Event::Resume { step: 2, device: "flex".to_owned() });
+    assert_eq!((state.standing.images, state.standing.train_seconds), (16, 1.0));
 }
 
 #[test]
