@@ -279,12 +279,13 @@ fn parse(bytes: impl AsRef<[u8]>, folder: Option<&Path>, import: Option<&Import>
             Ok(Weights { state, metadata, path: None })
         }
         (None, None) => {
-            let proposal = import::named_by(&archive).and_then(|naming| {
+            let format = archive.format;
+            let proposal = import::named_by(archive).and_then(|naming| {
                 let (preset, preprocess) = (naming.presets.first()?, naming.preprocess?);
                 let names = naming.source;
                 Some(Proposal { names, preset: *preset, preprocess })
             });
-            Err(WeightsProblem::NoConfiguration { format: archive.format, proposal })
+            Err(WeightsProblem::NoConfiguration { format, proposal })
         }
     }
 }

@@ -97,9 +97,14 @@ pub(crate) fn restore(archive: Archive, import: &Import) -> Result<(State, Metad
     assemble(archive, import).map(|(_, state, metadata)| (state, metadata))
 }
 
-/// The naming of the tensors of `archive`, if it tells the preset.
-pub(crate) fn named_by(archive: &Archive) -> Option<&'static Naming> {
-    let (naming, _) = layout::recognized(archive.tensors.keys(), ChannelPlan::Literal608)?;
+/// The naming of the tensors of `archive`, if it tells the preset. In an ONNX file the graph counts, not the names.
+pub(crate) fn named_by(archive: Archive) -> Option<&'static Naming> {
+    let tensors = match archive.format {
+        Format::Onnx => return None,
+        Format::Caffe => caffe::map(archive),
+        _ => archive.tensors,
+    };
+    let (naming, _) = layout::recognized(tensors.keys(), ChannelPlan::Literal608)?;
     (!naming.presets.is_empty()).then_some(naming)
 }
 
