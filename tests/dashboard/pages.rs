@@ -173,6 +173,8 @@ fn panels_of_one_run_name_it_and_the_dead_are_not_live() {
     let (_server, address) = address_of(watch);
     let tab = open(&browser, &address);
     tab.wait_for("document.querySelector('#connection').textContent === 'Connected; nothing is training'");
+    // The run arrives after the greeting.
+    tab.wait_for("document.querySelector('.facts')?.innerText.includes('images/s')");
     let facts = tab.evaluate("document.querySelector('.facts').innerText");
     let facts = facts.as_str().unwrap();
     assert!(facts.contains("took") && !facts.contains("left"), "{facts}");
