@@ -38,6 +38,10 @@ struct Arguments {
     #[arg(long)]
     fold: bool,
 
+    /// Make the network one for inputs of N channels, 1 to 64: the first filters averaged over the colours and repeated
+    #[arg(long, value_name = "N")]
+    input_channels: Option<usize>,
+
     /// What to call the tensors; not for .onnx
     #[arg(long, value_enum, default_value_t = Naming::Own)]
     names: Naming,
@@ -73,6 +77,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let target = target(arguments)?;
     let mut weights = arguments.foreign.open(&arguments.from, &arguments.downloads)?;
+    if let Some(channels) = arguments.input_channels {
+        weights = weights.with_input_channels(channels)?;
+    }
     if arguments.fold {
         weights = weights.fold();
     }

@@ -90,6 +90,10 @@ impl ForeignWeights {
             let reason = "its last layer is drawn at random: it has features, and can be fine-tuned, but names nothing";
             return Err(format!("{weights}: {reason}").into());
         }
+        let channels = opened.metadata().config.image_channels();
+        if channels != 3 {
+            return Err(format!("{weights}: for inputs of {channels} channels; images have 3").into());
+        }
         Ok(ImageClassifier::from_weights(opened, device)?)
     }
 

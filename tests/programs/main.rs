@@ -169,7 +169,8 @@ fn classify_refuses_the_wrong_file_in_one_line() {
         fail("classify", &arguments.collect::<Vec<_>>(), parts);
     };
     refuse("--top 1", &weights, &["zip.pth: PyTorch file (zip) without configuration", "`--preprocess cadene`"]);
-    refuse("--top 1", &fixture("kept.onnx"), &["ONNX file without configuration", "`--preprocess cadene`"]);
+    refuse("--top 1", &fixture("kept.onnx"), &["ONNX file without configuration", "--preset"]);
+    refuse("--top 1", &fixture("bn.caffemodel"), &["Caffe model without configuration", "`--preprocess caffe`"]);
     let narrow = "--preprocess cadene --width 0.05 --preset";
     refuse(&format!("{narrow} onnx"), &weights, &["zip.pth", "unused conv1_7x7_s2.bias", "fits preset caffe"]);
     refuse(&format!("{narrow} mxnet"), &weights, &["zip.pth", "Cadene's names", "preset caffe, not of mxnet"]);
@@ -230,21 +231,8 @@ fn checkpoints_are_weights() {
     let classify = ["--weights", &checkpoint, "--device", "flex", "--top", "3", &image.display().to_string()];
     assert!(succeed("classify", &classify).contains(&label));
     let out = trained.path("tuned");
-    let tune = [
-        "--weights",
-        &checkpoint,
-        "--data",
-        &data,
-        "--out",
-        &out,
-        "--epochs",
-        "1",
-        "--batch-size",
-        "8",
-        "--device",
-        "flex",
-    ];
-    succeed("fine-tune", &tune);
+    let tune = ["--weights", &checkpoint, "--data", &data, "--out", &out, "--device", "flex"];
+    succeed("fine-tune", &[&tune[..], &["--epochs", "1", "--batch-size", "8"]].concat());
 
     let foreign = ["--weights", &checkpoint, "--preprocess", "cadene", "x.png"];
     fail("classify", &foreign, &["step-00000006.ckpt", "leave out `--preset`"]);

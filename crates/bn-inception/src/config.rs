@@ -117,6 +117,8 @@ pub struct BnInceptionConfig {
     /// Multiplier of every channel count; results are rounded to a multiple of 8, at least 8.
     #[config(default = 1.0)]
     pub width: f64,
+    /// Channels of the input, 1 to 64; `None` for the three of colour images. Optical flow of five frames has 10.
+    pub input_channels: Option<usize>,
 }
 
 /// A value of a [`BnInceptionConfig`] outside its range.
@@ -145,7 +147,9 @@ impl BnInceptionConfig {
             Normalization::LocalResponse | Normalization::Folded => (1.0, 0.0),
         };
         let pools = "Ceil, FloorPadded or Same, which fit the convolutions beside the pool";
+        let channels = self.image_channels();
         let checks = [
+            ("input_channels", (1..=64).contains(&channels), channels.to_string(), "1 to 64"),
             ("width", (0.05..=8.0).contains(&width), width.to_string(), "0.05 to 8"),
             ("classes", (2..=1_000_000).contains(&classes), classes.to_string(), "2 to 1000000"),
             ("dropout", (0.0..1.0).contains(&dropout), dropout.to_string(), "0 up to, not including, 1"),
@@ -158,6 +162,11 @@ impl BnInceptionConfig {
             Some((field, _, found, expected)) => Err(ConfigError { field, found, expected }),
             None => Ok(()),
         }
+    }
+
+    /// Channels of the input: [`input_channels`](Self::input_channels), or those of colour images.
+    pub fn image_channels(&self) -> usize {
+        self.input_channels.unwrap_or(3)
     }
 
     /// The smallest height or width, in pixels, that leaves at least one pixel before the classifier.

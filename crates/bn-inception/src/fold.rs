@@ -6,6 +6,7 @@ use burn::tensor::TensorData;
 
 use crate::config::{BnInceptionConfig, Normalization, StemKind};
 use crate::state::State;
+use crate::topology::DEPTH_MULTIPLIER;
 
 /// The state of the folded network and its configuration.
 ///
@@ -70,10 +71,11 @@ fn merge_stem(state: &mut State, depthwise: TensorData) {
     let (&[middle, _, kernel, _], &[channels, ..]) = (&depthwise.shape()[..], &pointwise.shape()[..]) else {
         return;
     };
-    let extents = [channels, 3, middle / 3, kernel];
+    let inputs = middle / DEPTH_MULTIPLIER;
+    let extents = [channels, inputs, DEPTH_MULTIPLIER, kernel];
     let merged = merge_separable(&values(depthwise), &values(pointwise), extents)
         .expect("the tensors have the configuration's shapes");
-    let merged = TensorData::new(merged, [channels, 3, kernel, kernel]);
+    let merged = TensorData::new(merged, [channels, inputs, kernel, kernel]);
     state.insert(name.to_owned(), merged);
 }
 

@@ -22,7 +22,8 @@ use crate::{ops, pool};
 ///
 /// On CPU devices (Flex, ndarray) a forward pass is one call into the engine of `bn-inception-kernels`
 /// ([`engine`](Self::engine)), which plans once for each batch and image size; elsewhere it runs through Burn's own
-/// operations, as it does for networks with sigmoid or local response normalisation.
+/// operations, as it does for networks with sigmoid, local response normalisation or inputs of other than three
+/// channels.
 ///
 /// ```
 /// use bn_inception::{Preset, burn::tensor::{Device, Tensor}};
@@ -93,6 +94,8 @@ impl FoldedModel {
         let device = device.clone().inner();
         let (config, state) = fold(config, state);
         let described = config.activation == Activation::Relu && config.normalization == Normalization::Folded;
+        // The engine packs images of three channels.
+        let described = described && config.image_channels() == 3;
         let runner = if described && device::is_cpu(&device) {
             let network = to_network(&config, state);
             Runner::Engine(Arc::new(Engine::new(network, options)?))

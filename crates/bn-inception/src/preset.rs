@@ -47,6 +47,7 @@ const CAFFE: BnInceptionConfig = BnInceptionConfig {
     activation: Activation::Relu,
     dropout: 0.0,
     width: 1.0,
+    input_channels: None,
 };
 
 const PAPER: BnInceptionConfig = BnInceptionConfig { stem: StemKind::Separable, conv_bias: false, ..CAFFE };
@@ -114,8 +115,8 @@ impl Preset {
         self.row().1
     }
 
-    /// The preset that `config` was made from, regardless of width, classes, input size, dropout, activation and
-    /// normalisation.
+    /// The preset that `config` was made from, regardless of width, classes, input size and channels, dropout,
+    /// activation and normalisation.
     pub fn of(config: &BnInceptionConfig) -> Option<Self> {
         Preset::ALL.into_iter().find(|preset| {
             let own = preset.config();

@@ -150,9 +150,11 @@ fn describe(config: &BnInceptionConfig, layers: &[Layer], range: Range<usize>) -
     };
     let outside = |input: &usize| *input < range.start;
     let first = &layers[range.start];
-    let source = match first.inputs.first() {
-        None => train::Operation::Images,
-        Some(input) => train::Operation::Map { channels: layers[*input].channels },
+    let source = match (first.inputs.first(), config.image_channels()) {
+        (None, 3) => train::Operation::Images,
+        // The engine has 7x7 convolutions of colour images only; others leave the network invalid, and so to Burn.
+        (None, channels) => train::Operation::Map { channels },
+        (Some(input), _) => train::Operation::Map { channels: layers[*input].channels },
     };
     let mut described = vec![train::Layer { name: "input".to_owned(), inputs: Vec::new(), operation: source }];
     // Position in `described` of each layer of the range.

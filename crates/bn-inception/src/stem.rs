@@ -12,7 +12,7 @@ use crate::conv::ConvUnit;
 use crate::layers::Layer;
 use crate::pool;
 use crate::segment::{Parameters, Segment};
-use crate::topology::IMAGE_CHANNELS;
+use crate::topology::DEPTH_MULTIPLIER;
 
 /// 7x7/2 convolution → pool → 1x1 → 3x3 → pool, or one 3x3 convolution for small images.
 #[derive(Module, Debug)]
@@ -111,10 +111,10 @@ impl Stem {
         let depthwise = depthwise.weight.val();
         let [products, _, height, width] = depthwise.dims();
         let [outputs, ..] = parameters.filters.dims();
-        let multiplier = products / IMAGE_CHANNELS;
-        let pointwise = parameters.filters.reshape([outputs, IMAGE_CHANNELS, multiplier]).swap_dims(0, 1);
-        let filters = pointwise.matmul(depthwise.reshape([IMAGE_CHANNELS, multiplier, height * width]));
-        let filters = filters.swap_dims(0, 1).reshape([outputs, IMAGE_CHANNELS, height, width]);
+        let inputs = products / DEPTH_MULTIPLIER;
+        let pointwise = parameters.filters.reshape([outputs, inputs, DEPTH_MULTIPLIER]).swap_dims(0, 1);
+        let filters = pointwise.matmul(depthwise.reshape([inputs, DEPTH_MULTIPLIER, height * width]));
+        let filters = filters.swap_dims(0, 1).reshape([outputs, inputs, height, width]);
         Parameters { filters, ..parameters }
     }
 

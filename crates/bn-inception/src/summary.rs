@@ -21,6 +21,8 @@ pub struct SummaryRow {
 /// Shapes, parameters and multiply-adds of a network; [`fmt::Display`] prints them as a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelSummary {
+    /// Channels of the input.
+    pub input_channels: usize,
     /// Height and width of the input in pixels.
     pub input_size: usize,
     /// One row per block, in forward order.
@@ -43,7 +45,7 @@ impl BnInceptionConfig {
                 row.parameters += layers::learned(layer.tensors(self.normalization));
             }
         }
-        ModelSummary { input_size, rows }
+        ModelSummary { input_channels: self.image_channels(), input_size, rows }
     }
 }
 
@@ -61,8 +63,8 @@ impl ModelSummary {
 
 impl fmt::Display for ModelSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let size = self.input_size;
-        writeln!(f, "BN-Inception, input 3x{size}x{size}")?;
+        let (channels, size) = (self.input_channels, self.input_size);
+        writeln!(f, "BN-Inception, input {channels}x{size}x{size}")?;
         writeln!(f, "{:<11} {:>14} {:>12} {:>15}", "block", "output", "parameters", "multiply-adds")?;
         for row in &self.rows {
             let [c, h, w] = row.output;

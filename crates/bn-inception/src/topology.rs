@@ -11,10 +11,7 @@ use crate::layers::{Convolution, Layer, Operation, learned};
 use crate::plan::{BlockPlan, PoolBranch, StemPlan};
 
 /// Depth multiplier of the separable first convolution (paper, appendix).
-const DEPTH_MULTIPLIER: usize = 8;
-
-/// Channels of the images.
-pub(crate) const IMAGE_CHANNELS: usize = 3;
+pub(crate) const DEPTH_MULTIPLIER: usize = 8;
 
 impl BnInceptionConfig {
     /// Every layer of the network, in forward order.
@@ -65,7 +62,7 @@ impl Builder<'_> {
     }
 
     fn channels(&self, input: Option<usize>) -> usize {
-        input.map_or(IMAGE_CHANNELS, |input| self.layers[input].channels)
+        input.map_or(self.config.image_channels(), |input| self.layers[input].channels)
     }
 
     /// An ordinary convolution: normalised if the network normalises, with its non-linearity.
@@ -116,12 +113,13 @@ impl Builder<'_> {
         if self.config.stem == StemKind::Plain {
             return self.conv("conv1", None, channels, 7, 2);
         }
+        let inputs = self.config.image_channels();
         let depthwise = Convolution {
-            groups: IMAGE_CHANNELS,
+            groups: inputs,
             bias: false,
             norm: false,
             activation: None,
-            ..self.ordinary(None, IMAGE_CHANNELS * DEPTH_MULTIPLIER, 7, 2)
+            ..self.ordinary(None, inputs * DEPTH_MULTIPLIER, 7, 2)
         };
         let depthwise = Some(self.push_convolution("depthwise", None, depthwise));
         let mut pointwise = self.ordinary(depthwise, channels, 1, 1);

@@ -134,6 +134,10 @@ impl Choices {
         if base.config.normalization == Normalization::Folded {
             return Err(SettingsError::Folded { weights });
         }
+        let channels = base.config.image_channels();
+        if channels != 3 {
+            return Err(SettingsError::Channels { weights, channels });
+        }
         let lr = self.lr.unwrap_or(recipe.learning_rate);
         Ok(Some(FineTune {
             weights,

@@ -37,6 +37,14 @@ pub enum SettingsError {
         /// Name or path of the weights.
         weights: String,
     },
+    /// Weights of a network that reads no images.
+    #[error("--weights {weights}: for inputs of {channels} channels; images have 3")]
+    Channels {
+        /// Name or path of the weights.
+        weights: String,
+        /// Channels of the network's input.
+        channels: usize,
+    },
     /// A choice that only fine-tuning has.
     #[error("--{flag} needs --weights, the weights to start from")]
     NeedsWeights {

@@ -132,7 +132,7 @@ impl ImageClassifier {
     /// Logits of a batch of images of any size, one vector of `classes` values per image.
     ///
     /// # Errors
-    /// [`PreprocessError`] if an image has no pixels.
+    /// [`PreprocessError`] if an image has no pixels, or the network reads other inputs than images.
     pub fn logits(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>, PreprocessError> {
         let preprocess = &self.metadata.preprocess;
         let squares = images.iter().map(|image| preprocess.eval_image(image));
@@ -149,6 +149,11 @@ impl ImageClassifier {
     pub(crate) fn prepared_logits(&self, images: &[&RgbImage]) -> Result<Vec<Vec<f32>>, PreprocessError> {
         if images.is_empty() {
             return Ok(Vec::new());
+        }
+        let channels = self.metadata.config.image_channels();
+        if channels != 3 {
+            let (found, expected) = ("3".to_owned(), format!("{channels}, as the network reads"));
+            return Err(PreprocessError::Field { field: "number of channels", found, expected });
         }
         let preprocess = &self.metadata.preprocess;
         let size = preprocess.size as usize;

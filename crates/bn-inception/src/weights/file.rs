@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use atomic_write_file::AtomicWriteFile;
 use bn_inception_fetch::Store;
 use bn_inception_formats as formats;
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 
 use super::error::{Proposal, WeightsError, WeightsProblem};
 use super::export::{self, ExportError, Precision};
 use super::import::{self, Import};
-use super::metadata::{self, Metadata};
+use super::metadata::{self, Metadata, MetadataError};
 use super::names::Names;
 use super::registry;
+use crate::config::{ConfigError, StemKind};
 use crate::fold::fold;
 use crate::folded::{EngineOptions, FoldedModel};
 use crate::model::Model;
@@ -128,6 +129,31 @@ impl Weights {
         Ok(self)
     }
 
+    /// The same network for inputs of `channels` channels: each filter of the first convolution becomes its mean over
+    /// the input channels, once for each of the new ones. This is how temporal segment networks start from RGB for
+    /// optical flow (`_construct_flow_model` of tsn-pytorch); nothing is rescaled. With as many channels as before,
+    /// the filters are kept.
+    ///
+    /// # Errors
+    /// [`WeightsProblem::Metadata`] unless `channels` is 1 to 64 and the first convolution an ordinary one.
+    pub fn with_input_channels(mut self, channels: usize) -> Result<Self, WeightsError> {
+        let before = self.metadata.config.image_channels();
+        if channels == before {
+            return Ok(self);
+        }
+        self.metadata.config.input_channels = Some(channels).filter(|channels| *channels != 3);
+        let stem = self.metadata.config.stem;
+        let plain = || match stem {
+            StemKind::Plain => self.metadata.config.validate(),
+            _ => Err(ConfigError { field: "stem", found: format!("{stem:?}"), expected: "Plain" }),
+        };
+        plain().map_err(|error| WeightsError::new(self.path.as_deref(), MetadataError::Config(error)))?;
+        if let Some(filters) = self.state.get_mut("stem.conv1.weight") {
+            *filters = repeated_mean(filters, channels);
+        }
+        Ok(self)
+    }
+
     /// True unless the last layer is newly drawn, because the file had none: such weights are for fine-tuning, and for
     /// [features](Model::features).
     pub fn has_classifier(&self) -> bool {
@@ -150,8 +176,8 @@ impl Weights {
         export::burnpack(&self.state, &self.metadata, precision, names)
     }
 
-    /// An ONNX file: `images` `[batch, 3, S, S]` → `logits` `[batch, classes]`, for batches of any size; S is the
-    /// configuration's input size.
+    /// An ONNX file: `images` `[batch, C, S, S]` (C is 3 for colour images) → `logits` `[batch, classes]`, for batches of
+    /// any size; S is the configuration's input size.
     ///
     /// The input size is fixed because padding depends on it: an overhanging pool (Caffe) and TensorFlow's `SAME` pad
     /// odd and even sizes differently, and the graph holds the resulting numbers. Initializers have this project's
@@ -189,6 +215,21 @@ fn checked(state: State, metadata: Metadata) -> Result<Weights, WeightsProblem> 
     metadata.check()?;
     state::check(&metadata.config.tensors(), &state)?;
     Ok(Weights { state, metadata, path: None })
+}
+
+/// Filters `[O, I, k, k]` as `[O, channels, k, k]`: the means over I, repeated.
+fn repeated_mean(filters: &TensorData, channels: usize) -> TensorData {
+    let mut shape = filters.shape().to_vec();
+    let (before, plane) = (shape[1], shape[2..].iter().product::<usize>());
+    let values: Vec<f32> = filters.iter::<f32>().collect();
+    let mut means = Vec::with_capacity(shape[0] * channels * plane);
+    for filter in values.chunks_exact(before * plane) {
+        let sum = |at: usize| filter.iter().skip(at).step_by(plane).map(|value| f64::from(*value)).sum::<f64>();
+        let mean: Vec<f32> = (0..plane).map(|at| (sum(at) / before as f64) as f32).collect();
+        means.extend(mean.repeat(channels));
+    }
+    shape[1] = channels;
+    TensorData::new(means, shape)
 }
 
 /// The weights of `entry`. `import` must be `None`, because the registry describes the file.
@@ -238,12 +279,13 @@ fn parse(bytes: impl AsRef<[u8]>, folder: Option<&Path>, import: Option<&Import>
             Ok(Weights { state, metadata, path: None })
         }
         (None, None) => {
-            let proposal = import::named_by(&archive).and_then(|naming| {
+            let format = archive.format;
+            let proposal = import::named_by(archive).and_then(|naming| {
                 let (preset, preprocess) = (naming.presets.first()?, naming.preprocess?);
                 let names = naming.source;
                 Some(Proposal { names, preset: *preset, preprocess })
             });
-            Err(WeightsProblem::NoConfiguration { format: archive.format, proposal })
+            Err(WeightsProblem::NoConfiguration { format, proposal })
         }
     }
 }

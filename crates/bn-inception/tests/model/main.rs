@@ -21,6 +21,8 @@ mod export;
 #[cfg(feature = "flex")]
 mod fine_tune;
 #[cfg(feature = "flex")]
+mod flow;
+#[cfg(feature = "flex")]
 mod fold;
 #[cfg(feature = "flex")]
 mod import;

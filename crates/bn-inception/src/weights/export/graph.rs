@@ -81,8 +81,8 @@ impl Graph {
         name.to_owned()
     }
 
-    /// The graph from its input of `size` × `size` pixels to the last node's output.
-    pub(super) fn finish(mut self, name: &str, size: usize, classes: usize) -> proto::Graph {
+    /// The graph from its input of `channels` channels and `size` × `size` pixels to the last node's output.
+    pub(super) fn finish(mut self, name: &str, [channels, size]: [usize; 2], classes: usize) -> proto::Graph {
         if let Some(last) = self.nodes.last_mut() {
             last.output = vec![OUTPUT.to_owned()];
         }
@@ -90,7 +90,7 @@ impl Graph {
             node: self.nodes,
             name: name.to_owned(),
             initializer: self.initializers,
-            input: vec![value_info(INPUT, &[3, size, size])],
+            input: vec![value_info(INPUT, &[channels, size, size])],
             output: vec![value_info(OUTPUT, &[classes])],
         }
     }

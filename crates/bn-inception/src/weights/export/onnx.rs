@@ -34,7 +34,7 @@ pub(crate) fn onnx(state: State, mut metadata: Metadata) -> Result<Vec<u8>, Expo
         opset_import: vec![proto::OperatorSetId { domain: String::new(), version: OPSET }],
         producer_name: "bn-inception".to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        graph: Some(graph.finish("bn_inception", config.input_size, config.classes)),
+        graph: Some(graph.finish("bn_inception", [config.image_channels(), config.input_size], config.classes)),
         metadata_props: vec![entry],
     };
     Ok(model.encode_to_vec())

@@ -9,7 +9,7 @@ use burn::tensor::TensorData;
 use super::error::{ImportError, WrongShape};
 use super::layout::Unwrapped;
 use super::{caffe, layout, onnx};
-use crate::config::{Activation, BnInceptionConfig};
+use crate::config::{Activation, BnInceptionConfig, StemKind};
 use crate::plan::ChannelPlan;
 use crate::preset::Preset;
 use crate::state::{self, State};
@@ -97,9 +97,14 @@ pub(crate) fn restore(archive: Archive, import: &Import) -> Result<(State, Metad
     assemble(archive, import).map(|(_, state, metadata)| (state, metadata))
 }
 
-/// The naming of the tensors of `archive`, if it tells the preset.
-pub(crate) fn named_by(archive: &Archive) -> Option<&'static Naming> {
-    let (naming, _) = layout::recognized(archive.tensors.keys(), ChannelPlan::Literal608)?;
+/// The naming of the tensors of `archive`, if it tells the preset. In an ONNX file the graph counts, not the names.
+pub(crate) fn named_by(archive: Archive) -> Option<&'static Naming> {
+    let tensors = match archive.format {
+        Format::Onnx => return None,
+        Format::Caffe => caffe::map(archive),
+        _ => archive.tensors,
+    };
+    let (naming, _) = layout::recognized(tensors.keys(), ChannelPlan::Literal608)?;
     (!naming.presets.is_empty()).then_some(naming)
 }
 
@@ -125,6 +130,7 @@ fn assemble(archive: Archive, import: &Import) -> Result<(&'static Naming, State
     }
     let named = Named { plan: config.plan, ..named };
     config.classes = named.classes(import, config.classes)?;
+    config.input_channels = config.input_channels.or(named.input_channels(&config));
     config.validate()?;
     let (state, drawn) = named.fill(&config, import)?;
     let mut facts = serde_json::Map::new();
@@ -232,6 +238,17 @@ impl Named {
         if found == expected { Ok(found) } else { Err(ImportError::Classes { found, expected }) }
     }
 
+    /// Channels that the first convolution of the file reads, if they are other than those of colour images, and all
+    /// else of it is as in the network of `config`.
+    fn input_channels(&self, config: &BnInceptionConfig) -> Option<usize> {
+        let name = "stem.conv1.weight";
+        let found = self.tensors.get(&self.key(name))?;
+        let expected = config.tensors().remove(name)?;
+        let same = |axis: usize| found.shape.get(axis) == expected.get(axis);
+        let channels = *found.shape.get(1)?;
+        (config.stem == StemKind::Plain && [0, 2, 3].into_iter().all(same) && channels != 3).then_some(channels)
+    }
+
     /// Matches the file's tensors with our names: all of them, with all of the network's. True if the last layer is
     /// newly drawn.
     fn fill(mut self, config: &BnInceptionConfig, import: &Import) -> Result<(State, bool), ImportError> {
@@ -321,7 +338,12 @@ impl Named {
     /// Presets, with the width of `config`, that all tensors would fit.
     fn fitting(&self, config: &BnInceptionConfig, drawn: &State) -> Vec<Preset> {
         let fits = |preset: &Preset| {
-            let config = preset.config().with_width(config.width).with_classes(config.classes);
+            let config = BnInceptionConfig {
+                width: config.width,
+                classes: config.classes,
+                input_channels: config.input_channels,
+                ..preset.config()
+            };
             self.differences(&config.tensors(), drawn).is_none()
         };
         let named = |preset: &Preset| self.naming.presets.is_empty() || self.naming.presets.contains(preset);
