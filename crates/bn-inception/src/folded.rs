@@ -11,8 +11,9 @@ pub use bn_inception_kernels::infer::{
 
 use crate::config::{Activation, BnInceptionConfig, Normalization};
 use crate::device;
+use crate::end_points::UnknownEndPoint;
 use crate::fold::fold;
-use crate::model::{Model, UnknownEndPoint};
+use crate::model::Model;
 use crate::network::{end_of, to_network, to_state};
 use crate::state::{self, State, StateError};
 use crate::{ops, pool};
@@ -97,7 +98,7 @@ impl FoldedModel {
         // The engine packs images of three channels.
         let described = described && config.image_channels() == 3;
         let runner = if described && device::is_cpu(&device) {
-            let network = to_network(&config, state);
+            let network = to_network(&config.layers(), state);
             Runner::Engine(Arc::new(Engine::new(network, options)?))
         } else {
             let model = state::fill(config.blank(&device), state);

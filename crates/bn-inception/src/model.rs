@@ -11,6 +11,8 @@ use crate::batch_norm::Statistics;
 use crate::classifier::ClassifierHead;
 use crate::config::{BnInceptionConfig, ConfigError};
 use crate::device::is_cpu;
+use crate::end_points::{Features, UnknownEndPoint};
+use crate::frozen::FrozenPart;
 use crate::inception::InceptionBlock;
 use crate::layers::Operation;
 use crate::plan::BLOCK_NAMES;
@@ -48,19 +50,12 @@ pub struct Model {
     /// Number of frozen end points, counted from `stem`.
     #[module(skip)]
     frozen: usize,
+    /// The frozen end points for the CPU's inference engine.
+    #[module(skip)]
+    frozen_part: FrozenPart,
     /// For the CPU engine: everything after a number of end points up to the mean before the classifier.
     #[module(skip)]
     segments: Arc<[Arc<Segment>]>,
-}
-
-/// Unknown name of an end point.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown end point `{name}`, expected one of: {}", known.join(", "))]
-pub struct UnknownEndPoint {
-    /// The name given.
-    pub name: String,
-    /// The network's end points, in forward order.
-    pub known: Vec<&'static str>,
 }
 
 impl BnInceptionConfig {
@@ -104,41 +99,8 @@ impl BnInceptionConfig {
             classifier: ClassifierHead::init(channels, self.classes, self.dropout, device),
             config: self.clone(),
             frozen: 0,
+            frozen_part: FrozenPart::default(),
         }
-    }
-
-    /// End points that every network has and can be frozen up to, in forward order: `stem`, `3a` … `5b`.
-    pub fn end_points(&self) -> Vec<&'static str> {
-        std::iter::once("stem").chain(BLOCK_NAMES).collect()
-    }
-
-    /// Number of [`Self::end_points`] up to and including `name`.
-    ///
-    /// # Errors
-    /// [`UnknownEndPoint`] with the known names, if `name` is not one of them.
-    pub fn count_through(&self, name: &str) -> Result<usize, UnknownEndPoint> {
-        let known = self.end_points();
-        match known.iter().position(|end_point| *end_point == name) {
-            Some(index) => Ok(index + 1),
-            None => Err(UnknownEndPoint { name: name.to_owned(), known }),
-        }
-    }
-}
-
-/// The named end points of one forward pass, each `[N, C, H, W]`, in forward order.
-#[derive(Debug, Clone)]
-pub struct Features(Vec<(&'static str, Tensor<4>)>);
-
-impl Features {
-    /// The end point called `name`: `pool1` (if the stem has one), `stem`, `3a`, `3b`, `3c`, `4a` … `5b`.
-    pub fn get(&self, name: &str) -> Option<&Tensor<4>> {
-        let found = self.0.iter().find(|(end_point, _)| *end_point == name);
-        found.map(|(_, tensor)| tensor)
-    }
-
-    /// All end points with their names, in forward order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Tensor<4>)> {
-        self.0.iter().map(|(name, tensor)| (*name, tensor))
     }
 }
 
@@ -186,7 +148,7 @@ impl Model {
     /// frozen before.
     ///
     /// In training the frozen part runs as in inference: batch normalisation uses and keeps its running statistics, and
-    /// no gradients are computed for it.
+    /// no gradients are computed for it. On a CPU [`forward`](Self::forward) runs it folded, like [`Self::fold`].
     ///
     /// # Errors
     /// [`UnknownEndPoint`] with the known names, if `end_point` is not one of them.
@@ -225,7 +187,7 @@ impl Model {
             (0, None) => (0, images),
             // Local response normalisation ends a segment.
             (0, Some(_)) => (1, self.stem.apply(images, statistics).1),
-            _ => (frozen, self.inference_through(images.without_autodiff(), frozen).autodiff()),
+            _ => (frozen, self.frozen_output(images.without_autodiff(), frozen).autodiff()),
         };
         let blocks = || self.blocks.iter().skip(start.max(1) - 1);
         let parameters = || match start {
@@ -334,6 +296,22 @@ impl Model {
         }
     }
 
+    /// Output of the first `frozen` end points, at least one. They need no graph: they run as in inference, folded where
+    /// the CPU engine serves them, and the graph starts after them.
+    fn frozen_output(&self, images: Tensor<4>, frozen: usize) -> Tensor<4> {
+        let end_points = self.config.end_points();
+        let tensors = || {
+            let mut found = Vec::new();
+            state::flatten(&self.stem, end_points[0], &mut found);
+            for block in &self.blocks[..frozen - 1] {
+                state::flatten(block, block.name(), &mut found);
+            }
+            found
+        };
+        let output = self.frozen_part.run(&images, &self.config, end_points[frozen - 1], tensors);
+        output.unwrap_or_else(|| self.inference_through(images, frozen))
+    }
+
     /// Output of the first `count` end points, at least one, as in inference, for images on the plain device.
     pub(crate) fn inference_through(&self, images: Tensor<4>, count: usize) -> Tensor<4> {
         self.visit_inference(images, count, |_, _| ())
@@ -400,3 +378,6 @@ impl ModuleDisplay for Model {
         content.add_formatted(&summary).optional()
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests;

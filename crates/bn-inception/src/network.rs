@@ -3,19 +3,17 @@
 use bn_inception_kernels::infer;
 use burn::tensor::TensorData;
 
-use crate::config::BnInceptionConfig;
 use crate::fold::values;
-use crate::layers::Operation;
+use crate::layers::{Layer, Operation};
 use crate::segment::placement;
 use crate::state::State;
 
-/// The network of `config` with the tensors of `state`, for the engine. `config` must be folded, with ReLUs and without
-/// local response normalisation; `state` must fit it.
-pub(crate) fn to_network(config: &BnInceptionConfig, mut state: State) -> infer::Network {
+/// The network of the first layers of a folded network, or of all of them, with the tensors of `state`, for the engine.
+/// They must have ReLUs and no local response normalisation; `state` must fit them.
+pub(crate) fn to_network(layers: &[Layer], mut state: State) -> infer::Network {
     let mut take = |name: &str, part: &str| state.remove(&format!("{name}.{part}")).map(values).unwrap_or_default();
-    let layers = config.layers();
     let mut described = Vec::with_capacity(layers.len());
-    for layer in &layers {
+    for layer in layers {
         let mut inputs = layer.inputs.clone();
         let operation = match layer.operation {
             Operation::Convolution(convolution) => infer::Operation::Conv(infer::Conv {

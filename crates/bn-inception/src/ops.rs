@@ -82,6 +82,17 @@ pub(crate) fn avg_pool2d(x: Tensor<4>, geometry: PoolGeometry, includes_padding:
     module::avg_pool2d(x, options)
 }
 
+/// True if two tensors on a CPU backend, of one dimension and in `f32`, hold the same bits. Those that share their memory
+/// are not compared.
+pub(crate) fn same(a: &Tensor<1>, b: &Tensor<1>) -> bool {
+    #[cfg(feature = "flex")]
+    if let Some(same) = flex::same(a, b) {
+        return same;
+    }
+    let [a, b] = [a, b].map(|tensor| tensor.clone().into_data());
+    a.as_bytes() == b.as_bytes()
+}
+
 /// Output of a run of layers, `[N, C]` or `[N, C, H, W]`, in the CPU engine, and the statistics of the batch for each of
 /// its convolutions; `None` if no CPU backend is compiled in. [`serves`] holds for `x` and the parameters.
 ///

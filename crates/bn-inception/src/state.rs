@@ -133,6 +133,35 @@ pub(crate) fn collect(model: &impl Module) -> State {
     collect.state
 }
 
+/// The tensors of a module by name, each in one dimension, without gradients and without a copy.
+pub(crate) struct Flatten<'a> {
+    pub(crate) path: TensorPath,
+    pub(crate) found: &'a mut Vec<(String, Tensor<1>)>,
+}
+
+impl ModuleVisitor for Flatten<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val().without_autodiff();
+        let elements = tensor.shape().num_elements();
+        self.found.push((self.path.name(), tensor.reshape([elements])));
+    }
+}
+
+/// Adds the tensors of the part of a model that is called `name` to `found`.
+pub(crate) fn flatten(part: &impl Module, name: &str, found: &mut Vec<(String, Tensor<1>)>) {
+    let mut path = TensorPath::default();
+    path.enter(name);
+    part.visit(&mut Flatten { path, found });
+}
+
 /// Replaces a model's tensors by the data that a function returns for their names and shapes. Trainable tensors stay
 /// trainable, frozen ones frozen.
 struct Replace<F> {

@@ -89,6 +89,9 @@ fn every_kind_of_network_takes_any_number_of_channels() {
         let first = model.stem.depthwise.as_ref().unwrap_or(&model.stem.conv1);
         let gradient = first.weight.grad(&gradients).unwrap();
         assert_eq!(gradient.dims()[2..], first.weight.dims()[2..]);
+        // Frozen, the first convolution runs where it ran before.
+        let frozen = model.freeze_through("3a").unwrap().forward(Tensor::ones([2, channels, size, size], &training));
+        assert_eq!(frozen.dims(), [2, 3]);
     }
 }
 
