@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bn_inception::DeviceSpec;
-use bn_inception_examples::training::{OutFolder, finish, status};
-use bn_inception_examples::{Failure, REVISION};
+use bn_inception_examples::ranks::Ranks;
+use bn_inception_examples::training::status;
+use bn_inception_examples::{Failure, REVISION, exit_code};
 use bn_inception_train::dashboard::{Dashboard, DashboardConfig, DashboardError};
 use bn_inception_train::{
     CheckpointEvery, Choices, Display, Outcome, StopSignal, TELEMETRY_EVERY, TrainConfig, Trainer,
@@ -75,7 +76,7 @@ struct Arguments {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// auto, flex, ndarray, wgpu, vulkan, metal, webgpu, cuda, cuda:1, rocm …
+    /// auto, flex, ndarray, wgpu, vulkan, metal, webgpu, cuda, cuda:1, cuda:local (with mpirun) …
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
 
@@ -115,6 +116,10 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = TELEMETRY_EVERY)]
     telemetry_every: u64,
 
+    /// With mpirun, end the run when a process makes no progress for this long
+    #[arg(long, value_name = "MINUTES", default_value_t = 30, hide = cfg!(not(feature = "mpi")))]
+    stall_minutes: u64,
+
     /// Print the summary as JSON on standard output, and progress on standard error
     #[arg(long)]
     json: bool,
@@ -124,11 +129,17 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let (json, device, strict) = (arguments.json, arguments.device.clone(), arguments.strict);
     let flags = [("--device", device != "auto", device.as_str()), ("--strict", strict, "")];
-    finish("train-imagenet", train(arguments), json, &flags)
+    match Ranks::join(arguments.stall_minutes) {
+        Ok(ranks) => {
+            let ending = train(arguments, &ranks);
+            ranks.finish("train-imagenet", ending, json, &flags)
+        }
+        Err(error) => exit_code(Err(error)),
+    }
 }
 
-fn train(arguments: Arguments) -> Result<Outcome, Failure> {
-    let out = OutFolder::choose(arguments.out, arguments.resume)?;
+fn train(arguments: Arguments, ranks: &Ranks) -> Result<Outcome, Failure> {
+    let out = ranks.choose_out(arguments.out, arguments.resume)?;
     let defaults = TrainConfig::new(out.path());
     let config = TrainConfig {
         data: arguments.data,
@@ -146,7 +157,7 @@ fn train(arguments: Arguments) -> Result<Outcome, Failure> {
             ..Choices::default()
         },
         resume: arguments.resume,
-        device: arguments.device.parse::<DeviceSpec>()?,
+        device: ranks.device(&arguments.device).parse::<DeviceSpec>()?,
         workers: arguments.workers.map_or(defaults.workers, usize::from),
         strict: arguments.strict,
         checkpoint_every: arguments.checkpoint_every.map_or(defaults.checkpoint_every, CheckpointEvery::Steps),
@@ -158,11 +169,16 @@ fn train(arguments: Arguments) -> Result<Outcome, Failure> {
         ..defaults
     };
     let status = status(arguments.json);
-    status(&format!("output: {}", config.out.display()));
+    if ranks.is_first() {
+        status(&format!("output: {}", config.out.display()));
+    }
     // Without the handler Ctrl-C ends the process at once, which loses two minutes at most.
     let stop = StopSignal::on_ctrl_c().unwrap_or_default();
-    let dashboard = open_dashboard(arguments.dashboard, arguments.dashboard_token, &config, &stop)?;
-    let trainer = Trainer::new(config, &status)?;
+    let dashboard = match ranks.is_first() {
+        true => open_dashboard(arguments.dashboard, arguments.dashboard_token, &config, &stop)?,
+        false => None,
+    };
+    let trainer = Trainer::with_group(config, ranks.group(), &status)?;
     if let Some(dashboard) = &dashboard {
         status(&format!("dashboard: {}", dashboard.url()));
     }

@@ -1,6 +1,7 @@
 //! Code that the programs of bn-inception share: flags that name weights, exit codes, written files, figures.
 
 pub mod figure;
+pub mod ranks;
 pub mod training;
 
 use std::error::Error;
@@ -175,6 +176,9 @@ pub type Failure = Box<dyn Error>;
 /// The git revision that the programs were built from, followed by `+` if files had been changed.
 pub const REVISION: Option<&str> = option_env!("BN_INCEPTION_REVISION");
 
+/// Exit code of a program that failed otherwise.
+const FAILURE: u8 = 1;
+
 /// Exit code of a program whose arguments are wrong: clap's.
 const WRONG_ARGUMENT: u8 = 2;
 
@@ -188,8 +192,13 @@ pub struct WrongArgument(pub String);
 pub fn exit_code(result: Result<ExitCode, Failure>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("error: {error}");
-        if is_wrong_argument(error.as_ref()) { ExitCode::from(WRONG_ARGUMENT) } else { ExitCode::FAILURE }
+        ExitCode::from(failure_code(error.as_ref()))
     })
+}
+
+/// The exit code for `error`.
+pub(crate) fn failure_code(error: &(dyn Error + 'static)) -> u8 {
+    if is_wrong_argument(error) { WRONG_ARGUMENT } else { FAILURE }
 }
 
 fn is_wrong_argument(error: &(dyn Error + 'static)) -> bool {

@@ -12,6 +12,9 @@ use crate::{Failure, exit_code};
 /// Folder of the runs that were given none.
 const RUNS: &str = "runs";
 
+/// Exit code of a run that was stopped and saved.
+pub(crate) const STOPPED: u8 = 130;
+
 /// The output folder of a run.
 pub struct OutFolder {
     path: PathBuf,
@@ -33,6 +36,11 @@ impl OutFolder {
             }
             None => Self::create_in(Path::new(RUNS)),
         }
+    }
+
+    /// The folder `path`, which another process chose or created.
+    pub(crate) fn of_another_process(path: PathBuf) -> Self {
+        Self { path, is_new: false }
     }
 
     /// Creates the next folder in `runs`. Programs that start together get different ones.
@@ -103,7 +111,7 @@ pub fn finish(program: &str, ending: Result<Outcome, Failure>, json: bool, flags
         Ok(Outcome::Stopped { step, out }) => {
             let command = resume_command(program, &out, flags);
             eprintln!("stopped and saved after step {step}; go on with: {command}");
-            ExitCode::from(130)
+            ExitCode::from(STOPPED)
         }
         Err(error) => exit_code(Err(error)),
     }

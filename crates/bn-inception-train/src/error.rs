@@ -125,6 +125,14 @@ pub enum TrainError {
     /// The embedded dataset could not be drawn.
     #[error("cannot draw the embedded images: {0}")]
     Draw(#[from] DrawnError),
+    /// A process of a group that does not fit to the others.
+    #[error("rank {rank} {what}")]
+    Rank {
+        /// Its number, from 0.
+        rank: usize,
+        /// `has other data …`, or another difference.
+        what: String,
+    },
     /// Tensors could not be read from the device.
     #[error("the device failed: {0}")]
     Readback(#[from] TensorReadError),

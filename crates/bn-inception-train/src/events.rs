@@ -12,7 +12,8 @@ use crate::step::Scores;
 
 /// The stream. Every event enters it once.
 pub(crate) struct Events {
-    journal: Journal,
+    /// `None` on all ranks but the first.
+    journal: Option<Journal>,
     screen: Option<Box<dyn Screen>>,
 }
 
@@ -28,11 +29,16 @@ impl Events {
             let sink = TensorBoard::create(&folder).map_err(TrainError::output(&folder))?;
             sinks.push(Box::new(sink));
         }
-        Ok(Self { journal: Journal::new(log, sinks), screen: None })
+        Ok(Self { journal: Some(Journal::new(log, sinks)), screen: None })
+    }
+
+    /// A stream without readers.
+    pub(crate) fn unread() -> Self {
+        Self { journal: None, screen: None }
     }
 
     /// The log with its sinks, for events of other threads.
-    pub(crate) fn journal(&self) -> Journal {
+    pub(crate) fn journal(&self) -> Option<Journal> {
         self.journal.clone()
     }
 
@@ -46,8 +52,11 @@ impl Events {
         if let Some(screen) = &mut self.screen {
             screen.event(&event);
         }
-        let written = self.journal.record(event);
-        written.map_err(TrainError::output(self.journal.path()))
+        let Some(journal) = &self.journal else {
+            return Ok(());
+        };
+        let written = journal.record(event);
+        written.map_err(TrainError::output(journal.path()))
     }
 
     /// Shows a batch of the current validation.
@@ -70,6 +79,8 @@ impl Events {
     /// Lets the log's sinks finish.
     pub(crate) fn close(&mut self) {
         self.close_screen();
-        self.journal.close();
+        if let Some(journal) = &self.journal {
+            journal.close();
+        }
     }
 }

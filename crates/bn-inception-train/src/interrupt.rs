@@ -31,7 +31,7 @@ impl StopSignal {
     }
 
     /// A signal given by the first Ctrl-C (or SIGTERM, or the closing of the terminal). The second one ends the process
-    /// at once with exit code 130.
+    /// at once with exit code 130. SIGUSR1, of which `mpirun` and job schedulers can warn, only ever gives the signal.
     ///
     /// # Errors
     /// [`ctrlc::Error`] if the system refuses, or the process has such a handler already.
@@ -45,6 +45,18 @@ impl StopSignal {
             seen.stop("Ctrl-C or a signal");
             eprintln!("stopping after this step; press Ctrl-C again to stop without saving");
         })?;
+        #[cfg(unix)]
+        signal.stop_on_user_signal().map_err(ctrlc::Error::System)?;
         Ok(signal)
+    }
+
+    #[cfg(unix)]
+    fn stop_on_user_signal(&self) -> std::io::Result<()> {
+        use signal_hook::{consts::SIGUSR1, iterator::Signals};
+        let mut signals = Signals::new([SIGUSR1])?;
+        let signal = self.clone();
+        let thread = std::thread::Builder::new().name("signals".to_owned());
+        thread.spawn(move || signals.forever().for_each(|_| signal.stop("SIGUSR1")))?;
+        Ok(())
     }
 }

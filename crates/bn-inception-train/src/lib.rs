@@ -38,6 +38,7 @@ mod display;
 mod error;
 mod evaluate;
 mod events;
+pub mod group;
 mod interrupt;
 mod json_value;
 mod lock;

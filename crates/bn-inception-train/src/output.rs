@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::{Checkpoint, CheckpointFolder};
+use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointFolder};
 use crate::error::TrainError;
+use crate::group::{Group, read, write};
 use crate::lock::OutputLock;
 
 /// Folder of the images drawn when there is no other data.
@@ -14,8 +15,14 @@ pub(crate) const TENSORBOARD_FOLDER: &str = "tensorboard";
 pub(crate) const SUMMARY_FILE: &str = "summary.json";
 pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
 
-/// The newest checkpoint of the run in `out`, and its file.
-pub(crate) fn newest_checkpoint(out: &Path) -> Result<(Checkpoint, PathBuf), TrainError> {
+/// The newest checkpoint of the run in `out`, and its file. Rank 0 of `group` reads it and sends it to the others, whose
+/// disks may be others.
+pub(crate) fn newest_checkpoint(out: &Path, group: &dyn Group) -> Result<(Checkpoint, PathBuf), TrainError> {
+    if group.rank() > 0 {
+        let path: PathBuf = read(0, &group.broadcast(Vec::new()))?;
+        let checkpoint = Checkpoint::decode(&group.broadcast(Vec::new()), &path);
+        return Ok((checkpoint.map_err(|error| TrainError::Load { error, older: None })?, path));
+    }
     let folder = CheckpointFolder::new(out.join(CHECKPOINT_FOLDER));
     let load = |error| TrainError::Load { error, older: None };
     let steps = folder.steps().map_err(load)?;
@@ -23,10 +30,15 @@ pub(crate) fn newest_checkpoint(out: &Path) -> Result<(Checkpoint, PathBuf), Tra
         return Err(TrainError::NothingToResume { path: out.to_owned() });
     };
     let path = folder.file(*newest);
-    match Checkpoint::load(&path) {
-        Ok(checkpoint) => Ok((checkpoint, path)),
-        Err(error) => Err(TrainError::Load { error, older: older.last().map(|step| folder.file(*step)) }),
+    let bytes = fs::read(&path).map_err(|source| CheckpointError::Io { path: path.clone(), source });
+    let checkpoint = bytes.and_then(|bytes| Ok((Checkpoint::decode(&bytes, &path)?, bytes)));
+    let (checkpoint, bytes) =
+        checkpoint.map_err(|error| TrainError::Load { error, older: older.last().map(|step| folder.file(*step)) })?;
+    if group.size() > 1 {
+        group.broadcast(write(&path));
+        group.broadcast(bytes);
     }
+    Ok((checkpoint, path))
 }
 
 /// Refuses an output folder that holds a finished run, an unfinished one that is not resumed, or other weights.

@@ -1,7 +1,8 @@
 //! The state of a run, and every change to it except the steps themselves: starting, saving, resuming.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bn_inception::Model;
@@ -9,7 +10,7 @@ use bn_inception_dashboard::run_log::{Event, Start, StepFacts, ValidationReport}
 use bn_inception_data::BrokenImage;
 use bn_inception_data::ImageLoader;
 use burn::module::Module as _;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -18,6 +19,7 @@ use crate::config::{CheckpointEvery, TrainConfig};
 use crate::display::RunExtent;
 use crate::error::TrainError;
 use crate::events::Events;
+use crate::group::{Group, SharedBroken, StepRecord};
 use crate::interrupt::StopSignal;
 use crate::json_value::json_value;
 use crate::lock::OutputLock;
@@ -55,11 +57,17 @@ pub(crate) struct Run {
     pub observer: Observer,
     pub checkpoints: CheckpointFolder,
     pub stop: StopSignal,
+    /// The processes that train together; the run is the same in each.
+    pub group: Arc<dyn Group>,
+    /// Broken training images that all ranks know of.
+    pub broken_train: SharedBroken,
+    /// Broken validation images that all ranks know of.
+    pub broken_val: SharedBroken,
     pub last_save: Instant,
     pub last_good: Option<PathBuf>,
     pub logged_broken: BTreeSet<PathBuf>,
-    /// Held as long as the run may write to its folder.
-    pub _lock: OutputLock,
+    /// Held by rank 0 as long as the run may write to its folder.
+    pub _lock: Option<OutputLock>,
 }
 
 impl Run {
@@ -143,9 +151,27 @@ impl Run {
         }
     }
 
-    /// True once a stop has been requested.
+    /// True once a stop has been requested of any rank.
     pub fn should_stop(&self) -> bool {
-        self.stop.is_stopped() || self.events.wants_stop()
+        let own = self.stop.is_stopped() || self.events.wants_stop();
+        if self.group.size() == 1 {
+            return own;
+        }
+        self.group.gather(&[u8::from(own)]).iter().any(|stop| stop.contains(&1))
+    }
+
+    /// Takes over from all ranks what a step leaves besides gradients: statistics of its parts for batch normalisation,
+    /// and broken images.
+    pub fn share_results(&mut self, records: Vec<StepRecord>) -> Result<(), TrainError> {
+        let device = self.device.clone().inner();
+        let mut broken = BTreeMap::new();
+        for record in records {
+            for part in record.parts.iter().filter(|part| !part.statistics.is_empty()) {
+                self.model.blend_statistics(&Tensor::from_floats(&part.statistics[..], &device));
+            }
+            broken.extend(record.broken);
+        }
+        Ok(self.broken_train.add(&self.train_loader, broken)?)
     }
 
     /// Takes one optimizer step with learning rate `lr` and the gradients times `scale`. Returns all values before and
@@ -220,11 +246,14 @@ impl Run {
         Ok(())
     }
 
-    /// Saves the run as it is, and removes old checkpoints.
+    /// Saves the run as it is, and removes old checkpoints; rank 0 does.
     pub fn save(&mut self) -> Result<(), TrainError> {
         self.progress.finished = self.is_done() && !self.validation_is_due();
         self.progress.broken_train = self.train_loader.broken().reasons();
         self.progress.broken_val = self.valid_loader.broken().reasons();
+        if self.group.rank() != 0 {
+            return Ok(());
+        }
         let checkpoint = Checkpoint {
             settings: self.settings.clone(),
             data: self.data.clone(),

@@ -4,11 +4,13 @@ use bn_inception::{FoldedModel, Model};
 use bn_inception_data::ImageBatch;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorReadError};
+use serde::{Deserialize, Serialize};
 
 use crate::optim::{self, Flat};
 use crate::rank::rank;
 
 /// The result of a batch, read from the device once for all uses.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Scores {
     /// Sum of the images' losses.
     pub loss: f64,
@@ -48,13 +50,25 @@ impl Scores {
     }
 }
 
-/// Gradients of the mean loss over `batch`. `model` is on an autodiff device, `batch` on the plain one.
-pub(crate) fn train(model: &Model, batch: ImageBatch, smoothing: f64) -> Result<(Flat, Scores), TensorReadError> {
-    let logits = model.forward(batch.images.autodiff());
+/// A batch's part in a step.
+pub(crate) struct Part {
+    /// Gradients of the mean loss.
+    pub gradients: Flat,
+    pub scores: Scores,
+    /// Statistics for batch normalisation, if the running ones were kept.
+    pub statistics: Vec<f32>,
+}
+
+/// The part of `batch`. `model` is on an autodiff device, `batch` on the plain one. The batch's statistics for batch
+/// normalisation are blended into the running ones, or else, with `apart`, returned.
+pub(crate) fn train(model: &Model, batch: ImageBatch, smoothing: f64, apart: bool) -> Result<Part, TensorReadError> {
+    let images = batch.images.autodiff();
+    let (logits, statistics) = if apart { model.forward_part(images) } else { (model.forward(images), None) };
     let losses = cross_entropy(logits.clone(), batch.targets.clone(), smoothing);
     let gradients = optim::gradients(model, losses.clone().mean().backward());
     let (losses, logits) = (losses.without_autodiff(), logits.without_autodiff());
-    Ok((gradients, Scores::read(losses, logits, batch.targets)?))
+    let statistics = statistics.map_or(Ok(Vec::new()), |statistics| statistics.try_into_vec_as::<f32>())?;
+    Ok(Part { gradients, scores: Scores::read(losses, logits, batch.targets)?, statistics })
 }
 
 /// Scores of the network for inference, without label smoothing.

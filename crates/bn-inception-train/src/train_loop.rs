@@ -3,6 +3,7 @@
 //! A run can be saved and resumed after every optimizer step, with the same results to the last bit if the device's
 //! arithmetic is deterministic (the CPU's is).
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bn_inception_dashboard::run_log::Validation;
@@ -11,12 +12,23 @@ use bn_inception_data::ImageBatches;
 use burn::module::Module as _;
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
+use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
+use crate::group::{PartRecord, StepRecord, Tree, exchange, own_parts, own_steps};
 use crate::observe::Predictions;
-use crate::optim::{Flat, Norms, clip_factor};
+use crate::optim::{self, Flat, Norms, clip_factor};
 use crate::run::Run;
-use crate::step;
+use crate::step::{self, Scores};
+
+/// A rank's batch of a validation.
+#[derive(Serialize, Deserialize)]
+struct ValidationRecord {
+    /// `None` if there are no more batches for it.
+    scores: Option<Scores>,
+    /// Images found to be broken: the decoder's error by index in the dataset.
+    broken: BTreeMap<usize, String>,
+}
 
 /// The end of the loop, other than by an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +56,9 @@ pub(crate) fn train(run: &mut Run) -> Result<Ending, TrainError> {
 
 fn stop(run: &mut Run) -> Result<Ending, TrainError> {
     run.save()?;
-    let reason = run.stop.reason().unwrap_or("the terminal interface");
+    let elsewhere =
+        if run.group.size() > 1 { "the terminal interface or another rank" } else { "the terminal interface" };
+    let reason = run.stop.reason().unwrap_or(elsewhere);
     run.events.send(Event::Interrupted { step: run.progress.step, reason: reason.to_owned() })?;
     Ok(Ending::Stopped)
 }
@@ -52,7 +66,9 @@ fn stop(run: &mut Run) -> Result<Ending, TrainError> {
 /// The rest of the current epoch.
 fn train_epoch(run: &mut Run) -> Result<Ending, TrainError> {
     let epoch = run.progress.epoch;
-    let mut batches = run.train_loader.iter_from(epoch as u64, run.progress.batch);
+    let rest = [run.progress.batch, run.batches_per_epoch];
+    let own = own_steps(run.group.as_ref(), run.settings.accumulate, rest);
+    let mut batches = run.train_loader.iter_of(epoch as u64, own);
     while !run.is_done() {
         train_step(run, &mut batches)?;
         if run.progress.batch >= run.batches_per_epoch {
@@ -78,41 +94,25 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
     let waited = run.train_loader.wait_seconds();
     let step = run.progress.step;
     let lr = run.recipe.rate(step, run.total_steps);
+    let parts = run.settings.accumulate.min(run.batches_per_epoch - run.progress.batch);
+    let (gradients, mut record) = own_share(run, batches, parts)?;
+    record.seconds = started.elapsed().as_secs_f64();
+    record.wait_seconds = run.train_loader.wait_seconds() - waited;
+    let wait_seconds = record.wait_seconds;
+    let records = exchange(run.group.as_ref(), record)?;
     let (mut images, mut loss, mut top1, mut top5) = (0, 0.0, 0, 0);
-    let mut gradients: Option<Flat> = None;
-    let mut parts = 0;
-    while parts < run.settings.accumulate {
-        let Some(batch) = batches.next().transpose()? else {
-            break;
-        };
-        // Dropout draws from the device's one random stream. Seeding it by the position makes a resumed run draw the
-        // same numbers as an uninterrupted one.
-        if run.recipe.dropout > 0.0 {
-            run.device.seed(seed(run.settings.seed, step, parts));
+    for part in records.iter().flat_map(|record| &record.parts) {
+        if !part.loss.is_finite() {
+            return Err(run.not_finite("the loss".to_owned(), part.loss, step));
         }
-        let (new, scores) = step::train(&run.model, batch, run.recipe.label_smoothing)?;
-        if !scores.loss.is_finite() {
-            return Err(run.not_finite("the loss".to_owned(), scores.loss, step));
-        }
-        loss += scores.loss;
-        top1 += scores.right(1);
-        top5 += scores.right(5);
-        images += scores.images();
-        // Without accumulation the mean stays as it is, bit for bit. With it, a smaller last batch has less weight.
-        let new = if run.settings.accumulate == 1 { new } else { new.scaled(scores.images() as f64) };
-        gradients = Some(match gradients {
-            None => new,
-            Some(sum) => sum.plus(new),
-        });
-        parts += 1;
+        loss += part.loss;
+        top1 += part.top1;
+        top5 += part.top5;
+        images += part.images;
     }
-    let Some(mut gradients) = gradients else {
-        return Err(TrainError::EpochCutShort { batches: run.progress.batch, expected: run.batches_per_epoch });
-    };
     let count = images as f64;
-    if run.settings.accumulate > 1 {
-        gradients = gradients.scaled(1.0 / count);
-    }
+    let gradients = all_gradients(run, gradients, &records, count);
+    run.share_results(records)?;
     let norms = Norms::of(&gradients)?;
     let norm = norms.global();
     let mut scale = 1.0;
@@ -133,7 +133,7 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
         grad_norm: norm.is_finite().then_some(norm),
         images,
         seconds: started.elapsed().as_secs_f64(),
-        wait_seconds: run.train_loader.wait_seconds() - waited,
+        wait_seconds,
     };
     run.advance(&facts, parts)?;
     if let Some(telemetry) = telemetry {
@@ -147,6 +147,55 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
         })?;
     }
     Ok(())
+}
+
+/// This rank's parts of a step of `parts`: the sum of their gradients, `None` if it has none, and their results.
+fn own_share(
+    run: &mut Run,
+    batches: &mut ImageBatches,
+    parts: usize,
+) -> Result<(Option<Flat>, StepRecord), TrainError> {
+    let accumulate = run.settings.accumulate;
+    let (mut sum, mut record) = (Tree::default(), StepRecord::default());
+    for part in own_parts(run.group.as_ref(), accumulate, parts) {
+        let Some(batch) = batches.next().transpose()? else {
+            return Err(TrainError::EpochCutShort {
+                batches: run.progress.batch + part,
+                expected: run.batches_per_epoch,
+            });
+        };
+        // Dropout draws from the device's one random stream. Seeding it by the position makes a resumed run draw the
+        // same numbers as an uninterrupted one, and any rank those of the part.
+        if run.recipe.dropout > 0.0 {
+            run.device.seed(seed(run.settings.seed, run.progress.step, part));
+        }
+        let part = step::train(&run.model, batch, run.recipe.label_smoothing, run.group.size() > 1)?;
+        let images = part.scores.images();
+        let (loss, [top1, top5]) = (part.scores.loss, [1, 5].map(|guesses| part.scores.right(guesses)));
+        record.parts.push(PartRecord { loss, top1, top5, images, statistics: part.statistics });
+        // Without accumulation the mean stays as it is, bit for bit. With it, a smaller last batch has less weight.
+        let gradients = if accumulate == 1 { part.gradients } else { part.gradients.scaled(images as f64) };
+        sum.add(gradients, Flat::plus);
+    }
+    let sum = sum.finish(Flat::plus);
+    // A rank without parts learns from the others what a gradient is made of.
+    let is_idle = |rank: usize| rank * (accumulate / run.group.size()) >= parts;
+    if is_idle(run.group.size() - 1) {
+        let slots = sum.iter().flat_map(Flat::index);
+        record.gradients = slots.map(|slot| slot.name.clone()).collect();
+    }
+    record.broken = run.broken_train.news(&run.train_loader);
+    Ok((sum, record))
+}
+
+/// The mean of the gradients of all ranks' parts, which have `images` images.
+fn all_gradients(run: &Run, own: Option<Flat>, records: &[StepRecord], images: f64) -> Flat {
+    let mut gradients = own.unwrap_or_else(|| optim::values(&run.model).zeros(&records[0].gradients));
+    if records.len() > 1 {
+        let ranks = records.iter().take_while(|record| !record.parts.is_empty()).count();
+        gradients = gradients.reduced(run.group.as_ref(), ranks);
+    }
+    if run.settings.accumulate == 1 { gradients } else { gradients.scaled(1.0 / images) }
 }
 
 /// Updates the parameters and, if telemetry is due, observes the change.
@@ -176,17 +225,33 @@ fn validate(run: &mut Run) -> Result<Ending, TrainError> {
     let folded = shipped.fold();
     let (mut images, mut loss, mut top1, mut top5) = (0, 0.0, 0, 0);
     let mut predictions = Predictions::default();
-    let mut batches = run.valid_loader.iter_from(0, 0);
-    while let Some(batch) = batches.next().transpose()? {
-        let scores = step::validate(&folded, batch)?;
-        for (row, class) in scores.rows() {
-            predictions.add(row, class);
+    let (ranks, total) = (run.group.size(), run.valid_loader.batches());
+    let own = (run.group.rank()..total).step_by(ranks);
+    let mut batches = run.valid_loader.iter_of(0, own);
+    // Each rank takes a batch in turn, so that their order stays that of one process.
+    for _ in (0..total).step_by(ranks) {
+        let own = match batches.next().transpose()? {
+            Some(batch) => Some(step::validate(&folded, batch)?),
+            None => None,
+        };
+        let records = exchange(
+            run.group.as_ref(),
+            ValidationRecord { scores: own, broken: run.broken_val.news(&run.valid_loader) },
+        )?;
+        let mut broken = BTreeMap::new();
+        for record in records {
+            broken.extend(record.broken);
+            let Some(scores) = record.scores else { continue };
+            for (row, class) in scores.rows() {
+                predictions.add(row, class);
+            }
+            loss += scores.loss;
+            top1 += scores.right(1);
+            top5 += scores.right(5);
+            images += scores.images();
+            run.events.validation_batch(&scores);
         }
-        loss += scores.loss;
-        top1 += scores.right(1);
-        top5 += scores.right(5);
-        images += scores.images();
-        run.events.validation_batch(&scores);
+        run.broken_val.add(&run.valid_loader, broken)?;
         if run.should_stop() {
             return Ok(Ending::Stopped);
         }

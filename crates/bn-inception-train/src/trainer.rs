@@ -16,6 +16,7 @@ use crate::checkpoint::{Checkpoint, CheckpointFolder, DataFacts};
 use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::events::Events;
+use crate::group::{Alone, Group, SharedBroken, Terms};
 use crate::interrupt::StopSignal;
 use crate::lock::OutputLock;
 use crate::observe::{Monitor, Observer};
@@ -55,8 +56,9 @@ pub struct Trainer {
     base: Option<Model>,
     /// The checkpoint to resume from, and its file.
     checkpoint: Option<(Checkpoint, PathBuf)>,
-    /// The right to write the output folder.
-    lock: OutputLock,
+    /// The right to write the output folder, of rank 0.
+    lock: Option<OutputLock>,
+    group: Arc<dyn Group>,
 }
 
 impl Trainer {
@@ -65,42 +67,70 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainError`], before anything in the output folder is changed except for its lock.
-    pub fn new(config: TrainConfig, mut status: impl FnMut(&str)) -> Result<Self, TrainError> {
+    pub fn new(config: TrainConfig, status: impl FnMut(&str)) -> Result<Self, TrainError> {
+        Self::with_group(config, Arc::new(Alone), status)
+    }
+
+    /// [`Self::new`] for a run that the processes of `group` train together. All call it with the same `config`; only the
+    /// folder of the data may have another name. Rank 0 draws the embedded dataset, writes the output folder, where the
+    /// others find that dataset, and alone calls `status`.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and [`TrainError::Rank`] if the ranks have different settings, data, devices or programs. The
+    /// other ranks then wait for this one, until it ends with [`Group::abort`].
+    pub fn with_group(
+        config: TrainConfig,
+        group: Arc<dyn Group>,
+        mut status: impl FnMut(&str),
+    ) -> Result<Self, TrainError> {
+        let is_first = group.rank() == 0;
+        let mut status = |line: &str| {
+            if is_first {
+                status(line);
+            }
+        };
         let device = config.device.open()?;
         let choices = &config.choices;
         let (mut base, mut checkpoint, mut lock) = (None, None, None);
-        if config.resume && config.out.join(CHECKPOINT_FOLDER).is_dir() {
+        if is_first && config.resume && config.out.join(CHECKPOINT_FOLDER).is_dir() {
             // Before the checkpoint is read: the process that holds the run may be writing the next one.
             lock = Some(claim(&config.out, true, &mut status)?);
         }
         let settings = if config.resume {
-            let (newest, path) = newest_checkpoint(&config.out)?;
+            let (newest, path) = newest_checkpoint(&config.out, group.as_ref())?;
             choices.check_against(&newest.settings)?;
             let mut settings = newest.settings.clone();
             settings.data = config.data.clone().or(settings.data);
             checkpoint = Some((newest, path));
             settings
         } else if let Some(weights) = &choices.weights {
-            let (model, metadata) =
-                open_weights(&Store::new(), weights, None)?.model(&device.device.clone().autodiff());
+            // Ranks of one machine have one cache: the first downloads.
+            let opened = first_alone(group.as_ref(), || open_weights(&Store::new(), weights, None))?;
+            let (model, metadata) = opened.model(&device.device.clone().autodiff());
             base = Some(model);
             choices.settings(config.data.clone(), Some(&metadata))?
         } else {
             choices.settings(config.data.clone(), None)?
         };
-        check_out(&config.out, config.resume)?;
+        if is_first {
+            check_out(&config.out, config.resume)?;
+        }
         let recipe = settings.recipe()?;
+        settings.check_shares(group.size())?;
         status(&format!("device: {}", device.name));
 
         let folder = match &settings.data {
             Some(folder) => folder.clone(),
             None => {
-                if lock.is_none() {
-                    lock = Some(claim(&config.out, config.resume, &mut status)?);
-                }
                 let folder = config.out.join(DRAWN_FOLDER);
-                status("drawing the embedded images");
-                drawn::draw_dataset(&folder, &settings.drawn())?;
+                if is_first {
+                    if lock.is_none() {
+                        lock = Some(claim(&config.out, config.resume, &mut status)?);
+                    }
+                    status("drawing the embedded images");
+                    drawn::draw_dataset(&folder, &settings.drawn())?;
+                }
+                group.gather(&[]);
                 folder
             }
         };
@@ -115,10 +145,11 @@ impl Trainer {
                 status("the checkpoint is of an earlier version: file names of the data are not compared");
             }
         }
-        let lock = match lock {
-            Some(lock) => lock,
-            None => claim(&config.out, config.resume, &mut status)?,
-        };
+        if is_first && lock.is_none() {
+            lock = Some(claim(&config.out, config.resume, &mut status)?);
+        }
+        let program = format!("{} {}", config.program, config.revision.as_deref().unwrap_or_default());
+        Terms::new(&program, &settings, &device.name, [&train, &val]).agree(group.as_ref())?;
         status(&format!(
             "data: {} ({} classes, {} training and {} validation images)",
             folder.display(),
@@ -126,7 +157,7 @@ impl Trainer {
             train.len(),
             val.len()
         ));
-        Ok(Self { config, settings, recipe, device, train, val, base, checkpoint, lock })
+        Ok(Self { config, settings, recipe, device, train, val, base, checkpoint, lock, group })
     }
 
     /// Everything that determines the run's results.
@@ -143,8 +174,10 @@ impl Trainer {
     pub fn run(self, stop: &StopSignal) -> Result<Outcome, TrainError> {
         let device = self.device.name.clone();
         let mut run = self.prepare(stop)?;
-        let monitor = Monitor::start(run.events.journal());
-        run.events.show_on(run.config.display.open(run.extent()));
+        let monitor = run.events.journal().map(Monitor::start);
+        if run.group.rank() == 0 {
+            run.events.show_on(run.config.display.open(run.extent()));
+        }
         let ending = train_loop::train(&mut run);
         drop(monitor);
         run.events.close_screen();
@@ -165,7 +198,7 @@ impl Trainer {
 
     /// The run at its start, or as its checkpoint left it.
     fn prepare(self, stop: &StopSignal) -> Result<Run, TrainError> {
-        let Self { config, settings, recipe, device, train, val, base, checkpoint, lock } = self;
+        let Self { config, settings, recipe, device, train, val, base, checkpoint, lock, group } = self;
         let data = facts(&train, &val);
         let origin = Start {
             device: device.name.clone(),
@@ -195,7 +228,9 @@ impl Trainer {
             strict: config.strict,
         };
         let augment = recipe.augment(preprocess.size);
-        let observer = Observer::new(config.telemetry_every, &val, &preprocess, &plain);
+        let is_first = group.rank() == 0;
+        let telemetry_every = if is_first { config.telemetry_every } else { 0 };
+        let observer = Observer::new(telemetry_every, &val, &preprocess, &plain);
         let (train, val) = (Arc::new(train), Arc::new(val));
         let train_loader = ImageLoader::train(train, preprocess.clone(), augment, options, &plain)?;
         let valid_loader = ImageLoader::eval(val, preprocess, options, &plain)?;
@@ -204,7 +239,9 @@ impl Trainer {
         let steps_per_epoch = batches_per_epoch.div_ceil(settings.accumulate) as u64;
         let total_steps = settings.total_steps(steps_per_epoch);
         let checkpoints = CheckpointFolder::new(config.out.join(CHECKPOINT_FOLDER));
-        checkpoints.prepare().map_err(TrainError::Save)?;
+        if is_first {
+            checkpoints.prepare().map_err(TrainError::Save)?;
+        }
         let average = |decay| Ema::new(decay, optim::values(&model));
         let mut run = Run {
             recipe,
@@ -219,10 +256,13 @@ impl Trainer {
             sgd: Sgd::new(recipe.optimizer),
             ema: recipe.ema.map(average),
             model,
-            events: Events::open(&config.out, config.tensorboard)?,
+            events: if is_first { Events::open(&config.out, config.tensorboard)? } else { Events::unread() },
             observer,
             checkpoints,
             stop: stop.clone(),
+            group,
+            broken_train: SharedBroken::default(),
+            broken_val: SharedBroken::default(),
             last_save: Instant::now(),
             last_good: None,
             logged_broken: BTreeSet::new(),
@@ -236,6 +276,17 @@ impl Trainer {
         }
         Ok(run)
     }
+}
+
+/// The result of `act`, which rank 0 does before the others.
+fn first_alone<T>(group: &dyn Group, act: impl FnOnce() -> T) -> T {
+    if group.rank() > 0 {
+        group.gather(&[]);
+        return act();
+    }
+    let result = act();
+    group.gather(&[]);
+    result
 }
 
 /// Ends the log with the error.
@@ -283,6 +334,9 @@ fn write_results(run: &mut Run, device: String) -> Result<RunSummary, TrainError
         labels: run.labels(),
         facts: summary.facts(),
     };
+    if run.group.rank() > 0 {
+        return Ok(summary);
+    }
     let weights = Weights::from_model(&model, metadata)?;
     weights.save(&summary.weights, Precision::Full)?;
     let path = out.join(SUMMARY_FILE);

@@ -15,6 +15,8 @@ pub(crate) enum Statistics {
     Running,
     /// The batch (training). Its statistics are blended into the running ones with the layer's momentum.
     Batch,
+    /// The batch, as in training. Its statistics replace the running ones.
+    Replace,
     /// The batch. Its statistics are blended into the running ones with this weight: `1/k` for the k-th batch makes the
     /// running statistics the plain mean over batches (Algorithm 2).
     Population {
@@ -98,6 +100,7 @@ impl BatchNorm {
     pub(crate) fn batch_weight(&self, statistics: Statistics) -> Option<f64> {
         match statistics {
             Statistics::Batch if self.training.is_enabled() => Some(self.momentum),
+            Statistics::Replace if self.training.is_enabled() => Some(1.0),
             Statistics::Population { weight } => Some(weight),
             _ => None,
         }
@@ -137,10 +140,11 @@ impl BatchNorm {
     }
 }
 
-fn blend(kept: &RunningState<Tensor<1>>, newest: Tensor<1>, weight: f64) {
+pub(crate) fn blend(kept: &RunningState<Tensor<1>>, newest: Tensor<1>, weight: f64) {
     let old = kept.value_sync().without_autodiff();
     let newest = newest.to_device(&old.device());
-    kept.update(old * (1.0 - weight) + newest * weight);
+    // Not `old · 0 + newest`, which is NaN if `old` is not finite.
+    kept.update(if weight == 1.0 { newest } else { old * (1.0 - weight) + newest * weight });
     // Without this the update waits for the next forward pass, and a checkpoint taken now would miss it.
     kept.value_sync();
 }

@@ -112,6 +112,7 @@ pub use summary::{ModelSummary, SummaryRow};
 pub use weights::labels;
 
 mod batch_norm;
+mod batch_statistics;
 mod classifier;
 mod config;
 mod conv;

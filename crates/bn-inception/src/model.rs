@@ -177,6 +177,10 @@ impl Model {
     /// If the images have another number of channels or are smaller than that.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let statistics = Statistics::of(&images);
+        self.forward_with(images, statistics)
+    }
+
+    pub(crate) fn forward_with(&self, images: Tensor<4>, statistics: Statistics) -> Tensor<2> {
         self.classifier.classify(self.pooled(images, statistics))
     }
 
@@ -219,6 +223,15 @@ impl Model {
     pub fn profile_training(&self, images: Tensor<4>) -> Option<Vec<LayerTime>> {
         self.trainer()?;
         self.segments[0].profile(images, self.stem_and_blocks(Statistics::Batch))
+    }
+
+    /// Parameters of the convolutions that are not frozen, in training and in forward order.
+    pub(crate) fn parameters_in_training(&self) -> Vec<Parameters<'_>> {
+        let statistics = Statistics::Batch;
+        match self.frozen {
+            0 => self.stem_and_blocks(statistics),
+            frozen => self.blocks[frozen - 1..].iter().flat_map(|block| block.parameters(statistics)).collect(),
+        }
     }
 
     fn stem_and_blocks(&self, statistics: Statistics) -> Vec<Parameters<'_>> {
@@ -291,7 +304,7 @@ impl Model {
     /// Number of end points that are frozen in a pass with these statistics.
     fn frozen_in(&self, statistics: Statistics) -> usize {
         match statistics {
-            Statistics::Batch => self.frozen,
+            Statistics::Batch | Statistics::Replace => self.frozen,
             Statistics::Running | Statistics::Population { .. } => 0,
         }
     }

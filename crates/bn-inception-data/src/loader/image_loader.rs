@@ -113,14 +113,35 @@ impl ImageLoader {
 
     /// The batches of `epoch` (from 0), starting with number `batch` (from 0).
     pub fn iter_from(&self, epoch: u64, batch: usize) -> ImageBatches {
+        let order = self.order(epoch);
+        let epoch = Epoch { shared: self.shared.clone(), order, epoch };
+        ImageBatches::new(epoch, batch, self.batches(), self.device.clone())
+    }
+
+    /// The batches of `epoch` (from 0) with these `numbers` (from 0, ascending), of several processes' share: each is
+    /// the one that [`Self::iter_from`] yields, and the images of the others are not read. Numbers beyond the epoch are
+    /// left out.
+    pub fn iter_of(&self, epoch: u64, numbers: impl IntoIterator<Item = usize>) -> ImageBatches {
+        let whole = self.order(epoch);
+        let size = self.shared.source.options.batch_size;
+        let (mut order, mut batches) = (Vec::new(), 0);
+        for number in numbers.into_iter().take_while(|number| *number < self.batches()) {
+            let start = number * size;
+            order.extend(&whole[start..whole.len().min(start + size)]);
+            batches += 1;
+        }
+        let epoch = Epoch { shared: self.shared.clone(), order, epoch };
+        ImageBatches::new(epoch, 0, batches, self.device.clone())
+    }
+
+    /// Indices in the dataset of the images of `epoch`, batch after batch.
+    fn order(&self, epoch: u64) -> Vec<u32> {
         let mut order = self.indices.clone();
         if self.shared.augment.is_some() {
             let seed = self.shared.source.options.seed;
             order.shuffle(&mut generator(Purpose::Order, seed, epoch, 0));
         }
-        let epoch = Epoch { shared: self.shared.clone(), order, epoch };
-        let device = self.device.clone();
-        ImageBatches::new(epoch, batch, self.batches(), device)
+        order
     }
 
     /// The images that could not be decoded so far.
@@ -139,6 +160,19 @@ impl ImageLoader {
             let path = source.folder.path(index);
             source.broken.add(index, BrokenImage { path, reason });
         }
+    }
+
+    /// Counts images that loaders of the same dataset in other processes found to be broken, as if this one had.
+    ///
+    /// # Errors
+    /// [`LoaderError::TooManyBroken`] if they make the broken images too many.
+    ///
+    /// # Panics
+    /// As [`Self::restore_broken`].
+    pub fn add_broken(&self, reasons: BTreeMap<usize, String>) -> Result<(), LoaderError> {
+        let source = &self.shared.source;
+        let image = |(index, reason)| (index, BrokenImage { path: source.folder.path(index), reason });
+        source.note_broken(reasons.into_iter().map(image).collect())
     }
 
     /// Name and evaluation crop of image `index` of the dataset. `None` if it cannot be decoded, which is not recorded.

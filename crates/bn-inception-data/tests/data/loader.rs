@@ -89,6 +89,21 @@ fn an_epoch_goes_on_from_any_batch() {
 }
 
 #[test]
+fn a_share_of_an_epoch_has_the_batches_of_the_whole() {
+    let dir = pictures(3, 15);
+    for (train, batches) in [(true, 5), (false, 6)] {
+        let loader = loader(dir.path(), train, OPTIONS);
+        let whole = epoch(&loader, 1, 0);
+        assert_eq!(whole.len(), batches);
+        for numbers in [vec![], vec![0, 2, 4], vec![1, 3, 5], vec![2, 3, 9]] {
+            let share = loader.iter_of(1, numbers.clone()).map(|batch| bits(batch.unwrap()));
+            let expected = numbers.iter().filter_map(|number| whole.get(*number));
+            assert!(share.eq(expected.cloned()), "{numbers:?}");
+        }
+    }
+}
+
+#[test]
 fn epochs_and_seeds_differ_and_repeat() {
     let dir = pictures(2, 16);
     let first = loader(dir.path(), true, OPTIONS);

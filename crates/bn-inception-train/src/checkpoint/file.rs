@@ -189,7 +189,8 @@ impl Checkpoint {
             .map_err(io::Error::other)
     }
 
-    fn decode(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
+    /// Reads the checkpoint of the file `path` from its `bytes`.
+    pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
         let no_checkpoint = || CheckpointError::NotACheckpoint { path: path.to_owned() };
         let damaged = |what: String| CheckpointError::Damaged { path: path.to_owned(), what };
         let invalid = |error: serde_json::Error| damaged(error.to_string());

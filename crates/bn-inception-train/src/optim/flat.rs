@@ -8,6 +8,8 @@ use bn_inception::{TensorRole, is_cpu};
 use burn::tensor::{DType, Device, Tensor, TensorReadError};
 use rayon::prelude::*;
 
+use crate::group::Group;
+
 /// Elements that one thread takes at a time. Fixed, so that sums are the same for any number of threads.
 pub(super) const CHUNK: usize = 1 << 14;
 
@@ -120,6 +122,24 @@ impl Flat {
             Buffer::Device(own) => Buffer::on_device(Tensor::from_data(values.as_slice(), &own.device())),
         };
         Self { index: self.index.clone(), buffer }
+    }
+
+    /// Zeros for those of these tensors that have one of the `names`, in memory.
+    pub(crate) fn zeros(&self, names: &[String]) -> Self {
+        let mut end = 0;
+        let mut index = Vec::new();
+        for slot in self.index.iter().filter(|slot| names.contains(&slot.name)) {
+            let range = end..end + slot.range.len();
+            end = range.end;
+            index.push(Slot { name: slot.name.clone(), role: slot.role, range });
+        }
+        Self { index: index.into(), buffer: Buffer::Host(vec![0.0; end]) }
+    }
+
+    /// The sum of these tensors over the first `ranks` ranks of `group`.
+    pub(crate) fn reduced(mut self, group: &dyn Group, ranks: usize) -> Self {
+        group.reduce(self.buffer.host(), ranks);
+        self
     }
 
     /// All elements times `factor`.

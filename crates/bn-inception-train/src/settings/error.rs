@@ -45,6 +45,14 @@ pub enum SettingsError {
         /// Channels of the network's input.
         channels: usize,
     },
+    /// Parts of a step that the processes of a group cannot share equally.
+    #[error("--accumulate {accumulate} cannot be shared by {ranks} ranks; choose a multiple of {ranks}")]
+    Shares {
+        /// Batches of a step.
+        accumulate: usize,
+        /// Processes.
+        ranks: usize,
+    },
     /// A choice that only fine-tuning has.
     #[error("--{flag} needs --weights, the weights to start from")]
     NeedsWeights {

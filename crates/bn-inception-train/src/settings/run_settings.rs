@@ -132,6 +132,15 @@ impl Settings {
         }
     }
 
+    /// Checks that this many processes can share the batches of a step equally.
+    ///
+    /// # Errors
+    /// [`SettingsError::Shares`] if they cannot.
+    pub(crate) fn check_shares(&self, ranks: usize) -> Result<(), SettingsError> {
+        let accumulate = self.accumulate;
+        if accumulate.is_multiple_of(ranks) { Ok(()) } else { Err(SettingsError::Shares { accumulate, ranks }) }
+    }
+
     /// Optimizer steps of the whole run, for epochs of `steps_per_epoch`.
     #[must_use]
     pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {

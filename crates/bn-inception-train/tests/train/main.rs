@@ -5,6 +5,7 @@
 mod averages;
 mod common;
 mod fine_tune;
+mod ranks;
 mod resume;
 mod telemetry;
 mod wrong_inputs;

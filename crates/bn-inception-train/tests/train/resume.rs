@@ -66,7 +66,7 @@ fn events(out: &Path, event: &str) -> usize {
     log.matches(&format!("\"event\":\"{event}\"")).count()
 }
 
-fn assert_same(found: &Path, expected: &Path) {
+pub fn assert_same(found: &Path, expected: &Path) {
     let (found_end, expected_end) = (ending(found), ending(expected));
     assert!(expected_end.progress.finished);
     assert_eq!(found_end.progress, expected_end.progress);
