@@ -60,7 +60,7 @@ pub fn fail(name: &str, arguments: &[&str], parts: &[&str]) {
 /// Says on standard error that a test is skipped because `requirement` is missing, with the reason.
 ///
 /// # Panics
-/// If `BN_INCEPTION_REQUIRE`, a comma-separated list of `python`, `browser`, `gpu` and `torch`, names the requirement.
+/// If `BN_INCEPTION_REQUIRE`, a comma-separated list of `python`, `browser`, `gpu`, `mpi` and `torch`, names the requirement.
 pub fn missing(requirement: &str, why: &str) {
     let required = env::var("BN_INCEPTION_REQUIRE").unwrap_or_default();
     assert!(

@@ -10,8 +10,8 @@ use bn_inception_train::group::{Alone, Group};
 use crate::Failure;
 use crate::training::{Flag, OutFolder, finish};
 
-/// Variables in which launchers tell the number of processes: Open MPI's and those of MPICH and Slurm.
-const SIZES: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
+/// Variables in which launchers tell the number of processes: those of Open MPI, MPICH and Slurm.
+const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 /// This process's membership.
 pub struct Ranks {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
+mod mpi;
 mod paper_figures;
 mod weights;
 

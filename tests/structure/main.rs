@@ -9,7 +9,7 @@ use modules::Crate;
 mod modules;
 
 /// The crates that each crate under `crates/` may depend on.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("bn-inception-kernels", &[]),
     ("bn-inception-formats", &[]),
     ("bn-inception-fetch", &[]),
@@ -27,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("bn-inception-train", &["bn-inception", "bn-inception-data", "bn-inception-dashboard"]),
+    ("bn-inception-mpi", &["bn-inception-train"]),
 ];
 
 #[test]

@@ -12,13 +12,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message as _;
 
-use crate::run_log::{Event, Histogram, Picture, Record, Sink, StepFacts, SystemSample, Telemetry, ValidationReport};
+use crate::run_log::{
+    Event, Histogram, Picture, RankReport, Record, Sink, StepFacts, SystemSample, Telemetry, ValidationReport,
+};
 use proto::{HistogramProto, Image, OneValue, SESSION_START, SessionLog, Summary, Value, What};
 
 /// A sink that writes a TensorBoard event file.
 ///
 /// `tensorboard --logdir OUT` shows scalars (`train/…`, `validation/…`, `gradients/…`, `updates/…`, `activations/…`,
-/// `system/…`), histograms (`weights/…`, `gamma/…`, `beta/…`) and images (`filters`, `grad_cam/…`, `samples/…`).
+/// `ranks/…`, `system/…`), histograms (`weights/…`, `gamma/…`, `beta/…`) and images (`filters`, `grad_cam/…`, `samples/…`).
 pub struct TensorBoard {
     file: BufWriter<File>,
     /// Step of the last event that has one, for those without.
@@ -97,6 +99,7 @@ fn summary(event: &Event) -> Summary {
         Event::Step(facts) => summary.step(facts),
         Event::Validation(report) => summary.validation(report),
         Event::Telemetry(telemetry) => summary.telemetry(telemetry),
+        Event::Ranks(report) => summary.ranks(report),
         Event::System(sample) => summary.system(sample),
         Event::Filters(filters) => summary.image("filters".to_owned(), &filters.picture),
         Event::GradCam(cam) => {
@@ -153,6 +156,15 @@ impl Summary {
                 let tag = format!("activations/{}/p{percentile}", layer.layer);
                 self.scalar(tag, value.into());
             }
+        }
+    }
+
+    fn ranks(&mut self, report: &RankReport) {
+        for (rank, facts) in report.ranks.iter().enumerate() {
+            let share = |seconds: f64| seconds / report.seconds.max(1e-9);
+            self.scalar(format!("ranks/{rank}/images_per_second"), share(facts.images as f64));
+            self.scalar(format!("ranks/{rank}/data_wait"), share(facts.wait_seconds));
+            self.scalar(format!("ranks/{rank}/wait_for_others"), share(report.seconds - facts.seconds));
         }
     }
 

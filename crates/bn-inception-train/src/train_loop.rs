@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bn_inception_dashboard::run_log::Validation;
-use bn_inception_dashboard::run_log::{Event, StepFacts, Telemetry, WarningKind};
+use bn_inception_dashboard::run_log::{Event, RankFacts, RankReport, StepFacts, Telemetry, WarningKind};
 use bn_inception_data::ImageBatches;
 use burn::module::Module as _;
 use rand_xoshiro::SplitMix64;
@@ -112,7 +112,9 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
     }
     let count = images as f64;
     let gradients = all_gradients(run, gradients, &records, count);
+    let ranks = ranks_of(&records);
     run.share_results(records)?;
+    let reduced_seconds = started.elapsed().as_secs_f64();
     let norms = Norms::of(&gradients)?;
     let norm = norms.global();
     let mut scale = 1.0;
@@ -138,6 +140,9 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
     run.advance(&facts, parts)?;
     if let Some(telemetry) = telemetry {
         run.events.send(Event::Telemetry(Box::new(telemetry)))?;
+        if ranks.len() > 1 {
+            run.events.send(Event::Ranks(RankReport { step: facts.step, seconds: reduced_seconds, ranks }))?;
+        }
     }
     if !norm.is_finite() {
         run.events.send(Event::Warning {
@@ -196,6 +201,16 @@ fn all_gradients(run: &Run, own: Option<Flat>, records: &[StepRecord], images: f
         gradients = gradients.reduced(run.group.as_ref(), ranks);
     }
     if run.settings.accumulate == 1 { gradients } else { gradients.scaled(1.0 / images) }
+}
+
+/// Work and waiting of each rank.
+fn ranks_of(records: &[StepRecord]) -> Vec<RankFacts> {
+    let facts = |record: &StepRecord| RankFacts {
+        images: record.parts.iter().map(|part| part.images).sum(),
+        seconds: record.seconds,
+        wait_seconds: record.wait_seconds,
+    };
+    records.iter().map(facts).collect()
 }
 
 /// Updates the parameters and, if telemetry is due, observes the change.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::picture::{FilterGrid, GradCam};
+use super::ranks::RankReport;
 use super::start::Start;
 use super::telemetry::{SystemSample, Telemetry};
 use super::validation::ValidationReport;
@@ -28,6 +29,8 @@ pub enum Event {
     Validation(Box<ValidationReport>),
     /// Gradients, updates, parameters and activations, every [`Start::telemetry_every`] steps.
     Telemetry(Box<Telemetry>),
+    /// Work and waiting of each process of a run on several, with each [`Event::Telemetry`].
+    Ranks(RankReport),
     /// Processor, memory and GPUs, every few seconds.
     System(SystemSample),
     /// The first layer's filters, after a validation.
@@ -116,6 +119,7 @@ impl Event {
             Self::Step(facts) => Some(facts.step),
             Self::Validation(report) => Some(report.result.step),
             Self::Telemetry(telemetry) => Some(telemetry.step),
+            Self::Ranks(ranks) => Some(ranks.step),
             Self::Filters(filters) => Some(filters.step),
             Self::GradCam(overlays) => Some(overlays.step),
             Self::Start(_) | Self::System(_) | Self::BrokenImage { .. } | Self::Unknown => None,

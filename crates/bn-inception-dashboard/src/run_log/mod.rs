@@ -15,6 +15,7 @@
 mod event;
 mod journal;
 mod picture;
+mod ranks;
 mod reader;
 mod record;
 mod start;
@@ -28,6 +29,7 @@ mod writer;
 pub use event::{Event, Rewind, StepFacts, WarningKind};
 pub use journal::{Journal, Sink};
 pub use picture::{FilterGrid, GradCam, Overlay, Picture};
+pub use ranks::{RankFacts, RankReport};
 pub use reader::{LogReader, MAX_LINE};
 pub use record::{LOG_FILE, Record, SCHEMA};
 pub use start::Start;

@@ -148,6 +148,7 @@ impl RunState {
             Event::Step(facts) => self.step(&facts),
             Event::Validation(report) => self.validation(&report),
             Event::Telemetry(telemetry) => self.telemetry(&telemetry),
+            Event::Ranks(report) => self.set("ranks", report.step, &report),
             Event::System(sample) => self.system(&sample),
             Event::Filters(filters) => self.set("filters", filters.step, &filters),
             Event::GradCam(overlays) => self.set("grad_cam", overlays.step, &overlays),

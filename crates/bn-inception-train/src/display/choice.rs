@@ -9,7 +9,7 @@ use super::terminal::Terminal;
 /// Destination of progress.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Display {
-    /// burn-train's interface if standard output is a terminal, lines on standard output otherwise.
+    /// burn-train's interface if a person is at the terminal, lines on standard output otherwise.
     #[default]
     Auto,
     /// Lines on standard error, which leaves standard output to machine-readable results.
@@ -19,9 +19,12 @@ pub enum Display {
 }
 
 impl Display {
-    pub(crate) fn open(self, extent: RunExtent) -> Option<Box<dyn Screen>> {
+    /// The display of a run, which is `alone` unless several ranks train it: they share a terminal.
+    pub(crate) fn open(self, extent: RunExtent, alone: bool) -> Option<Box<dyn Screen>> {
+        // `mpirun` makes standard output a terminal that nobody types at.
+        let interactive = alone && io::stdin().is_terminal() && io::stdout().is_terminal();
         match self {
-            Self::Auto if io::stdout().is_terminal() => Some(Box::new(Terminal::open(extent))),
+            Self::Auto if interactive => Some(Box::new(Terminal::open(extent))),
             Self::Auto => Some(Box::new(Console::new(io::stdout(), extent))),
             Self::Stderr => Some(Box::new(Console::new(io::stderr(), extent))),
             Self::Quiet => None,

@@ -4,7 +4,8 @@ use bn_inception_data::ImageFolder;
 use bn_inception_data::fingerprint;
 use serde::{Deserialize, Serialize};
 
-use super::{Group, exchange};
+use super::membership::Group;
+use super::record::exchange;
 use crate::error::TrainError;
 use crate::settings::Settings;
 

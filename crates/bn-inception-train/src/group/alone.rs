@@ -1,6 +1,6 @@
 //! The group of one process.
 
-use super::Group;
+use super::membership::Group;
 
 /// One process by itself.
 #[derive(Debug, Clone, Copy, Default)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Group;
+use super::membership::Group;
 use crate::error::TrainError;
 
 /// A rank's share of an optimizer step.

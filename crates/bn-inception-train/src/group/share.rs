@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Group;
+use super::membership::Group;
 
 /// The parts of a step, `0..parts`, that this rank computes, if a whole step has `accumulate` parts. The last step of an
 /// epoch may have fewer, and then none for the last ranks.
