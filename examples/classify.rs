@@ -16,7 +16,7 @@ use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
 use clap::Parser;
 use serde::Serialize;
 
-/// Name what is in photographs: the most probable classes of each JPEG or PNG file.
+/// Name what is in photographs: the most probable classes of each image.
 #[derive(Parser)]
 #[command(name = "classify", version, allow_negative_numbers = true)]
 struct Arguments {

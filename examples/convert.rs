@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example convert -- --from cadene --to cadene.safetensors --half
 //! cargo run --release --example convert -- --from model.pth --preset caffe --preprocess cadene --to model.onnx
+//! cargo run --release --example convert -- --from imagenette --to features.onnx --fold --end-point 5b --pool average
 //! cargo run --release --example convert -- --from imagenette --to pytorch.safetensors --names cadene
 //! ```
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bn_inception::weights::{Names, Precision};
+use bn_inception::{Pooling, Preset};
 use bn_inception_examples::{Downloads, Failure, ForeignWeights, WrongArgument, exit_code, write_file};
 use clap::{Parser, ValueEnum};
 
@@ -41,6 +43,14 @@ struct Arguments {
     /// Make the network one for inputs of N channels, 1 to 64: the first filters averaged over the colours and repeated
     #[arg(long, value_name = "N")]
     input_channels: Option<usize>,
+
+    /// Leave the network at stem, 3a … 5b, pooled, or at classifier; only for .onnx [default: its logits]
+    #[arg(long, value_name = "NAME")]
+    end_point: Option<String>,
+
+    /// Pixels to one vector there: average, max, or sum (of both) [default: average]
+    #[arg(long, value_name = "NAME", requires = "end_point")]
+    pool: Option<Pooling>,
 
     /// What to call the tensors; not for .onnx
     #[arg(long, value_enum, default_value_t = Naming::Own)]
@@ -92,7 +102,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let bytes = match target {
         Target::Safetensors => weights.to_safetensors(precision, names)?,
         Target::Burnpack => weights.to_burnpack(precision, names)?,
-        Target::Onnx => weights.into_onnx()?,
+        Target::Onnx => match &arguments.end_point {
+            None => weights.into_onnx()?,
+            Some(end_point) => weights.into_onnx_features(end_point, arguments.pool.unwrap_or_default())?,
+        },
     };
     let path = &arguments.to;
     write_file(path, &bytes)?;
@@ -109,6 +122,14 @@ fn target(arguments: &Arguments) -> Result<Target, Failure> {
         let message = format!("{}: cannot write that format, only {known}", path.display());
         return Err(WrongArgument(message).into());
     };
+    if let Some(end_point) = &arguments.end_point {
+        if !matches!(target, Target::Onnx) {
+            return Err(WrongArgument("--end-point goes with .onnx alone".to_owned()).into());
+        }
+        // Of any preset: all have the same end points.
+        let known = Preset::Caffe.config().pooled_end_point(end_point);
+        known.map_err(|error| WrongArgument(error.to_string()))?;
+    }
     if matches!(target, Target::Onnx) && (arguments.half || arguments.names != Naming::Own) {
         return Err(WrongArgument("--half and --names do not go with .onnx".to_owned()).into());
     }

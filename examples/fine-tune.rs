@@ -22,7 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Default weights to fine-tune.
 const WEIGHTS: &str = "imagenette";
 
-/// Teach trained weights other classes, from folders of JPEG and PNG files.
+/// Teach trained weights other classes, from folders of images.
 ///
 /// The new weights keep the old ones' network and preprocessing. Weights, summary, log and checkpoints go to the output
 /// folder. A run that was stopped, by Ctrl-C or by force, goes on with `--resume` and ends with the same weights as if

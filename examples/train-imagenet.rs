@@ -24,7 +24,7 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Train BN-Inception from folders of JPEG and PNG files.
+/// Train BN-Inception from folders of images.
 ///
 /// Weights, summary, log and checkpoints go to the output folder. A run that was stopped, by
 /// Ctrl-C or by force, goes on with `--resume` and ends with the same weights as if it had not been.

@@ -12,8 +12,7 @@ use std::thread::available_parallelism;
 
 use bn_inception::{Crops, DeviceSpec, Ensemble};
 use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
-use bn_inception_train::data::ImageFolder;
-use bn_inception_train::data::LoaderOptions;
+use bn_inception_train::data::{ImageFolder, LoaderOptions, left_out};
 use bn_inception_train::evaluate;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -78,6 +77,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let members = members.map(|name| arguments.foreign.classifier(name, &arguments.downloads, &device.device));
     let ensemble = Ensemble::new(members.collect::<Result<_, _>>()?, crops)?;
     eprintln!("device: {}", device.name);
+    if let Some(line) = left_out(folder.left_out()) {
+        eprintln!("warning: {line}");
+    }
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),
         workers: arguments.workers.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from),

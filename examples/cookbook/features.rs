@@ -5,7 +5,7 @@ use std::error::Error;
 
 use bn_inception::image::imageops::{flip_horizontal, flip_vertical};
 use bn_inception::weights::Weights;
-use bn_inception::{DeviceSpec, EngineOptions, decode_file};
+use bn_inception::{DeviceSpec, EngineOptions, Pooling, decode_file};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let image = env::args().nth(1).unwrap_or_else(|| "docs/drawn.jpg".to_owned());
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // The last end point, averaged over its pixels: a vector for each image, `[3, channels]`.
-    let vectors = model.embed(images, "5b")?;
+    let vectors = model.embed(images, "5b", Pooling::Average)?;
     let lengths = vectors.clone().powi_scalar(2).sum_dim(1).sqrt();
     let vectors = vectors / lengths;
     let cosines = vectors.clone().narrow(0, 0, 1).matmul(vectors.transpose());

@@ -10,7 +10,7 @@ use bn_inception::image::{Rgb, RgbImage};
 use bn_inception::{DeviceSpec, Preprocess, Preset};
 
 /// Upright or lying stripes, and their class. Your images may come from a database, an archive or a camera;
-/// `bn_inception::data::decode` reads JPEG and PNG from bytes.
+/// `bn_inception::data::decode` reads images from bytes.
 fn sample(index: u32) -> (RgbImage, i64) {
     let (class, width) = (index % 2, 4 + index % 7);
     let image = RgbImage::from_fn(80, 60, |x, y| {

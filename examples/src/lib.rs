@@ -1,11 +1,12 @@
-//! Code that the programs of bn-inception share: flags that name weights, exit codes, written files, figures.
+//! Code that the programs of bn-inception share: flags that name weights, inputs, exit codes, written files, figures.
 
 pub mod figure;
+pub mod inputs;
 pub mod ranks;
 pub mod training;
 
 use std::error::Error;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -27,7 +28,7 @@ pub struct ForeignWeights {
     #[arg(long, value_name = "NAME", requires = "preprocess")]
     preset: Option<Preset>,
 
-    /// Their pixels: cadene, caffe, onnx, mxnet, tf_slim or imagenet
+    /// Their pixels: cadene, caffe, onnx, mxnet, tf_slim, imagenet or flow
     #[arg(long, value_name = "NAME")]
     preprocess: Option<Preprocess>,
 
@@ -188,9 +189,12 @@ const WRONG_ARGUMENT: u8 = 2;
 pub struct WrongArgument(pub String);
 
 /// The program's own exit code, or the failure as one line on standard error and exit code 2 for a wrong argument, 1 for
-/// anything else.
+/// anything else. A closed pipe is no failure: whoever reads has seen enough.
 pub fn exit_code(result: Result<ExitCode, Failure>) -> ExitCode {
     result.unwrap_or_else(|error| {
+        if error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("error: {error}");
         ExitCode::from(failure_code(error.as_ref()))
     })

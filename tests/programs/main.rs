@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
+mod embeddings;
 mod mpi;
 mod paper_figures;
 mod weights;
@@ -133,7 +134,10 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "[]");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let line = stderr.trim();
-    assert!(line.contains("text.jpg: not a JPEG or PNG image") && line.lines().count() == 1, "{line}");
+    assert!(
+        line.contains("text.jpg: not a JPEG, PNG, WebP, GIF, BMP or TIFF image") && line.lines().count() == 1,
+        "{line}"
+    );
 }
 
 fn fixture(name: &str) -> String {
@@ -359,7 +363,7 @@ fn every_wrong_argument_has_one_exit_code() {
     let run = trained.path("run");
     fs::create_dir(&run).unwrap();
     fs::write(format!("{run}/run.jsonl"), "").unwrap();
-    let cases: [(&str, &[&str]); 14] = [
+    let cases: [(&str, &[&str]); 20] = [
         ("train-imagenet", &["--width", "wide"]),
         ("train-imagenet", &["--width", "-1"]),
         ("train-imagenet", &["--batch-size", "0"]),
@@ -372,6 +376,12 @@ fn every_wrong_argument_has_one_exit_code() {
         ("classify", &["--device", "gpu9", "x.jpg"]),
         ("validate", &["--crops", "12", "--data", &data]),
         ("convert", &["--from", "imagenette", "--to", "weights.txt"]),
+        ("convert", &["--from", "imagenette", "--to", "weights.onnx", "--end-point", "6a"]),
+        ("convert", &["--from", "imagenette", "--to", "weights.bpk", "--end-point", "5b"]),
+        ("embed", &["--to", "x.txt", &data]),
+        ("embed", &["--to", "x.npy", "--end-point", "6a", &data]),
+        ("embed", &["--to", "x.npy", "--pool", "median", &data]),
+        ("search", &["x.npy", "--to", "x.pdf"]),
         ("bench", &["--input-size", "1"]),
         ("dashboard", &["--listen", "8015", &run]),
     ];
@@ -420,7 +430,7 @@ fn an_unknown_instruction_set_is_refused_before_the_first_step() {
 
 #[test]
 fn every_program_explains_itself() {
-    for name in ["train-imagenet", "fine-tune", "classify", "validate", "paper-figures"] {
+    for name in ["train-imagenet", "fine-tune", "classify", "validate", "embed", "search", "paper-figures"] {
         let help = succeed(name, &["--help"]);
         assert!(help.contains("Usage:") && help.contains("--device"), "{name}: {help}");
         assert!(succeed(name, &["--version"]).contains(env!("CARGO_PKG_VERSION")));

@@ -6,11 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-/// File extensions of images, compared case-insensitively. Decoding determines the format from the content.
-const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
-
-/// Number of names that an error message lists; it counts the rest.
-const NAMES_LISTED: usize = 5;
+use crate::files::{FileList, ListError, entries, first_names, name_of};
 
 /// The two parts of a dataset folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +55,8 @@ pub enum FolderError {
     /// The folder has no subfolders, so there are no classes.
     #[error("{} holds no class folders; expected one folder of images for each class", .0.display())]
     NoClasses(PathBuf),
-    /// A class folder holds no file ending in `.jpg`, `.jpeg` or `.png`.
-    #[error("class folder {} holds no image (.jpg, .jpeg or .png)", .0.display())]
+    /// A class folder holds no image.
+    #[error("class folder {} holds no image (JPEG, PNG, WebP, GIF, BMP or TIFF)", .0.display())]
     EmptyClass(PathBuf),
     /// The two parts do not have the same classes.
     #[error("{} and {} have different classes{}{}", .train.display(), .val.display(),
@@ -86,12 +82,7 @@ impl fmt::Display for Names<'_> {
         if names.is_empty() {
             return Ok(());
         }
-        let listed = &names[..names.len().min(NAMES_LISTED)];
-        write!(f, "; {label}: {}", listed.join(", "))?;
-        match names.len() - listed.len() {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
+        write!(f, "; {label}: {}", first_names(names))
     }
 }
 
@@ -131,11 +122,13 @@ pub struct ImageFolder {
     root: PathBuf,
     classes: Vec<String>,
     samples: Vec<Sample>,
+    left_out: Vec<PathBuf>,
 }
 
 impl ImageFolder {
     /// Lists `root/CLASS/**`: every folder in `root` is a class, every image at any depth below it one of its samples.
-    /// Names that start with a dot are skipped.
+    /// Files called `.jpg`, `.jpeg` or `.png` count as images, and any other whose first bytes are those of one. Names
+    /// that start with a dot are skipped; what else is there is [left out](Self::left_out).
     ///
     /// # Errors
     /// [`FolderError`] if `root` is missing, is no folder, cannot be read or has no class folders, or a class has no
@@ -143,12 +136,8 @@ impl ImageFolder {
     pub fn open(root: impl AsRef<Path>) -> Result<Self, FolderError> {
         let root = root.as_ref().to_path_buf();
         check_folder(&root)?;
-        let mut classes = Vec::new();
-        for entry in entries(&root)? {
-            if entry.is_dir() {
-                classes.push(name_of(&entry));
-            }
-        }
+        let (folders, mut left_out): (Vec<_>, Vec<_>) = entries(&root)?.into_iter().partition(|entry| entry.is_dir());
+        let mut classes: Vec<_> = folders.iter().map(|folder| name_of(folder)).collect();
         if classes.is_empty() {
             return Err(FolderError::NoClasses(root));
         }
@@ -156,19 +145,19 @@ impl ImageFolder {
         let mut samples = Vec::new();
         for (class, name) in classes.iter().enumerate() {
             let folder = root.join(name);
-            let mut files = Vec::new();
-            list_images(&folder, &mut files)?;
-            if files.is_empty() {
+            let FileList { images, arrays, others } = FileList::below(&folder)?;
+            if images.is_empty() {
                 return Err(FolderError::EmptyClass(folder));
             }
-            files.sort();
             samples.extend(
-                files
+                images
                     .iter()
                     .map(|file| Sample { file: file.strip_prefix(&root).unwrap_or(file).into(), class: class as u32 }),
             );
+            left_out.extend(arrays.into_iter().chain(others));
         }
-        Ok(Self { root, classes, samples })
+        left_out.sort();
+        Ok(Self { root, classes, samples, left_out })
     }
 
     /// Opens `dir/train` or `dir/val`.
@@ -220,6 +209,12 @@ impl ImageFolder {
     /// Names of the classes, in the order of their indices.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Files that are no samples, in the order of their paths: those that are no images, and any beside the class
+    /// folders.
+    pub fn left_out(&self) -> &[PathBuf] {
+        &self.left_out
     }
 
     /// Number of images; never 0.
@@ -294,38 +289,8 @@ fn check_folder(path: &Path) -> Result<(), FolderError> {
     }
 }
 
-/// The paths in `folder` whose names do not start with a dot (`.DS_Store`, `._photo.jpg`).
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, FolderError> {
-    let failed = |source| FolderError::Io { path: folder.to_path_buf(), source };
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if !name_of(&path).starts_with('.') {
-            paths.push(path);
-        }
+impl From<ListError> for FolderError {
+    fn from(ListError { path, source }: ListError) -> Self {
+        Self::Io { path, source }
     }
-    Ok(paths)
-}
-
-fn name_of(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
-}
-
-/// Collects the images below `folder`. Links to folders are not followed, as they may form cycles.
-fn list_images(folder: &Path, images: &mut Vec<PathBuf>) -> Result<(), FolderError> {
-    for path in entries(folder)? {
-        let is_image = path
-            .extension()
-            .and_then(|e| e.to_str())
-            .is_some_and(|e| EXTENSIONS.iter().any(|x| x.eq_ignore_ascii_case(e)));
-        if path.is_dir() {
-            if !path.is_symlink() {
-                list_images(&path, images)?;
-            }
-        } else if is_image {
-            images.push(path);
-        }
-    }
-    Ok(())
 }

@@ -1,7 +1,8 @@
 //! Image files to 8-bit RGB.
 //!
-//! The first bytes determine the format, not the name: ImageNet itself holds a PNG called `.JPEG`. Grayscale, CMYK, 16
-//! bits, transparency and EXIF orientations all become upright RGB with eight bits per channel.
+//! The first bytes determine the format, not the name: ImageNet itself holds a PNG called `.JPEG`. JPEG, PNG, WebP, GIF,
+//! BMP and TIFF are read; of an animation the first picture. Grayscale, CMYK, 16 bits, transparency and EXIF
+//! orientations all become upright RGB with eight bits per channel.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -19,6 +20,19 @@ pub const MAX_PIXELS: u64 = 100_000_000;
 /// Most memory that a decoder may allocate, in bytes: `MAX_PIXELS` of 16-bit RGBA.
 const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 8;
 
+/// The formats that are decoded, with their names in messages.
+const FORMATS: [(ImageFormat, &str); 6] = [
+    (ImageFormat::Jpeg, "JPEG"),
+    (ImageFormat::Png, "PNG"),
+    (ImageFormat::WebP, "WebP"),
+    (ImageFormat::Gif, "GIF"),
+    (ImageFormat::Bmp, "BMP"),
+    (ImageFormat::Tiff, "TIFF"),
+];
+
+/// Number of a file's first bytes that tell its format.
+pub(crate) const START: usize = 18;
+
 /// An image that could not be decoded. Names no path, because the bytes may come from anywhere.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -28,8 +42,8 @@ pub enum DecodeError {
     /// There are no bytes.
     #[error("the file is empty")]
     Empty,
-    /// The first bytes are neither a JPEG's nor a PNG's.
-    #[error("not a JPEG or PNG image (starts with {start:02x?})")]
+    /// The first bytes are those of no known format.
+    #[error("not a JPEG, PNG, WebP, GIF, BMP or TIFF image (starts with {start:02x?})")]
     UnknownFormat {
         /// The first bytes, eight at most.
         start: Vec<u8>,
@@ -37,7 +51,7 @@ pub enum DecodeError {
     /// The file ends before the image does.
     #[error("the {format} image is cut short: its end marker is missing after {bytes} bytes")]
     Truncated {
-        /// `JPEG` or `PNG`.
+        /// Name of the format.
         format: &'static str,
         /// Length of the file in bytes.
         bytes: usize,
@@ -53,7 +67,7 @@ pub enum DecodeError {
     /// The decoder refused the data.
     #[error("broken {format} image: {source}")]
     Broken {
-        /// `JPEG` or `PNG`.
+        /// Name of the format.
         format: &'static str,
         /// The decoder's error.
         source: image::ImageError,
@@ -79,7 +93,7 @@ pub fn decode_file(path: impl AsRef<Path>) -> Result<RgbImage, DecodeError> {
     decode(&bytes)
 }
 
-/// Decodes the bytes of a JPEG or PNG file into upright RGB.
+/// Decodes the bytes of an image file into upright RGB.
 ///
 /// Grayscale is copied to the three channels, CMYK and YCCK are converted (Adobe's inverted inks included), 16 bits are
 /// rounded to 8, transparency is dropped without compositing (as by Pillow's `convert("RGB")`), and the EXIF
@@ -89,14 +103,12 @@ pub fn decode_file(path: impl AsRef<Path>) -> Result<RgbImage, DecodeError> {
 /// [`DecodeError`] unless the bytes are a complete image of at most [`MAX_SIDE`] pixels a side and [`MAX_PIXELS`] in
 /// all.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
-    let (format, name) = match image::guess_format(bytes) {
-        _ if bytes.is_empty() => return Err(DecodeError::Empty),
-        Ok(ImageFormat::Jpeg) => (ImageFormat::Jpeg, "JPEG"),
-        Ok(ImageFormat::Png) => (ImageFormat::Png, "PNG"),
-        _ => {
-            let start = bytes[..bytes.len().min(8)].to_vec();
-            return Err(DecodeError::UnknownFormat { start });
-        }
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    let Some((format, name)) = format_of(bytes) else {
+        let start = bytes[..bytes.len().min(8)].to_vec();
+        return Err(DecodeError::UnknownFormat { start });
     };
     // The JPEG decoder fills what is missing with gray and calls it a success.
     if format == ImageFormat::Jpeg && !has_end_of_image(bytes) {
@@ -120,6 +132,18 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
     image.apply_orientation(orientation);
     Ok(image.into_rgb8())
+}
+
+/// The format that begins with the bytes `start`, at least [`START`] of them if the file is as long, and its name.
+pub(crate) fn format_of(start: &[u8]) -> Option<(ImageFormat, &'static str)> {
+    /// Lengths of the second header of a BMP; its first two bytes are those of many a text.
+    const BMP_HEADERS: [u32; 7] = [12, 40, 52, 56, 64, 108, 124];
+    let guessed = image::guess_format(start).ok()?;
+    if guessed == ImageFormat::Bmp {
+        let header = start.get(14..START)?.try_into().ok()?;
+        BMP_HEADERS.contains(&u32::from_le_bytes(header)).then_some(())?;
+    }
+    FORMATS.into_iter().find(|(format, _)| *format == guessed)
 }
 
 fn limits() -> Limits {

@@ -35,10 +35,15 @@
 //!
 //! # One image
 //!
-//! [`decode_file`] turns a JPEG or PNG into upright RGB, [`Preprocess::eval_image`] cuts out the crop for evaluation,
+//! [`decode_file`] turns an image file (JPEG, PNG, WebP, GIF, BMP, TIFF) into upright RGB, [`Preprocess::eval_image`] cuts out the crop for evaluation,
 //! and [`Preprocess::normalize_into`] writes the values that enter the network; [`Preprocess::batch`] makes a tensor of
 //! images from anywhere. [`Crops`] makes the 10 or 144 crops of multi-crop evaluation, and [`PreparedImages`] those of
 //! all images of a folder.
+//!
+//! # Inputs of other networks
+//!
+//! An [`Input`] is one example for a network of any number of channels: an image, a stack of grey ones, or an array of
+//! NumPy. [`FileList`] finds the files of a folder by content, and [`ParallelMap`] reads them in several threads.
 //!
 //! # Broken images
 //!
@@ -55,10 +60,13 @@ pub use dataset::{FolderError, ImageFolder, Split, fingerprint};
 pub use decode::{DecodeError, decode, decode_file};
 pub use drawn::{DrawnConfig, draw_dataset};
 pub use error::PreprocessError;
+pub use files::{Content, FileList, ListError, left_out};
+pub use input::{Input, InputError, View};
 pub use loader::{
     BrokenImage, BrokenImages, ImageBatch, ImageBatches, ImageLoader, LoaderError, LoaderOptions, MAX_BROKEN_PERCENT,
-    PreparedImage, PreparedImages, WorkerPanic,
+    ParallelMap, PreparedImage, PreparedImages, WorkerPanic,
 };
+pub use npy::{NpyArray, NpyError, read_npy, write_npy};
 pub use preprocess::{ColorOrder, PixelRange, Preprocess, Resize, UnknownPreprocess};
 pub use resize::{CropRect, Interpolation, crop_resize};
 
@@ -68,7 +76,10 @@ mod dataset;
 pub mod decode;
 pub mod drawn;
 mod error;
+mod files;
+mod input;
 mod loader;
+mod npy;
 mod preprocess;
 mod random;
 mod resize;

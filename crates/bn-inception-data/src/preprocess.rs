@@ -8,7 +8,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use crate::error::PreprocessError;
-use crate::resize::{CropRect, Interpolation, Scaled, centred, crop_resize};
+use crate::resize::{CropRect, Interpolation, Scaled, centred, crop_resize, crop_resize_to};
 
 /// Largest input or short side that [`Preprocess::check`] accepts, in pixels.
 const MAX_SIZE: u32 = 4096;
@@ -72,13 +72,14 @@ pub enum Resize {
 type Named = (&'static str, fn() -> Preprocess);
 
 /// Preprocessing by name, from the constructors of [`Preprocess`].
-const NAMED: [Named; 6] = [
+const NAMED: [Named; 7] = [
     ("cadene", Preprocess::cadene),
     ("caffe", Preprocess::onnx),
     ("onnx", Preprocess::onnx),
     ("mxnet", Preprocess::mxnet),
     ("tf_slim", Preprocess::tf_slim),
     ("imagenet", || Preprocess::imagenet(224)),
+    ("flow", Preprocess::flow),
 ];
 
 /// No preprocessing has this name.
@@ -127,6 +128,12 @@ impl Preprocess {
             resize: Resize::CentralFraction(0.875),
             interpolation: Interpolation::Bilinear,
         }
+    }
+
+    /// Optical flow as temporal segment networks read it (`TSN` of tsn-pytorch): grey images of 0–255 around 128, 224 of
+    /// 256.
+    pub fn flow() -> Self {
+        Self::bytes(ColorOrder::Bgr, [128.0; 3])
     }
 
     /// Weights trained by this project: RGB, 0–1, ImageNet's channel means and standard deviations, and a short side of
@@ -200,6 +207,31 @@ impl Preprocess {
         crop_resize(image, self.eval_crop(image.width(), image.height()), self.size, self.interpolation)
     }
 
+    /// The whole image at the scale of the evaluation crop: its short side is the one that the crop is cut from (256 pixels
+    /// for most of 224), and nothing is cut off.
+    ///
+    /// # Errors
+    /// [`PreprocessError`] if the image has no pixels, its long side would be over 4096, or [`Preprocess::check`] fails.
+    pub fn whole_image(&self, image: &RgbImage) -> Result<RgbImage, PreprocessError> {
+        self.check()?;
+        let (width, height) = image.dimensions();
+        if width == 0 || height == 0 {
+            return Err(PreprocessError::NoPixels { width, height });
+        }
+        let short = match self.resize {
+            Resize::ShortSide(side) => side,
+            Resize::CentralFraction(part) => (f64::from(self.size) / part).round() as u32,
+        };
+        let scaled = Scaled::new(width, height, short).size;
+        if scaled.iter().any(|length| *length > f64::from(MAX_SIZE)) {
+            let [across, down] = scaled;
+            let reason = format!("{width}x{height} pixels would become {across}x{down}, at most {MAX_SIZE} a side");
+            return Err(PreprocessError::Resize(reason));
+        }
+        let whole = CropRect { left: 0.0, top: 0.0, width: f64::from(width), height: f64::from(height) };
+        crop_resize_to(image, whole, scaled.map(|length| length as u32), self.interpolation)
+    }
+
     /// The evaluation crops of images of any size, normalised: the input of a network, on `device`.
     ///
     /// # Shapes
@@ -250,6 +282,27 @@ impl Preprocess {
         }
     }
 
+    /// Factor and summand that turn a byte of channel `channel`, in `color` order, into the network's value.
+    fn affine(&self, channel: usize) -> (f32, f32) {
+        let (range_scale, range_start) = match self.range {
+            PixelRange::Byte => (1.0, 0.0),
+            PixelRange::Unit => (1.0 / 255.0, 0.0),
+            PixelRange::Signed => (2.0 / 255.0, -1.0),
+        };
+        let std = f64::from(self.std[channel]);
+        ((range_scale / std) as f32, ((range_start - f64::from(self.mean[channel])) / std) as f32)
+    }
+
+    /// The luminances of `image` (Rec. 709), normalised with the averages of the three channels' means and deviations:
+    /// `[1, height, width]`.
+    pub(crate) fn luminances(&self, image: &RgbImage) -> impl Iterator<Item = f32> {
+        let average = |of: [f32; 3]| of.iter().sum::<f32>() / 3.0;
+        let grey = Self { mean: [average(self.mean); 3], std: [average(self.std); 3], ..self.clone() };
+        let (scale, shift) = grey.affine(0);
+        let luminances = image::imageops::grayscale(image).into_raw();
+        luminances.into_iter().map(move |byte| f32::from(byte) * scale + shift)
+    }
+
     /// Writes the normalised pixels to `out`, channel by channel: `[3, height, width]`.
     ///
     /// # Errors
@@ -262,19 +315,12 @@ impl Preprocess {
         if plane == 0 {
             return Ok(());
         }
-        let (range_scale, range_start) = match self.range {
-            PixelRange::Byte => (1.0, 0.0),
-            PixelRange::Unit => (1.0 / 255.0, 0.0),
-            PixelRange::Signed => (2.0 / 255.0, -1.0),
-        };
         let source = match self.color {
             ColorOrder::Rgb => [0, 1, 2],
             ColorOrder::Bgr => [2, 1, 0],
         };
         for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
-            let std = f64::from(self.std[channel]);
-            let scale = (range_scale / std) as f32;
-            let shift = ((range_start - f64::from(self.mean[channel])) / std) as f32;
+            let (scale, shift) = self.affine(channel);
             for (out, pixel) in out.iter_mut().zip(image.as_raw().chunks_exact(3)) {
                 *out = f32::from(pixel[source[channel]]) * scale + shift;
             }

@@ -69,6 +69,16 @@ pub fn crop_resize(
     size: u32,
     interpolation: Interpolation,
 ) -> Result<RgbImage, PreprocessError> {
+    crop_resize_to(image, crop, [size; 2], interpolation)
+}
+
+/// The same for a rectangle of `size` pixels, width and height.
+pub(crate) fn crop_resize_to(
+    image: &RgbImage,
+    crop: CropRect,
+    size: [u32; 2],
+    interpolation: Interpolation,
+) -> Result<RgbImage, PreprocessError> {
     let (width, height) = image.dimensions();
     if width == 0 || height == 0 {
         return Err(PreprocessError::NoPixels { width, height });
@@ -76,7 +86,8 @@ pub fn crop_resize(
     let refused = |reason: String| PreprocessError::Resize(reason);
     let source =
         TypedImageRef::<U8x3>::from_buffer(width, height, image.as_raw()).map_err(|e| refused(e.to_string()))?;
-    let mut target = RgbImage::new(size, size);
+    let [across, down] = size;
+    let mut target = RgbImage::new(across, down);
     let filter = match interpolation {
         Interpolation::Bilinear => FilterType::Bilinear,
         Interpolation::Bicubic => {
@@ -95,7 +106,7 @@ pub fn crop_resize(
         crop.width.min(f64::from(width) - left),
         crop.height.min(f64::from(height) - top),
     );
-    let mut pixels = TypedImage::<U8x3>::from_buffer(size, size, &mut target).map_err(|e| refused(e.to_string()))?;
+    let mut pixels = TypedImage::<U8x3>::from_buffer(across, down, &mut target).map_err(|e| refused(e.to_string()))?;
     // `Resizer::resize` would compile the loops of all thirteen kinds of pixels.
     Resizer::new().resize_typed(&source, &mut pixels, &options).map_err(|e| refused(e.to_string()))?;
     Ok(target)

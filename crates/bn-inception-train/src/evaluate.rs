@@ -26,6 +26,8 @@ pub struct Evaluation {
     /// Images that could not be decoded and were replaced by another of their class.
     #[serde(rename = "broken_images", serialize_with = "as_number")]
     pub broken: Vec<BrokenImage>,
+    /// Files in the folder that are no images.
+    pub left_out: usize,
 }
 
 /// Only their number; programs name them in warnings.
@@ -96,6 +98,7 @@ pub fn evaluate(
     let classes = class_indices(ensemble.labels(), folder.classes())?;
     let crops = ensemble.crops().count();
     let options_of_images = LoaderOptions { batch_size: (options.batch_size / crops as usize).max(1), ..options };
+    let left_out = folder.left_out().len();
     let start = Instant::now();
     let members = ensemble.clone();
     let mut batches = PreparedImages::new(folder, options_of_images, move |image| members.views(image))?;
@@ -120,6 +123,7 @@ pub fn evaluate(
         models: ensemble.members().len(),
         images_per_second: images as f64 / start.elapsed().as_secs_f64(),
         broken: batches.broken().list(),
+        left_out,
     })
 }
 

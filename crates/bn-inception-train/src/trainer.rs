@@ -9,7 +9,7 @@ use bn_inception::weights::{Metadata, Precision, Store, Weights};
 use bn_inception::{Model, OpenDevice};
 use bn_inception_dashboard::run_log::{Event, Start, WarningKind};
 use bn_inception_data::drawn;
-use bn_inception_data::{ImageFolder, Split, fingerprint};
+use bn_inception_data::{ImageFolder, Split, fingerprint, left_out};
 use bn_inception_data::{ImageLoader, LoaderOptions};
 
 use crate::checkpoint::{Checkpoint, CheckpointFolder, DataFacts};
@@ -136,6 +136,9 @@ impl Trainer {
         };
         let train = ImageFolder::open_split(&folder, Split::Train)?;
         let val = ImageFolder::open_split(&folder, Split::Val)?;
+        for line in [&train, &val].into_iter().filter_map(|part| left_out(part.left_out())) {
+            status(&format!("warning: {line}"));
+        }
         train.check_same_classes(&val)?;
         settings.network(train.classes().len())?;
         if let Some((checkpoint, path)) = &checkpoint {

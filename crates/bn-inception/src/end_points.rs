@@ -5,6 +5,9 @@ use burn::tensor::Tensor;
 use crate::config::BnInceptionConfig;
 use crate::plan::BLOCK_NAMES;
 
+/// Name of the last layer where it is an end point of pooled features.
+pub(crate) const CLASSIFIER: &str = "classifier";
+
 /// Unknown name of an end point.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown end point `{name}`, expected one of: {}", known.join(", "))]
@@ -30,6 +33,22 @@ impl BnInceptionConfig {
         match known.iter().position(|end_point| *end_point == name) {
             Some(index) => Ok(index + 1),
             None => Err(UnknownEndPoint { name: name.to_owned(), known }),
+        }
+    }
+
+    /// Length of the vector at an end point of pooled features: one of [`Self::end_points`], whose channels are pooled, or
+    /// `classifier`, the last layer.
+    ///
+    /// # Errors
+    /// [`UnknownEndPoint`] with the known names, if `name` is not one of them.
+    pub fn pooled_end_point(&self, name: &str) -> Result<usize, UnknownEndPoint> {
+        let layers = self.layers();
+        match layers.iter().rfind(|layer| layer.block == name) {
+            Some(layer) => Ok(layer.channels),
+            None => {
+                let known = self.end_points().into_iter().chain([CLASSIFIER]).collect();
+                Err(UnknownEndPoint { name: name.to_owned(), known })
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use bn_inception_kernels::infer::{End, Engine, NetworkError};
-use burn::tensor::{Device, Tensor};
+use bn_inception_kernels::infer::{End, Engine, Linear, NetworkError, Operation};
+use burn::tensor::{Device, Tensor, TensorData};
 
 pub use bn_inception_kernels::infer::{
     Algorithm, LayerTime, NetworkError as EngineError, Options as EngineOptions, Precision as EnginePrecision,
@@ -11,12 +11,14 @@ pub use bn_inception_kernels::infer::{
 
 use crate::config::{Activation, BnInceptionConfig, Normalization};
 use crate::device;
-use crate::end_points::UnknownEndPoint;
+use crate::end_points::{CLASSIFIER, UnknownEndPoint};
 use crate::fold::fold;
 use crate::model::Model;
 use crate::network::{end_of, to_network, to_state};
+use crate::ops;
+use crate::plan::BLOCK_NAMES;
+use crate::pool::Pooling;
 use crate::state::{self, State, StateError};
-use crate::{ops, pool};
 
 /// BN-Inception for inference: every batch normalisation is merged into the convolution before it. Made by
 /// [`Model::fold`]; the same logits up to rounding, fewer parameters, no gradients.
@@ -150,13 +152,13 @@ impl FoldedModel {
     /// them, but filters are there once. Device and gradients are as in `forward`.
     ///
     /// ```
-    /// use bn_inception::{Preset, burn::tensor::{Device, Tensor}};
+    /// use bn_inception::{Pooling, Preset, burn::tensor::{Device, Tensor}};
     ///
     /// let device = Device::flex();
     /// let model = Preset::Caffe.config().with_width(0.125).init(&device)?.fold();
     /// let images = Tensor::<4>::ones([2, 3, 64, 64], &device);
     /// assert_eq!(model.features(images.clone(), "3c")?.dims(), [2, 88, 4, 4]);
-    /// assert_eq!(model.embed(images, "5b")?.dims(), [2, 136]);
+    /// assert_eq!(model.embed(images, "5b", Pooling::Max)?.dims(), [2, 136]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -177,25 +179,50 @@ impl FoldedModel {
         })
     }
 
-    /// Means of the channels of [`features`](Self::features), for retrieval, clustering or a classifier of another kind.
-    /// Those of `5b` are what the network's own classifier reads.
+    /// The pooled map of an end point, for retrieval, clustering or a classifier of another kind. The means of `5b` are
+    /// what the network's own classifier reads. The end point `classifier` is that layer's output for the pooled `5b`:
+    /// in a network for retrieval its embedding, in others the logits.
     ///
     /// # Shapes
-    /// `[N, 3, H, W]` → `[N, C]`
+    /// `[N, C, H, W]` → `[N, C']`: the channels of the end point, or the outputs of the last layer
     ///
     /// # Errors
-    /// As [`Self::features`].
+    /// [`UnknownEndPoint`] with the known names, if `end_point` is not one of them.
     ///
     /// # Panics
     /// As [`Self::forward`].
-    pub fn embed(&self, images: Tensor<4>, end_point: &str) -> Result<Tensor<2>, UnknownEndPoint> {
-        match &self.runner {
-            Runner::Burn(_) => Ok(pool::global_average(self.features(images, end_point)?)),
-            Runner::Engine(engine) => {
-                self.config.count_through(end_point)?;
+    pub fn embed(&self, images: Tensor<4>, end_point: &str, pooling: Pooling) -> Result<Tensor<2>, UnknownEndPoint> {
+        if end_point == CLASSIFIER {
+            return Ok(match pooling {
+                Pooling::Average => self.forward(images),
+                _ => self.classify(pooling.of(self.features(images, BLOCK_NAMES[BLOCK_NAMES.len() - 1])?)),
+            });
+        }
+        self.config.pooled_end_point(end_point)?;
+        match (&self.runner, pooling) {
+            (Runner::Engine(engine), Pooling::Average) => {
                 let end = End::Mean(end_of(engine.network(), end_point));
                 Ok(ops::infer(images.without_autodiff(), engine, end))
             }
+            _ => Ok(pooling.of(self.features(images, end_point)?)),
         }
+    }
+
+    /// Outputs of the last layer for pooled features, `[N, C]` → `[N, classes]`.
+    fn classify(&self, pooled: Tensor<2>) -> Tensor<2> {
+        let engine = match &self.runner {
+            Runner::Burn(model) => return model.classifier.classify(pooled),
+            Runner::Engine(engine) => engine,
+        };
+        let Some(layer) = engine.network().layers.last() else {
+            unreachable!("every network has layers");
+        };
+        let Operation::Classifier(Linear { weight, bias }) = &layer.operation else {
+            unreachable!("every network ends in a classifier");
+        };
+        let (device, classes) = (pooled.device(), bias.len());
+        let weight = TensorData::new(weight.clone(), [classes, weight.len() / classes]);
+        let bias = TensorData::new(bias.clone(), [1, classes]);
+        pooled.matmul(Tensor::<2>::from_data(weight, &device).transpose()) + Tensor::from_data(bias, &device)
     }
 }

@@ -19,7 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An [`Ensemble`] averages the probabilities of several models and several crops of each image.
+//! An [`Ensemble`] averages the probabilities of several models and several crops of each image. An [`ImageEmbedder`] makes
+//! vectors of images instead, [`Embeddings`] are files of them, and a [`NeighbourSearch`] finds those that are alike.
 //!
 //! # The network
 //!
@@ -56,7 +57,7 @@
 //!
 //! For fine-tuning, [`Model::with_classes`] replaces the classifier, [`Model::freeze_through`] freezes the first part,
 //! and [`Model::features`] returns all end points; [`FoldedModel::features`] and [`FoldedModel::embed`] return one, as a
-//! map or its means, from the inference engine. The crate `bn-inception-train` has recipes, a training loop and
+//! map or pooled, from the inference engine. The crate `bn-inception-train` has recipes, a training loop and
 //! checkpoints.
 //!
 //! # Weights
@@ -104,7 +105,10 @@ pub use inception::InceptionBlock;
 pub use layers::{Convolution, Layer, Operation, TensorRole};
 pub use model::Model;
 pub use plan::{BlockPlan, ChannelPlan, PoolBranch, StemPlan};
+pub use pool::{Pooling, UnknownPooling};
+pub use predict::{EmbedError, Embeddings, EmbeddingsError, EmbeddingsInfo, EmbeddingsProblem, ImageEmbedder, LeftOut};
 pub use predict::{Ensemble, EnsembleError, ImageClassifier, ImageSource, PredictError, Prediction, Views};
+pub use predict::{Neighbour, NeighbourSearch};
 pub use preset::{Preset, UnknownPreset};
 pub use state::{State, StateError, TensorPath};
 pub use stem::Stem;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use bn_inception_data::{ImageFolder, Split};
+use bn_inception_data::{ImageFolder, Split, fingerprint};
+use image::{ImageFormat, RgbImage};
 
 /// Creates a tree of empty files in a new folder.
 fn tree(files: &[&str]) -> tempfile::TempDir {
@@ -49,6 +50,8 @@ fn classes_and_images_are_sorted() {
         .collect();
     let expected = [(0, "n01/images/deep.jpeg"), (0, "n01/x.PNG"), (1, "n02/a.jpg"), (1, "n02/b.JPEG")];
     assert_eq!(found, expected.map(|(c, p)| (c, Path::new(p).to_path_buf())));
+    let left_out: Vec<_> = images.left_out().iter().map(|path| path.strip_prefix(images.root()).unwrap()).collect();
+    assert_eq!(left_out, [Path::new("README.jpg"), Path::new("n01/notes.txt")]);
     assert_eq!(images.others_of_class(1).collect::<Vec<_>>(), [0]);
     assert_eq!(images.others_of_class(2).collect::<Vec<_>>(), [3]);
 }
@@ -108,4 +111,32 @@ fn validation_takes_val_or_the_folder_itself() {
     assert_eq!((set.len(), set.classes()[0].as_str()), (2, "a"));
     let plain = ImageFolder::open_validation(dir.path().join("plain")).unwrap();
     assert_eq!((plain.len(), plain.classes()[0].as_str()), (1, "b"));
+}
+
+#[test]
+fn images_are_found_by_content() {
+    let dir = tree(&["a/1.jpg", "a/2.PNG", "b/1.jpeg"]);
+    let before = ImageFolder::open(dir.path()).unwrap();
+    assert_eq!(before.left_out(), [] as [&Path; 0]);
+    // What is no image changes no sample and no fingerprint.
+    for (name, text) in [("a/notes.txt", "BM is no bitmap"), ("b/empty", ""), ("labels.csv", "a,b")] {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    let same = ImageFolder::open(dir.path()).unwrap();
+    assert_eq!(fingerprint([&same]), fingerprint([&before]));
+    assert_eq!(fingerprint([&same]), "ca678f0d94552921");
+    assert_eq!(same.left_out(), ["a/notes.txt", "b/empty", "labels.csv"].map(|name| dir.path().join(name)));
+    for (name, format) in [
+        ("a/3.webp", ImageFormat::WebP),
+        ("a/4", ImageFormat::Gif),
+        ("b/2.dat", ImageFormat::Bmp),
+        ("b/3.tif", ImageFormat::Tiff),
+        ("b/4.jfif", ImageFormat::Jpeg),
+    ] {
+        RgbImage::new(2, 2).save_with_format(dir.path().join(name), format).unwrap();
+    }
+    let all = ImageFolder::open(dir.path()).unwrap();
+    let names: Vec<_> = (0..all.len()).map(|index| all.name(index)).collect();
+    assert_eq!(names, ["a/1.jpg", "a/2.PNG", "a/3.webp", "a/4", "b/1.jpeg", "b/2.dat", "b/3.tif", "b/4.jfif"]);
+    assert_eq!(all.left_out(), same.left_out());
 }

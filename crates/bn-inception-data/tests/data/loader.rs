@@ -169,7 +169,7 @@ fn broken_images_are_replaced_and_reported() {
     assert_eq!(broken.len(), count);
     for (image, (path, reason)) in broken.iter().zip([
         ("class0/0001.jpg", "cut short"),
-        ("class0/0002.png", "not a JPEG or PNG"),
+        ("class0/0002.png", "not a JPEG, PNG"),
         ("class1/0149.jpg", "empty"),
     ]) {
         assert_eq!(image.path, dir.path().join(path));

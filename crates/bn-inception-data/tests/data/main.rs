@@ -5,6 +5,7 @@
 
 mod dataset;
 mod drawn;
+mod input;
 mod loader;
 mod prepared;
 mod preprocess;

@@ -240,27 +240,35 @@ fn content_decides_the_format_not_the_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("n02105855_2933.JPEG");
     let image = RgbImage::from_pixel(3, 3, Rgb([1, 2, 3]));
-    std::fs::write(&path, encode(image.clone(), ImageFormat::Png)).unwrap();
-    assert_eq!(decode_file(&path).unwrap(), image);
+    for format in LOSSLESS {
+        std::fs::write(&path, encode(image.clone(), format)).unwrap();
+        assert_eq!(decode_file(&path).unwrap(), image, "{format:?}");
+    }
 }
+
+/// The formats that keep a picture of few colours as it is.
+const LOSSLESS: [ImageFormat; 5] =
+    [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff];
 
 #[test]
 fn what_is_no_whole_image_is_refused() {
     let noise =
         RgbImage::from_fn(64, 64, |x, y| Rgb([((x * 37) ^ (y * 91)) as u8, (x * y) as u8, (x * 13 + y * 7) as u8]));
     let jpeg = encode(noise.clone(), ImageFormat::Jpeg);
-    let png = encode(noise, ImageFormat::Png);
+    let others = LOSSLESS.map(|format| encode(noise.clone(), format));
     assert!(matches!(decode(&[]), Err(DecodeError::Empty)));
     assert!(matches!(decode(b"<html>404</html>"), Err(DecodeError::UnknownFormat { .. })));
     assert!(matches!(decode_file(fixture("absent.jpg")), Err(DecodeError::Io(_))));
     // A folder opens on Unix, and fails when read.
     assert!(matches!(decode_file(fixture("")), Err(DecodeError::Io(_))));
-    for file in [&jpeg, &png] {
+    for file in others.iter().chain([&jpeg]) {
         for part in [1, 4, 10, 50, 90, 99] {
             let cut = &file[..file.len() * part / 100];
-            assert!(decode(cut).is_err(), "{part} % of {} bytes", file.len());
+            assert!(decode(cut).is_err(), "{part} % of {} bytes: {:02x?}", file.len(), &file[..4]);
         }
     }
+    // A text may begin as a BMP does.
+    assert!(matches!(decode(b"BMW's catalogue of cars"), Err(DecodeError::UnknownFormat { .. })));
     let mut trailing = jpeg.clone();
     trailing.extend_from_slice(b"camera maker's notes");
     assert_eq!(decode(&trailing).unwrap(), decode(&jpeg).unwrap());
@@ -289,7 +297,11 @@ fn damaged_bytes_never_panic() {
     let picture = RgbImage::from_fn(40, 30, |x, y| Rgb([x as u8, y as u8, (x * y) as u8]));
     let files = [
         encode(picture.clone(), ImageFormat::Jpeg),
-        encode(picture, ImageFormat::Png),
+        encode(picture.clone(), ImageFormat::Png),
+        encode(picture.clone(), ImageFormat::WebP),
+        encode(picture.clone(), ImageFormat::Gif),
+        encode(picture.clone(), ImageFormat::Bmp),
+        encode(picture, ImageFormat::Tiff),
         std::fs::read(fixture("progressive.jpg")).unwrap(),
         std::fs::read(fixture("cmyk.jpg")).unwrap(),
         std::fs::read(fixture("exif-6.jpg")).unwrap(),
@@ -310,4 +322,22 @@ fn damaged_bytes_never_panic() {
             let _ = decode(&bytes);
         }
     }
+}
+
+#[test]
+fn a_whole_image_keeps_its_edges() {
+    let image = RgbImage::from_fn(60, 40, |x, _| Rgb([if x < 30 { 0 } else { 200 }; 3]));
+    let preprocess = Preprocess { size: 28, resize: Resize::ShortSide(32), ..Preprocess::imagenet(28) };
+    let whole = preprocess.whole_image(&image).unwrap();
+    assert_eq!(whole.dimensions(), (48, 32));
+    assert_eq!((whole.get_pixel(0, 0), whole.get_pixel(47, 31)), (&Rgb([0; 3]), &Rgb([200; 3])));
+    // The centre is what the evaluation crop shows: half of its even offset is rounded as torchvision rounds.
+    let crop = preprocess.eval_image(&image).unwrap();
+    let centre = image::imageops::crop_imm(&whole, 10, 2, 28, 28).to_image();
+    assert!(difference(&crop, &centre) < 0.5);
+    let fraction = Preprocess { size: 28, resize: Resize::CentralFraction(0.875), ..Preprocess::imagenet(28) };
+    assert_eq!(fraction.whole_image(&image).unwrap().dimensions(), (48, 32));
+    let line = preprocess.whole_image(&RgbImage::new(3, 1000)).unwrap_err().to_string();
+    assert!(line.contains("3x1000 pixels would become 32x10666, at most 4096"), "{line}");
+    assert!(matches!(preprocess.whole_image(&RgbImage::new(0, 5)), Err(PreprocessError::NoPixels { .. })));
 }

@@ -7,13 +7,13 @@ use image::RgbImage;
 
 use bn_inception_data::{self as data, DecodeError, PreprocessError};
 
-/// An image to classify: a file, its bytes or pixels. Paths (`&str`, `&Path` and their owned kinds), the bytes of a
-/// JPEG or PNG file (`&[u8]`, `&Vec<u8>`) and an [`RgbImage`] convert into it.
+/// An image to classify: a file, its bytes or pixels. Paths (`&str`, `&Path` and their owned kinds), the bytes of an
+/// image file (`&[u8]`, `&Vec<u8>`) and an [`RgbImage`] convert into it.
 #[derive(Debug, Clone, Copy)]
 pub enum ImageSource<'a> {
-    /// A JPEG or PNG file.
+    /// An image file: JPEG, PNG, WebP, GIF, BMP or TIFF.
     Path(&'a Path),
-    /// The contents of a JPEG or PNG file.
+    /// The contents of an image file.
     Bytes(&'a [u8]),
     /// Pixels, row by row from the top, three bytes each: red, green, blue.
     Rgb {

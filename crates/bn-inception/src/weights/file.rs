@@ -9,7 +9,7 @@ use bn_inception_formats as formats;
 use burn::tensor::{Device, TensorData};
 
 use super::error::{Proposal, WeightsError, WeightsProblem};
-use super::export::{self, ExportError, Precision};
+use super::export::{self, ExportError, FeatureEnd, Precision};
 use super::import::{self, Import};
 use super::metadata::{self, Metadata, MetadataError};
 use super::names::Names;
@@ -18,6 +18,7 @@ use crate::config::{ConfigError, StemKind};
 use crate::fold::fold;
 use crate::folded::{EngineOptions, FoldedModel};
 use crate::model::Model;
+use crate::pool::Pooling;
 use crate::state::{self, State};
 
 /// The tensors of a network with their metadata, before they are on a device. The tensors are exactly those of the
@@ -187,7 +188,18 @@ impl Weights {
     /// # Errors
     /// [`ExportError::Metadata`] if the metadata cannot be written.
     pub fn into_onnx(self) -> Result<Vec<u8>, ExportError> {
-        export::onnx(self.state, self.metadata)
+        export::onnx(self.state, self.metadata, None)
+    }
+
+    /// An ONNX file of the same network up to a pooled end point, as [`FoldedModel::embed`] computes it: `images`
+    /// `[batch, C, S, S]` → `features` `[batch, C']`. The metadata is that of the whole network. The file is for other
+    /// programs: without a last layer [`Weights::open`] cannot read it back.
+    ///
+    /// # Errors
+    /// [`ExportError::EndPoint`] if the network has no such end point, [`ExportError::Metadata`] if the metadata cannot
+    /// be written.
+    pub fn into_onnx_features(self, end_point: &str, pooling: Pooling) -> Result<Vec<u8>, ExportError> {
+        export::onnx(self.state, self.metadata, Some(&FeatureEnd { end_point, pooling }))
     }
 
     /// Writes a safetensors file to `path`, atomically: a reader sees the old file or the new one, never a part.

@@ -1,6 +1,6 @@
 //! The same training steps on every backend in this build: the losses agree with Flex's.
 
-use bn_inception::{DeviceSpec, Model, Preset};
+use bn_inception::{DeviceSpec, Model, Pooling, Preset};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -61,7 +61,7 @@ fn folding_keeps_logits_and_end_points(device: &Device) {
         pairs.push((end_point, host(features.get(end_point).unwrap().clone()), host(found)));
     }
     let means = features.get("4e").unwrap().clone().mean_dims(&[2, 3]);
-    pairs.push(("means of 4e", host(means), host(folded.embed(x, "4e").unwrap())));
+    pairs.push(("means of 4e", host(means), host(folded.embed(x, "4e", Pooling::Average).unwrap())));
     for (what, expected, found) in pairs {
         let error = relative(&found, &expected);
         assert!(error < 1e-5, "folding changes the {what} by {error:e}");

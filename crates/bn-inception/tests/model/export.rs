@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bn_inception::weights::{Metadata, Weights};
-use bn_inception::{Activation, BnInceptionConfig, Normalization, Preprocess, Preset};
+use bn_inception::{Activation, BnInceptionConfig, Normalization, Pooling, Preprocess, Preset};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::common::{lively, missing, relative};
@@ -41,6 +41,9 @@ fn variants() -> Vec<(String, BnInceptionConfig)> {
     variants.push(("inception".to_owned(), inception));
     variants
 }
+
+/// Ends of graphs of features.
+const FEATURES: [(&str, Pooling); 3] = [("5b", Pooling::Average), ("3c", Pooling::Max), ("classifier", Pooling::Sum)];
 
 fn host(tensor: Tensor<2>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().iter().collect()
@@ -84,19 +87,29 @@ fn onnx_runtime_computes_the_same() {
         let folded = model.fold();
         let plain = Weights::from_model(&model, metadata(&config)).unwrap();
         let merged = Weights::new(folded.state(), metadata(folded.config())).unwrap();
+        let features = FEATURES.map(|(end_point, pooling)| {
+            let onnx = merged.clone().into_onnx_features(end_point, pooling).unwrap();
+            (end_point, pooling, onnx)
+        });
         let [plain, merged] = [plain, merged].map(|weights| weights.into_onnx().unwrap());
         for batch in [1, 3] {
             let size = config.input_size;
             let wave = |i: usize| (i as f32 * 0.37).sin() + (i as f32 * 0.011).cos();
             let pixels: Vec<f32> = (0..batch * 3 * size * size).map(wave).collect();
             let images = TensorData::new(pixels.clone(), [batch, 3, size, size]);
-            let logits = host(model.forward(Tensor::from_data(images, &device)));
-            for (kind, onnx) in [("plain", &plain), ("folded", &merged)] {
+            let images = Tensor::from_data(images, &device);
+            let logits = host(model.forward(images.clone()));
+            let whole = [("plain".to_owned(), &plain, logits.clone()), ("folded".to_owned(), &merged, logits)];
+            let features = features.iter().map(|(end_point, pooling, onnx)| {
+                let vectors = folded.embed(images.clone(), end_point, *pooling).unwrap();
+                (format!("{end_point}-{pooling}"), onnx, host(vectors))
+            });
+            for (kind, onnx, values) in features.chain(whole) {
                 let case = format!("{name}-{kind}-{batch}");
                 let path = |extension: &str| folder.path().join(&case).with_extension(extension);
                 std::fs::write(path("onnx"), onnx).unwrap();
                 write_floats(&path("images"), &pixels);
-                expected.push((case.clone(), path("logits"), logits.clone()));
+                expected.push((case.clone(), path("logits"), values));
             }
         }
     }
@@ -138,4 +151,35 @@ fn tensors_of_another_network_are_refused() {
     let other = Preset::Onnx.config().with_width(0.25).with_classes(11);
     let error = Weights::from_model(&model, metadata(&other)).unwrap_err();
     assert!(error.to_string().contains("unexpected 3a.conv_1x1.bias"), "{error}");
+}
+
+#[test]
+fn a_graph_of_features_has_no_more_than_them() {
+    let config = Preset::Caffe.config().with_width(0.25).with_classes(11).with_input_size(64);
+    let model = config.init_seeded(&Device::flex(), 3).unwrap().fold();
+    let weights = Weights::new(model.state(), metadata(model.config())).unwrap();
+    let whole = bn_inception_formats::read(&weights.clone().into_onnx().unwrap()).unwrap();
+    for ((end_point, pooling), end) in FEATURES.into_iter().zip([
+        &["GlobalAveragePool", "Flatten"][..],
+        &["GlobalMaxPool", "Flatten"],
+        &["GlobalAveragePool", "GlobalMaxPool", "Add", "Flatten", "Gemm"],
+    ]) {
+        let file = weights.clone().into_onnx_features(end_point, pooling).unwrap();
+        let graph = bn_inception_formats::read(&file).unwrap();
+        let operators: Vec<_> = graph.graph.iter().map(|node| node.operator.as_str()).collect();
+        assert!(operators.ends_with(end), "{end_point}: {operators:?}");
+        assert_eq!(graph.graph.last().unwrap().outputs, ["features"]);
+        let block = |name: &str| name.split('.').next().unwrap().to_owned();
+        let expected: Vec<_> = match end_point {
+            "3c" => whole.tensors.keys().filter(|name| ["stem", "3a", "3b", "3c"].contains(&&*block(name))).collect(),
+            "5b" => whole.tensors.keys().filter(|name| block(name) != "classifier").collect(),
+            _ => whole.tensors.keys().collect(),
+        };
+        assert_eq!(graph.tensors.keys().collect::<Vec<_>>(), expected, "{end_point}");
+        for (name, tensor) in &graph.tensors {
+            assert_eq!(tensor, &whole.tensors[name], "{name}");
+        }
+    }
+    let error = weights.into_onnx_features("6a", Pooling::Max).unwrap_err().to_string();
+    assert!(error.ends_with("5b, classifier"), "{error}");
 }

@@ -1,7 +1,8 @@
 //! Folding: the same logits, on the engine and through Burn's operations.
 
 use bn_inception::{
-    Activation, Algorithm, BnInceptionConfig, EngineOptions, FoldedModel, Model, Normalization, Preset, State, StemKind,
+    Activation, Algorithm, BnInceptionConfig, EngineOptions, FoldedModel, Model, Normalization, Pooling, Preset, State,
+    StemKind,
 };
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -72,12 +73,29 @@ fn end_points_are_those_of_the_unfolded_model() {
                 let found = folded.features(x.clone(), end_point).unwrap();
                 assert_eq!(found.dims(), expected.dims(), "{what}");
                 let means = expected.clone().mean_dims(&[2, 3]).flatten::<2>(1, 3);
-                let error = relative(&host(found), &host(expected));
+                let error = relative(&host(found), &host(expected.clone()));
                 assert!(error < 1e-5, "{what}: {error:e}");
-                let found = folded.embed(x.clone(), end_point).unwrap();
+                let found = folded.embed(x.clone(), end_point, Pooling::Average).unwrap();
                 assert_eq!(found.dims(), means.dims(), "{what}");
-                let error = relative(&host(found), &host(means));
+                let error = relative(&host(found), &host(means.clone()));
                 assert!(error < 1e-5, "means of {what}: {error:e}");
+                let [n, c, h, w] = expected.dims();
+                let maxima = expected.reshape([n, c, h * w]).max_dim(2).flatten::<2>(1, 2);
+                let found = folded.embed(x.clone(), end_point, Pooling::Max).unwrap();
+                assert!(relative(&host(found), &host(maxima.clone())) < 1e-5, "maxima of {what}");
+                let found = folded.embed(x.clone(), end_point, Pooling::Sum).unwrap();
+                assert!(relative(&host(found), &host(maxima.clone() + means.clone())) < 1e-5, "sums of {what}");
+                if end_point == "5b" {
+                    for (pooling, pooled) in [
+                        (Pooling::Average, means.clone()),
+                        (Pooling::Max, maxima.clone()),
+                        (Pooling::Sum, maxima + means),
+                    ] {
+                        let found = folded.embed(x.clone(), "classifier", pooling).unwrap();
+                        let expected = model.classifier.classify(pooled);
+                        assert!(relative(&host(found), &host(expected)) < 1e-5, "{pooling} and classifier of {what}");
+                    }
+                }
             }
         }
     }
@@ -90,10 +108,11 @@ fn end_points_are_known_by_name_and_need_no_graph() {
     let folded = model.fold();
     let x = images(2, 64, 64, &device);
     assert!(!folded.features(x.clone(), "4a").unwrap().is_autodiff());
-    assert!(!folded.embed(x.clone(), "4a").unwrap().is_autodiff());
-    for message in
-        [folded.features(x.clone(), "6a").unwrap_err().to_string(), folded.embed(x, "6a").unwrap_err().to_string()]
-    {
+    assert!(!folded.embed(x.clone(), "4a", Pooling::Average).unwrap().is_autodiff());
+    for message in [
+        folded.features(x.clone(), "6a").unwrap_err().to_string(),
+        folded.embed(x, "6a", Pooling::Average).unwrap_err().to_string(),
+    ] {
         assert!(message.starts_with("unknown end point `6a`, expected one of: stem, 3a"), "{message}");
     }
 }

@@ -17,6 +17,8 @@ mod backends;
 #[cfg(feature = "flex")]
 mod batch_norm;
 #[cfg(feature = "flex")]
+mod embed;
+#[cfg(feature = "flex")]
 mod export;
 #[cfg(feature = "flex")]
 mod fine_tune;

@@ -2,6 +2,8 @@
 
 use safetensors::SafeTensorError;
 
+use crate::end_points::UnknownEndPoint;
+
 /// Failure to write weights in a format.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
@@ -16,6 +18,9 @@ pub enum ExportError {
         /// The requested naming.
         names: &'static str,
     },
+    /// The network has no such end point.
+    #[error(transparent)]
+    EndPoint(#[from] UnknownEndPoint),
     /// The tensors cannot form a safetensors file.
     #[error(transparent)]
     Safetensors(#[from] SafeTensorError),

@@ -9,9 +9,6 @@ use crate::state::State;
 /// Name of the graph's input.
 const INPUT: &str = "images";
 
-/// Name of the graph's output.
-const OUTPUT: &str = "logits";
-
 /// An attribute of a node.
 pub(super) enum Attribute {
     Float(f64),
@@ -81,17 +78,23 @@ impl Graph {
         name.to_owned()
     }
 
-    /// The graph from its input of `channels` channels and `size` × `size` pixels to the last node's output.
-    pub(super) fn finish(mut self, name: &str, [channels, size]: [usize; 2], classes: usize) -> proto::Graph {
+    /// The graph from its input of `channels` channels and `size` × `size` pixels to the last node's output, a vector
+    /// called `output` of `length` values an image.
+    pub(super) fn finish(
+        mut self,
+        name: &str,
+        [channels, size]: [usize; 2],
+        (output, length): (&str, usize),
+    ) -> proto::Graph {
         if let Some(last) = self.nodes.last_mut() {
-            last.output = vec![OUTPUT.to_owned()];
+            last.output = vec![output.to_owned()];
         }
         proto::Graph {
             node: self.nodes,
             name: name.to_owned(),
             initializer: self.initializers,
             input: vec![value_info(INPUT, &[channels, size, size])],
-            output: vec![value_info(OUTPUT, &[classes])],
+            output: vec![value_info(output, &[length])],
         }
     }
 }

@@ -8,6 +8,7 @@ mod proto;
 mod tensors;
 
 pub use error::ExportError;
+pub(crate) use network::FeatureEnd;
 pub(crate) use onnx::onnx;
 pub use tensors::Precision;
 pub(crate) use tensors::{burnpack, safetensors};

@@ -3,11 +3,25 @@
 use super::graph::{Attribute, Graph, pads, square};
 use crate::config::{Activation, BnInceptionConfig, Normalization};
 use crate::layers::{self, Convolution, Operation};
+use crate::pool::Pooling;
 use crate::stem::local_response;
 
-/// Adds the network of `config`, whose tensors `graph` was made with.
-pub(super) fn build(graph: &mut Graph, config: &BnInceptionConfig) {
-    let layers = config.layers();
+/// The end of a graph of features.
+pub(crate) struct FeatureEnd<'a> {
+    /// `stem`, `3a` … `5b` or `classifier`.
+    pub(crate) end_point: &'a str,
+    /// Pooling of its map, or of the map that the classifier reads.
+    pub(crate) pooling: Pooling,
+}
+
+/// Adds the network of `config`, whose tensors `graph` was made with, up to `end`: all of it, or its features.
+pub(super) fn build(graph: &mut Graph, config: &BnInceptionConfig, end: Option<&FeatureEnd<'_>>) {
+    let mut layers = config.layers();
+    let pooling = end.map_or(Pooling::Average, |end| end.pooling);
+    if let Some(end) = end {
+        let count = layers.iter().rposition(|layer| layer.block == end.end_point).map_or(0, |last| last + 1);
+        layers.truncate(count);
+    }
     let sizes = layers::sizes(&layers, config.input_size);
     let mut outputs: Vec<String> = Vec::with_capacity(layers.len());
     for layer in &layers {
@@ -36,16 +50,31 @@ pub(super) fn build(graph: &mut Graph, config: &BnInceptionConfig) {
             }
             Operation::LocalResponseNorm => local_response_norm(graph, name, inputs),
             Operation::Concatenation => graph.node("Concat", name, inputs, [("axis", Attribute::Int(1))]),
-            Operation::GlobalAveragePool => {
-                let pooled = graph.node("GlobalAveragePool", "pool", inputs, []);
-                graph.node("Flatten", "flatten", vec![pooled], [])
-            }
+            Operation::GlobalAveragePool => global_pool(graph, inputs, pooling),
             Operation::Linear { .. } => {
                 inputs.extend(parameters(graph, name, &["weight", "bias"]));
                 graph.node("Gemm", name, inputs, [("transB", Attribute::Int(1))])
             }
         });
     }
+    let ends_in_map = !matches!(layers.last().map(|layer| layer.operation), Some(Operation::Linear { .. }));
+    if let Some(map) = outputs.pop().filter(|_| ends_in_map) {
+        global_pool(graph, vec![map], pooling);
+    }
+}
+
+/// Adds the pooling of a whole map to a vector, and returns the last node's output.
+fn global_pool(graph: &mut Graph, inputs: Vec<String>, pooling: Pooling) -> String {
+    let pooled = match pooling {
+        Pooling::Average => graph.node("GlobalAveragePool", "pool", inputs, []),
+        Pooling::Max => graph.node("GlobalMaxPool", "pool", inputs, []),
+        Pooling::Sum => {
+            let means = graph.node("GlobalAveragePool", "pool.average", inputs.clone(), []);
+            let maxima = graph.node("GlobalMaxPool", "pool.max", inputs, []);
+            graph.node("Add", "pool", vec![means, maxima], [])
+        }
+    };
+    graph.node("Flatten", "flatten", vec![pooled], [])
 }
 
 /// Adds a convolution and the operations that follow it, and returns the last node's output.

@@ -8,7 +8,8 @@ use prost::Message as _;
 
 use super::error::ExportError;
 use super::graph::Graph;
-use super::{network, proto};
+use super::network::{self, FeatureEnd};
+use super::proto;
 use crate::config::Normalization;
 use crate::state::State;
 use crate::weights::metadata::{self, Metadata};
@@ -19,8 +20,13 @@ const OPSET: i64 = 17;
 /// Version of ONNX's file layout, the first that has these operators.
 const IR_VERSION: i64 = 8;
 
-/// An ONNX file of the network of `metadata` with the tensors of `state`, which must match.
-pub(crate) fn onnx(state: State, mut metadata: Metadata) -> Result<Vec<u8>, ExportError> {
+/// An ONNX file of the network of `metadata` with the tensors of `state`, which must match: all of it, or up to the end
+/// of the features.
+pub(crate) fn onnx(
+    state: State,
+    mut metadata: Metadata,
+    features: Option<&FeatureEnd<'_>>,
+) -> Result<Vec<u8>, ExportError> {
     // ONNX's batch normalisation always has a γ; where the network has none it is 1.
     if let Normalization::Batch { scale, .. } = &mut metadata.config.normalization {
         *scale = true;
@@ -28,13 +34,17 @@ pub(crate) fn onnx(state: State, mut metadata: Metadata) -> Result<Vec<u8>, Expo
     let config = &metadata.config;
     let entry = proto::StringStringEntry { key: metadata::KEY.to_owned(), value: metadata.to_entry()? };
     let mut graph = Graph::new(state);
-    network::build(&mut graph, config);
+    let output = match features {
+        None => ("logits", config.classes),
+        Some(end) => ("features", config.pooled_end_point(end.end_point)?),
+    };
+    network::build(&mut graph, config, features);
     let model = proto::Model {
         ir_version: IR_VERSION,
         opset_import: vec![proto::OperatorSetId { domain: String::new(), version: OPSET }],
         producer_name: "bn-inception".to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        graph: Some(graph.finish("bn_inception", [config.image_channels(), config.input_size], config.classes)),
+        graph: Some(graph.finish("bn_inception", [config.image_channels(), config.input_size], output)),
         metadata_props: vec![entry],
     };
     Ok(model.encode_to_vec())
