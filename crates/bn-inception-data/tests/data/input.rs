@@ -40,7 +40,7 @@ fn arrays_hold_one_example_or_several() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.npy");
     let values: Vec<f32> = (0..120).map(|value| value as f32).collect();
-    let mut read = |shape: &[usize]| {
+    let read = |shape: &[usize]| {
         let mut bytes = Vec::new();
         write_npy(&mut bytes, shape, &values[..shape.iter().product()]).unwrap();
         fs::write(&path, bytes).unwrap();
