@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example embed -- photos --to photos.npy --normalise
-//! cargo run --release --example embed -- --weights proxy_anchor.pth --preprocess imagenet --head embedding \
+//! cargo run --release --example embed -- --weights proxy_anchor.pth --preprocess cadene --head embedding \
 //!     --end-point classifier --pool sum --normalise cars/test --to cars.safetensors
 //! find video -name '*.npy' | cargo run --release --example embed -- --weights flow.safetensors - --to flow.npy
 //! ```

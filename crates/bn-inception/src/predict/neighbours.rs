@@ -50,7 +50,11 @@ impl NeighbourSearch {
     /// # Panics
     /// If `dimension` is 0, or the number of values no multiple of it.
     pub fn new(vectors: &[f32], dimension: usize, device: &Device) -> Self {
-        assert!(dimension > 0 && vectors.len() % dimension == 0, "{} values of {dimension} each", vectors.len());
+        assert!(
+            dimension > 0 && vectors.len().is_multiple_of(dimension),
+            "{} values of {dimension} each",
+            vectors.len()
+        );
         let vectors: Vec<f32> = vectors.par_chunks(dimension).flat_map_iter(normalised_or_zero).collect();
         let device = device.clone().inner();
         let blocks = vectors.chunks(VECTORS * dimension).map(|block| matrix(block, dimension, &device)).collect();
@@ -72,7 +76,7 @@ impl NeighbourSearch {
     /// # Panics
     /// If the number of values is no multiple of the dimension.
     pub fn nearest(&self, queries: &[f32], count: usize) -> Vec<Vec<Neighbour>> {
-        assert!(queries.len() % self.dimension == 0, "{} values of {} each", queries.len(), self.dimension);
+        assert!(queries.len().is_multiple_of(self.dimension), "{} values of {} each", queries.len(), self.dimension);
         let queries: Vec<f32> = queries.par_chunks(self.dimension).flat_map_iter(normalised_or_zero).collect();
         self.search(&queries, count, None)
     }
