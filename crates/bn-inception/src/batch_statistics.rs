@@ -83,8 +83,9 @@ mod tests {
     fn check(config: &BnInceptionConfig, freeze: Option<&str>) {
         let device = Device::flex().autodiff();
         let new = || {
-            let model = config.init_seeded(&device, 3).unwrap();
-            freeze.map_or(model.clone(), |end_point| model.freeze_through(end_point).unwrap())
+            let model = config.init_seeded(&device, 3).expect("a valid configuration");
+            let frozen = |end_point| model.clone().freeze_through(end_point).expect("an end point");
+            freeze.map_or_else(|| model.clone(), frozen)
         };
         let batches: Vec<_> = (0..3)
             .map(|_| Tensor::<4>::random([2, 3, 40, 48], Distribution::Default, &Device::flex()).autodiff())
@@ -96,7 +97,7 @@ mod tests {
             let expected = together.forward(batch.clone()).into_data();
             let (logits, statistics) = apart.forward_part(batch.clone());
             assert_eq!(logits.into_data(), expected, "the pass itself is the same");
-            found.push(statistics.unwrap());
+            found.push(statistics.expect("layers in training"));
             assert_eq!(bits(&apart), before, "the running statistics are kept");
         }
         for statistics in &found {
