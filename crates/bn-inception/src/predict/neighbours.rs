@@ -31,7 +31,7 @@ pub struct Neighbour {
 /// let vectors = [1.0, 0.0, /* */ 0.0, 2.0, /* */ 3.0, 1.0];
 /// let search = NeighbourSearch::new(&vectors, 2, &Device::flex());
 /// let nearest = search.nearest(&[5.0, 1.0], 2);
-/// assert_eq!([nearest[0][0].index, nearest[0][1].index], [0, 2]);
+/// assert_eq!([nearest[0][0].index, nearest[0][1].index], [2, 0]);
 /// assert_eq!(search.nearest_others(1..2, 1)[0][0].index, 2);
 /// ```
 #[derive(Debug)]
