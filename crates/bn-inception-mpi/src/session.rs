@@ -17,7 +17,7 @@ use crate::watch::Watch;
 
 /// Time that rank 0 has to report a failure before another rank reports its own: if all fail alike, as for a file that
 /// does not exist, one line appears instead of one for each rank.
-const FIRST_WORD: Duration = Duration::from_secs(1);
+const FIRST_WORD: Duration = Duration::from_secs(5);
 
 /// MPI cannot be used.
 #[derive(Debug, thiserror::Error)]
