@@ -29,8 +29,9 @@ impl LastWords {
             || "no checkpoint was written".to_owned(),
             |path| format!("the newest checkpoint is {}", path.display()),
         );
-        // Nobody is left to hear of an error in this.
-        let _ = writeln!(io::stderr(), "rank {}: {what}; {checkpoint}", self.rank);
+        // At once, as other ranks may be speaking; and nobody is left to hear of an error in this.
+        let line = format!("rank {}: {what}; {checkpoint}\n", self.rank);
+        let _ = io::stderr().write_all(line.as_bytes());
     }
 
     fn newest(&self) -> Option<PathBuf> {

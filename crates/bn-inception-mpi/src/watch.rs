@@ -21,8 +21,8 @@ struct State {
 pub(crate) struct Call<'a>(&'a Watch);
 
 impl Watch {
-    /// Ends the process with its last words if it waits, or computes, for longer than `patience` at a time. A rank that
-    /// computes began earlier than those that wait for it, and so is the first to speak.
+    /// Ends the process with its last words if it computes for longer than `patience` at a time, or waits for half as long
+    /// again: the rank that the others wait for is the first to speak.
     pub(crate) fn start(patience: Duration, last_words: LastWords) -> Arc<Self> {
         let watch = Arc::new(Self(Mutex::new(State { waiting: false, since: Instant::now() })));
         let watched = Arc::downgrade(&watch);
@@ -55,8 +55,9 @@ fn observe(watched: &Weak<Watch>, patience: Duration, last_words: &LastWords) {
         thread::sleep(interval);
         let Some(watch) = watched.upgrade() else { return };
         let state = watch.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.since.elapsed() > patience {
-            let seconds = patience.as_secs();
+        let limit = if state.waiting { patience * 3 / 2 } else { patience };
+        if state.since.elapsed() > limit {
+            let seconds = limit.as_secs();
             last_words.say(&if state.waiting {
                 format!("error: no other rank was heard of for {seconds} s")
             } else {
