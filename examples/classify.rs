@@ -31,7 +31,7 @@ struct Arguments {
     #[command(flatten)]
     downloads: Downloads,
 
-    /// How many classes to print for each image
+    /// Number of classes to print for each image
     #[arg(long, value_name = "N", default_value = "5")]
     top: NonZeroUsize,
 

@@ -52,7 +52,7 @@ struct Arguments {
     #[arg(long, value_name = "NAME", requires = "end_point")]
     pool: Option<Pooling>,
 
-    /// What to call the tensors; not for .onnx
+    /// Names of the tensors; not for .onnx
     #[arg(long, value_enum, default_value_t = Naming::Own)]
     names: Naming,
 

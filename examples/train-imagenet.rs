@@ -100,15 +100,15 @@ struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     checkpoint_every: Option<u64>,
 
-    /// How many checkpoints to keep besides the best
+    /// Number of checkpoints to keep besides the best
     #[arg(long, value_name = "N", default_value_t = 3)]
     keep_checkpoints: usize,
 
-    /// Where to serve the dashboard, HOST:PORT, or off [default: 127.0.0.1:8015, or another port if that is taken]
+    /// Address of the dashboard, HOST:PORT, or off [default: 127.0.0.1:8015, or another port if that is taken]
     #[arg(long, value_name = "ADDR")]
     dashboard: Option<String>,
 
-    /// What browsers must know to see the dashboard; gives it a button that stops the run
+    /// Token that browsers must know to see the dashboard; gives it a button that stops the run
     #[arg(long, value_name = "TOKEN", env = "BN_INCEPTION_DASHBOARD_TOKEN", hide_env_values = true)]
     dashboard_token: Option<String>,
 

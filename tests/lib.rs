@@ -57,6 +57,25 @@ pub fn fail(name: &str, arguments: &[&str], parts: &[&str]) {
     }
 }
 
+/// `mpirun`, told to launch this many processes of the program that is its next argument, more than there are cores if need
+/// be; `None`, which is said, if it is not installed.
+///
+/// # Panics
+/// As [`missing`].
+pub fn mpirun(ranks: usize) -> Option<Command> {
+    let Ok(version) = Command::new("mpirun").arg("--version").output() else {
+        missing("mpi", "mpirun is not installed");
+        return None;
+    };
+    let mut command = Command::new("mpirun");
+    if String::from_utf8_lossy(&version.stdout).contains("Open MPI") {
+        command.args(["--oversubscribe", "--bind-to", "none"]);
+        command.envs([("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")]);
+    }
+    command.args(["-n", &ranks.to_string()]);
+    Some(command)
+}
+
 /// Says on standard error that a test is skipped because `requirement` is missing, with the reason.
 ///
 /// # Panics

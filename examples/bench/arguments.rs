@@ -13,7 +13,7 @@ use clap::{Parser, ValueEnum};
 #[derive(Parser)]
 #[command(name = "bench", version, allow_negative_numbers = true)]
 pub(crate) struct Arguments {
-    /// What to measure
+    /// Measurement to make
     #[arg(long, value_enum, default_value_t = Task::Infer)]
     pub(crate) task: Task,
 
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "T")]
     pub(crate) threads: Option<NonZeroUsize>,
 
-    /// How long to measure
+    /// Time to measure for
     #[arg(long, value_name = "S", default_value_t = 4.0, value_parser = seconds)]
     pub(crate) seconds: f64,
 

@@ -49,7 +49,7 @@ struct Arguments {
     #[command(flatten)]
     downloads: Downloads,
 
-    /// Where to leave the network: stem, 3a, 3b, 3c, 4a … 4e, 5a, 5b, or classifier for the outputs of its last layer
+    /// End point of the network: stem, 3a, 3b, 3c, 4a … 4e, 5a, 5b, or classifier for the outputs of its last layer
     #[arg(long, value_name = "NAME", default_value = "5b")]
     end_point: String,
 

@@ -13,7 +13,7 @@ use bn_inception_examples::Failure;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// What the vectors depend on.
+/// Settings that the vectors depend on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Hash of the network.

@@ -101,7 +101,7 @@ impl Experiment {
     /// Trains a run that has not ended, from its newest checkpoint if it has one.
     pub fn train(&self, planned: Planned, stop: &StopSignal) -> Result<Ending, Failure> {
         let out = self.folder(planned);
-        let checkpoints = CheckpointFolder::new(out.join("checkpoints"));
+        let checkpoints = CheckpointFolder::of_run(&out);
         let defaults = TrainConfig::new(&out);
         let config = TrainConfig {
             data: Some(self.data.clone()),

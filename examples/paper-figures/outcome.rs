@@ -28,7 +28,7 @@ pub struct Course {
     pub diverged_after: Option<u64>,
 }
 
-/// Whether and when a run reached an accuracy.
+/// Time at which a run reached an accuracy, if it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// After this number of steps, at the first validation that is as good.
@@ -75,7 +75,7 @@ impl Course {
         points.reduce(|best, next| if next.top1 > best.top1 { next } else { best })
     }
 
-    /// Whether and when the run reached `top1`.
+    /// Time at which the run reached `top1`, if it did.
     pub fn reach(&self, top1: f64) -> Reach {
         let found = self.points.iter().find(|point| point.top1 >= top1);
         match (found, self.diverged_after) {

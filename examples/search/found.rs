@@ -1,4 +1,4 @@
-//! What a search found, as text and as a table.
+//! Findings of a search, as text and as a table.
 
 use std::io::{self, Write as _};
 

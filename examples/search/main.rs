@@ -129,7 +129,7 @@ fn named(query: String, nearest: Vec<Neighbour>, vectors: &Embeddings) -> Found 
     Found { query, neighbours: nearest.into_iter().map(near).collect() }
 }
 
-/// What to look for.
+/// Object of a search.
 enum Query {
     Row(usize),
     /// Vectors from elsewhere, with their names.

@@ -28,7 +28,7 @@ pub struct Examples {
     pub others: Vec<PathBuf>,
 }
 
-/// What folders are searched for; files and lists may name both.
+/// Kind of examples that folders are searched for; files and lists may name both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Images, for networks of three channels.

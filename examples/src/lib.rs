@@ -36,7 +36,7 @@ pub struct ForeignWeights {
     #[arg(long, value_name = "F", requires = "preprocess")]
     width: Option<f64>,
 
-    /// How many classes they must have [default: as many as the last layer]
+    /// Number of classes that they must have [default: as many as the last layer]
     #[arg(long, value_name = "N", requires = "preprocess")]
     classes: Option<usize>,
 

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bn_inception_train::checkpoint::CheckpointFolder;
 use bn_inception_train::{Outcome, RunSummary};
 
 use crate::{Failure, exit_code};
@@ -78,7 +79,7 @@ impl Drop for OutFolder {
 fn last_number(runs: &Path, begun: bool) -> Option<u64> {
     let numbers = fs::read_dir(runs).into_iter().flatten().flatten().filter_map(|entry| {
         let number: u64 = entry.file_name().to_str()?.parse().ok()?;
-        (!begun || entry.path().join("checkpoints").exists()).then_some(number)
+        (!begun || CheckpointFolder::of_run(&entry.path()).path().exists()).then_some(number)
     });
     numbers.max()
 }

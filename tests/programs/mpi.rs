@@ -1,8 +1,8 @@
 //! `train-imagenet` under `mpirun`.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
-use bn_inception_tests::{missing, program, run};
+use bn_inception_tests::{missing, mpirun, program, run};
 use bn_inception_train::checkpoint::{Checkpoint, CheckpointFolder};
 use serde_json::Value;
 
@@ -15,17 +15,9 @@ fn launch(ranks: usize, arguments: &[&str]) -> Option<Output> {
         missing("mpi", "train-imagenet is built without --features mpi");
         return None;
     }
-    let Ok(version) = Command::new("mpirun").arg("--version").output() else {
-        missing("mpi", "mpirun is not installed");
-        return None;
-    };
-    let mut command = Command::new("mpirun");
-    if String::from_utf8_lossy(&version.stdout).contains("Open MPI") {
-        command.args(["--oversubscribe", "--bind-to", "none"]);
-        command.envs([("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")]);
-    }
+    let mut command = mpirun(ranks)?;
     let path = program("train-imagenet").get_program().to_owned();
-    Some(command.args(["-n", &ranks.to_string()]).arg(path).args(arguments).output().unwrap())
+    Some(command.arg(path).args(arguments).output().unwrap())
 }
 
 #[test]
@@ -45,8 +37,7 @@ fn two_processes_train_one_network() {
 
     assert!(run("train-imagenet", &borrowed(&arguments("one"))).status.success());
     let weights = |out: &str| {
-        let folder =
-            CheckpointFolder::new(trained.path(out).parse::<std::path::PathBuf>().unwrap().join("checkpoints"));
+        let folder = CheckpointFolder::of_run(trained.path(out).as_ref());
         let newest = folder.steps().unwrap().pop().unwrap();
         Checkpoint::load(&folder.file(newest)).unwrap().average
     };

@@ -13,7 +13,7 @@ const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 /// Number of names that a message lists; it counts the rest.
 const NAMES_LISTED: usize = 5;
 
-/// What a file holds.
+/// Content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// An image: a file called `.jpg`, `.jpeg` or `.png`, or one whose first bytes are those of a format that

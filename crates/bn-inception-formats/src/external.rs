@@ -13,7 +13,7 @@ use crate::array::Budget;
 use crate::error::{Problem, shown};
 use crate::wire::{Value, fields};
 
-/// Where the values of a tensor are.
+/// Place of the values of a tensor.
 #[derive(Debug, Default)]
 pub(crate) struct Place<'a> {
     /// Path of the file, relative to the folder of the model.

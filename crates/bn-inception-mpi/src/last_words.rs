@@ -35,7 +35,7 @@ impl LastWords {
     }
 
     fn newest(&self) -> Option<PathBuf> {
-        let folder = CheckpointFolder::new(self.out.get()?.join("checkpoints"));
+        let folder = CheckpointFolder::of_run(self.out.get()?);
         let newest = folder.steps().ok()?.pop()?;
         Some(folder.file(newest))
     }

@@ -10,7 +10,6 @@ use crate::lock::OutputLock;
 
 /// Folder of the images drawn when there is no other data.
 pub(crate) const DRAWN_FOLDER: &str = "data";
-pub(crate) const CHECKPOINT_FOLDER: &str = "checkpoints";
 pub(crate) const TENSORBOARD_FOLDER: &str = "tensorboard";
 pub(crate) const SUMMARY_FILE: &str = "summary.json";
 pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
@@ -23,7 +22,7 @@ pub(crate) fn newest_checkpoint(out: &Path, group: &dyn Group) -> Result<(Checkp
         let checkpoint = Checkpoint::decode(&group.broadcast(Vec::new()), &path);
         return Ok((checkpoint.map_err(|error| TrainError::Load { error, older: None })?, path));
     }
-    let folder = CheckpointFolder::new(out.join(CHECKPOINT_FOLDER));
+    let folder = CheckpointFolder::of_run(out);
     let load = |error| TrainError::Load { error, older: None };
     let steps = folder.steps().map_err(load)?;
     let Some((newest, older)) = steps.split_last() else {
@@ -48,7 +47,7 @@ pub(crate) fn check_out(out: &Path, resume: bool) -> Result<(), TrainError> {
     if resume && finished {
         return Err(TrainError::AlreadyFinished { path });
     }
-    let steps = CheckpointFolder::new(out.join(CHECKPOINT_FOLDER)).steps();
+    let steps = CheckpointFolder::of_run(out).steps();
     let steps = steps.map_err(|error| TrainError::Load { error, older: None })?;
     if !resume && steps.is_empty() && !finished && out.join(WEIGHTS_FILE).exists() {
         return Err(TrainError::WeightsInTheWay { path: out.join(WEIGHTS_FILE) });

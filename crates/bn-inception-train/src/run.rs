@@ -162,14 +162,14 @@ impl Run {
 
     /// Takes over from all ranks what a step leaves besides gradients: statistics of its parts for batch normalisation,
     /// and broken images.
-    pub fn share_results(&mut self, records: Vec<StepRecord>) -> Result<(), TrainError> {
+    pub fn share_results(&mut self, records: &[StepRecord]) -> Result<(), TrainError> {
         let device = self.device.clone().inner();
         let mut broken = BTreeMap::new();
         for record in records {
             for part in record.parts.iter().filter(|part| !part.statistics.is_empty()) {
                 self.model.blend_statistics(&Tensor::from_floats(&part.statistics[..], &device));
             }
-            broken.extend(record.broken);
+            broken.extend(record.broken.clone());
         }
         Ok(self.broken_train.add(&self.train_loader, broken)?)
     }

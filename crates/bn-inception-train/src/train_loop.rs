@@ -112,8 +112,7 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
     }
     let count = images as f64;
     let gradients = all_gradients(run, gradients, &records, count);
-    let ranks = ranks_of(&records);
-    run.share_results(records)?;
+    run.share_results(&records)?;
     let reduced_seconds = started.elapsed().as_secs_f64();
     let norms = Norms::of(&gradients)?;
     let norm = norms.global();
@@ -140,7 +139,8 @@ fn train_step(run: &mut Run, batches: &mut ImageBatches) -> Result<(), TrainErro
     run.advance(&facts, parts)?;
     if let Some(telemetry) = telemetry {
         run.events.send(Event::Telemetry(Box::new(telemetry)))?;
-        if ranks.len() > 1 {
+        if records.len() > 1 {
+            let ranks = ranks_of(&records);
             run.events.send(Event::Ranks(RankReport { step: facts.step, seconds: reduced_seconds, ranks }))?;
         }
     }

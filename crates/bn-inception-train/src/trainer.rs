@@ -21,7 +21,7 @@ use crate::interrupt::StopSignal;
 use crate::lock::OutputLock;
 use crate::observe::{Monitor, Observer};
 use crate::optim::{self, Ema, Sgd};
-use crate::output::{CHECKPOINT_FOLDER, DRAWN_FOLDER, SUMMARY_FILE, WEIGHTS_FILE, check_out, claim, newest_checkpoint};
+use crate::output::{DRAWN_FOLDER, SUMMARY_FILE, WEIGHTS_FILE, check_out, claim, newest_checkpoint};
 use crate::progress::Progress;
 use crate::run::Run;
 use crate::settings::{Recipe, Settings, SettingsError};
@@ -92,7 +92,7 @@ impl Trainer {
         let device = config.device.open()?;
         let choices = &config.choices;
         let (mut base, mut checkpoint, mut lock) = (None, None, None);
-        if is_first && config.resume && config.out.join(CHECKPOINT_FOLDER).is_dir() {
+        if is_first && config.resume && CheckpointFolder::of_run(&config.out).path().is_dir() {
             // Before the checkpoint is read: the process that holds the run may be writing the next one.
             lock = Some(claim(&config.out, true, &mut status)?);
         }
@@ -242,7 +242,7 @@ impl Trainer {
         let batches_per_epoch = train_loader.batches();
         let steps_per_epoch = batches_per_epoch.div_ceil(settings.accumulate) as u64;
         let total_steps = settings.total_steps(steps_per_epoch);
-        let checkpoints = CheckpointFolder::new(config.out.join(CHECKPOINT_FOLDER));
+        let checkpoints = CheckpointFolder::of_run(&config.out);
         if is_first {
             checkpoints.prepare().map_err(TrainError::Save)?;
         }

@@ -35,7 +35,7 @@ pub(super) struct Filters {
     pub(super) taps: Vec<Vec<Option<usize>>>,
 }
 
-/// Where a convolution reads: view from the first pixel of the first window, and the extents from there.
+/// Input of a convolution: view from the first pixel of the first window, and the extents from there.
 pub(super) struct Windows {
     pub(super) from: View,
     pub(super) blocks: usize,
@@ -49,7 +49,7 @@ pub(super) struct Windows {
     pub(super) readable: [usize; 2],
 }
 
-/// Where a convolution writes.
+/// Output of a convolution.
 pub(super) struct Target {
     /// View of each output channel block.
     pub(super) to: Vec<View>,

@@ -64,7 +64,7 @@ pub struct Forward {
     pub shape: Vec<usize>,
     /// Statistics of the batch for each convolution, in order; of a variance 1 and a mean 0 where it did not normalise.
     pub statistics: Vec<Statistics>,
-    /// What the backward pass needs, if it was asked for.
+    /// The backward pass's needs, if it was asked for.
     pub tape: Option<Tape>,
 }
 

@@ -7,25 +7,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bn_inception_tests::mpirun;
+
 use crate::child::{CASE, DATA, OUT, RESUME};
-use crate::missing;
 
 /// Longest time that the tests' jobs should take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// `mpirun`'s arguments, for more ranks than there are cores; `None`, which is said, where there is no `mpirun`.
-fn launcher() -> Option<Command> {
-    let Ok(version) = Command::new("mpirun").arg("--version").output() else {
-        missing("mpirun is not installed");
-        return None;
-    };
-    let mut command = Command::new("mpirun");
-    if String::from_utf8_lossy(&version.stdout).contains("Open MPI") {
-        command.args(["--oversubscribe", "--bind-to", "none"]);
-        command.envs([("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")]);
-    }
-    Some(command)
-}
 
 /// A job in progress.
 pub struct Job(Child);
@@ -33,8 +20,8 @@ pub struct Job(Child);
 impl Job {
     /// Starts `ranks` processes that train `case`, or fail as it says, into `out`.
     pub fn start(ranks: usize, case: &str, data: &Path, out: &Path, resume: bool) -> Option<Self> {
-        let mut command = launcher()?;
-        command.args(["-n", &ranks.to_string()]).arg(std::env::current_exe().unwrap());
+        let mut command = mpirun(ranks)?;
+        command.arg(std::env::current_exe().unwrap());
         command.args(["--exact", "--ignored", "child::rank"]);
         command.env(CASE, case).env(DATA, data).env(OUT, out).env("RAYON_NUM_THREADS", "1");
         if resume {

@@ -33,7 +33,7 @@ fn alone(recipe: &str, data: &Path, out: &Path) {
 
 /// The newest checkpoint in `out`, without the times.
 fn ending(out: &Path) -> Checkpoint {
-    let folder = CheckpointFolder::new(out.join("checkpoints"));
+    let folder = CheckpointFolder::of_run(out);
     let newest = folder.steps().unwrap().pop().unwrap();
     let mut checkpoint = Checkpoint::load(&folder.file(newest)).unwrap();
     (checkpoint.progress.train_seconds, checkpoint.progress.wait_seconds) = (0.0, 0.0);
@@ -102,10 +102,10 @@ fn a_signal_saves_on_every_rank_at_the_same_step() {
 fn a_failure_of_one_rank_ends_the_job_and_says_which() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let checkpoints = out.join("checkpoints");
-    fs::create_dir_all(&checkpoints).unwrap();
-    fs::write(CheckpointFolder::new(checkpoints.clone()).file(12), "").unwrap();
-    let newest = format!("the newest checkpoint is {}", CheckpointFolder::new(checkpoints).file(12).display());
+    let checkpoints = CheckpointFolder::of_run(&out);
+    fs::create_dir_all(checkpoints.path()).unwrap();
+    fs::write(checkpoints.file(12), "").unwrap();
+    let newest = format!("the newest checkpoint is {}", checkpoints.file(12).display());
     for (case, what) in [
         ("panic", "rank 1: a thread panicked"),
         ("stall", "rank 1: error: stalled for 2 s, while the other ranks wait"),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::file::CheckpointError;
 
@@ -22,6 +22,18 @@ impl CheckpointFolder {
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self { path }
+    }
+
+    /// That of the run in the output folder `out`.
+    #[must_use]
+    pub fn of_run(out: &Path) -> Self {
+        Self::new(out.join("checkpoints"))
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Creates the folder and removes the half-written files of a killed run from it.
@@ -96,7 +108,7 @@ mod tests {
     #[test]
     fn the_last_ones_and_the_best_are_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let folder = CheckpointFolder::new(folder.path().join("checkpoints"));
+        let folder = CheckpointFolder::of_run(folder.path());
         assert_eq!(folder.steps().unwrap(), [0_u64; 0]);
         folder.prepare().unwrap();
         for step in [1, 20, 3, 400] {

@@ -9,7 +9,7 @@ use super::record::exchange;
 use crate::error::TrainError;
 use crate::settings::Settings;
 
-/// What has to be the same on all ranks.
+/// Facts that have to be the same on all ranks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Terms {
     /// Each with its name.

@@ -1,4 +1,4 @@
-//! What a process knows of its group.
+//! Membership in a group of processes.
 
 /// Processes that call the same methods in the same order. Each method returns once all ranks have called it.
 ///

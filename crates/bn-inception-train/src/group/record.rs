@@ -1,4 +1,4 @@
-//! What ranks tell each other: once a step, and for each batch of a validation.
+//! Records that ranks exchange: one a step, and one for each batch of a validation.
 
 use std::collections::BTreeMap;
 

@@ -39,17 +39,16 @@ impl<T> Tree<T> {
 /// # Panics
 /// If the lengths differ.
 pub fn sum_in_tree<P: AsMut<[f32]> + AsRef<[f32]>>(pieces: &mut [P]) {
-    let mut distance = 1;
-    while distance < pieces.len() {
-        for pair in pieces.chunks_mut(2 * distance) {
-            let (left, right) = pair.split_at_mut(distance.min(pair.len()));
-            let (Some(left), Some(right)) = (left.first_mut(), right.first()) else { continue };
-            let (left, right) = (left.as_mut(), right.as_ref());
-            assert_eq!(left.len(), right.len(), "pieces of different lengths");
-            left.iter_mut().zip(right).for_each(|(left, right)| *left += right);
-        }
-        distance *= 2;
-    }
+    let mut tree = Tree::default();
+    pieces.iter_mut().for_each(|piece| tree.add(piece, add_up));
+    tree.finish(add_up);
+}
+
+fn add_up<'a, P: AsMut<[f32]> + AsRef<[f32]>>(sum: &'a mut P, piece: &'a mut P) -> &'a mut P {
+    let (left, right) = (sum.as_mut(), piece.as_ref());
+    assert_eq!(left.len(), right.len(), "pieces of different lengths");
+    left.iter_mut().zip(right).for_each(|(left, right)| *left += right);
+    sum
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Filters {
     }
 }
 
-/// What is the same for all filters.
+/// The constants of a step, the same for all filters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Factors {
     /// Factor of the gradients.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::flat::{Buffer, CHUNK};
 
-/// What is the same for all values.
+/// The constants of a step, the same for all values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Rule {
     /// Factor of the gradients.

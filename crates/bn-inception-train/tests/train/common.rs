@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use bn_inception::DeviceSpec;
 use bn_inception_train::checkpoint::{Checkpoint, CheckpointFolder};
 use bn_inception_train::data::{DrawnConfig, draw_dataset};
-use bn_inception_train::{Choices, Outcome, StopSignal, TrainConfig, TrainError, Trainer};
+use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer};
 
 /// Draws `[train, val]` images of each class, of `size` pixels. Returns the dataset's folder.
 pub fn dataset(folder: &Path, classes: usize, [train, val]: [usize; 2], size: u32) -> PathBuf {
@@ -14,6 +15,19 @@ pub fn dataset(folder: &Path, classes: usize, [train, val]: [usize; 2], size: u3
     let config = DrawnConfig { classes, train_per_class: train, val_per_class: val, size, seed: 1 };
     draw_dataset(&data, &config).unwrap();
     data
+}
+
+/// A run on Flex with these choices and without a display, which saves every three steps.
+pub fn config(data: &Path, out: &Path, choices: Choices) -> TrainConfig {
+    TrainConfig {
+        data: Some(data.to_owned()),
+        choices,
+        device: DeviceSpec::Named { backend: "flex", index: 0 },
+        workers: 1,
+        checkpoint_every: CheckpointEvery::Steps(3),
+        display: Display::Quiet,
+        ..TrainConfig::new(out)
+    }
 }
 
 /// Dropout draws from the device's one random stream, which all runs of a process share.
@@ -37,7 +51,7 @@ pub fn resumed(config: TrainConfig) -> TrainConfig {
 }
 
 pub fn newest_checkpoint(out: &Path) -> Checkpoint {
-    let folder = CheckpointFolder::new(out.join("checkpoints"));
+    let folder = CheckpointFolder::of_run(out);
     let newest = folder.steps().unwrap().pop().unwrap();
     Checkpoint::load(&folder.file(newest)).unwrap()
 }

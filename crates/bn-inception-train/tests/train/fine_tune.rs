@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{dataset, finish, newest_checkpoint, resumed, train};
+use crate::common::{self, dataset, finish, newest_checkpoint, resumed, train};
 use bn_inception::burn::tensor::Device;
 use bn_inception::weights::{Metadata, Precision, Store, Weights};
 use bn_inception::{Normalization, Preprocess, Preset, State, TensorRole};
 use bn_inception_train::data::drawn::class_names;
-use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, open_weights};
+use bn_inception_train::{Choices, Outcome, StopSignal, TrainConfig, open_weights};
 
 const SIZE: u32 = 28;
 
@@ -32,22 +32,15 @@ fn prepare(folder: &Path, dropout: f64) -> (PathBuf, PathBuf) {
 }
 
 fn config(base: &Path, data: &Path, out: &Path) -> TrainConfig {
-    TrainConfig {
-        data: Some(data.to_owned()),
-        choices: Choices {
-            epochs: Some(2),
-            batch_size: Some(4),
-            seed: Some(7),
-            weights: Some(base.display().to_string()),
-            freeze: Some("3c".to_owned()),
-            ..Choices::default()
-        },
-        device: "flex".parse().unwrap(),
-        workers: 1,
-        checkpoint_every: CheckpointEvery::Steps(3),
-        display: Display::Quiet,
-        ..TrainConfig::new(out)
-    }
+    let choices = Choices {
+        epochs: Some(2),
+        batch_size: Some(4),
+        seed: Some(7),
+        weights: Some(base.display().to_string()),
+        freeze: Some("3c".to_owned()),
+        ..Choices::default()
+    };
+    common::config(data, out, choices)
 }
 
 fn load(path: &Path) -> (State, Metadata) {

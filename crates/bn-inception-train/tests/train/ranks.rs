@@ -6,11 +6,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use bn_inception::DeviceSpec;
 use bn_inception_train::group::{Alone, Group, sum_in_tree};
-use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig, TrainError, Trainer};
+use bn_inception_train::{Choices, Outcome, StopSignal, TrainConfig, TrainError, Trainer};
 
-use crate::common::{dataset, resumed};
+use crate::common::{self, dataset, resumed};
 use crate::resume::assert_same;
 
 /// Time for the slowest rank to arrive; one that failed never does.
@@ -93,26 +92,19 @@ impl Group for Threads {
 
 /// An epoch of 29 batches, so that the last of its steps, of up to 4 batches, has one.
 fn config(data: &Path, out: &Path) -> TrainConfig {
-    TrainConfig {
-        data: Some(data.to_owned()),
-        choices: Choices {
-            recipe: Some("modern".to_owned()),
-            preset: Some("small".to_owned()),
-            width: Some(0.05),
-            image_size: Some(28),
-            epochs: Some(2),
-            batch_size: Some(8),
-            accumulate: Some(4),
-            clip_norm: Some(0.5),
-            seed: Some(7),
-            ..Choices::default()
-        },
-        device: DeviceSpec::Named { backend: "flex", index: 0 },
-        workers: 1,
-        checkpoint_every: CheckpointEvery::Steps(3),
-        display: Display::Quiet,
-        ..TrainConfig::new(out)
-    }
+    let choices = Choices {
+        recipe: Some("modern".to_owned()),
+        preset: Some("small".to_owned()),
+        width: Some(0.05),
+        image_size: Some(28),
+        epochs: Some(2),
+        batch_size: Some(8),
+        accumulate: Some(4),
+        clip_norm: Some(0.5),
+        seed: Some(7),
+        ..Choices::default()
+    };
+    common::config(data, out, choices)
 }
 
 /// 234 training and 102 validation images, one of each broken.

@@ -6,10 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{finish, newest_checkpoint, train};
-use bn_inception::DeviceSpec;
+use crate::common::{self, finish, newest_checkpoint, train};
 use bn_inception_train::checkpoint::Checkpoint;
-use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
+use bn_inception_train::{Choices, Outcome, StopSignal, TrainConfig};
 
 /// Set in the child processes of [`killed_runs_resume_to_the_same_bits`]: the run's name.
 const CHILD_CASE: &str = "BN_INCEPTION_TEST_CASE";
@@ -23,26 +22,19 @@ fn config(case: &str, data: &Path, out: &Path) -> TrainConfig {
         "inception" => (Some(2), Some(0.5)),
         _ => (None, None),
     };
-    TrainConfig {
-        data: Some(data.to_owned()),
-        choices: Choices {
-            recipe: Some(case.to_owned()),
-            preset: Some("small".to_owned()),
-            width: Some(0.05),
-            image_size: Some(28),
-            epochs: Some(5),
-            batch_size: Some(4),
-            accumulate,
-            clip_norm,
-            seed: Some(7),
-            ..Choices::default()
-        },
-        device: DeviceSpec::Named { backend: "flex", index: 0 },
-        workers: 1,
-        checkpoint_every: CheckpointEvery::Steps(3),
-        display: Display::Quiet,
-        ..TrainConfig::new(out)
-    }
+    let choices = Choices {
+        recipe: Some(case.to_owned()),
+        preset: Some("small".to_owned()),
+        width: Some(0.05),
+        image_size: Some(28),
+        epochs: Some(5),
+        batch_size: Some(4),
+        accumulate,
+        clip_norm,
+        seed: Some(7),
+        ..Choices::default()
+    };
+    common::config(data, out, choices)
 }
 
 /// With another number of workers, which makes no difference.

@@ -4,33 +4,28 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{dataset, missing, newest_checkpoint};
-use bn_inception::DeviceSpec;
+use crate::common::{self, dataset, missing, newest_checkpoint};
 use bn_inception_train::run_log::{Confusion, Event, Histogram, LogReader, Record, surviving};
-use bn_inception_train::{CheckpointEvery, Choices, Display, Outcome, StopSignal, TrainConfig};
+use bn_inception_train::{CheckpointEvery, Choices, Outcome, StopSignal, TrainConfig};
 use serde_json::Value;
 
 /// Six steps in two epochs, with telemetry after the first and then after every `every`-th.
 fn config(recipe: &str, every: u64, data: &Path, out: &Path) -> TrainConfig {
+    let choices = Choices {
+        recipe: Some(recipe.to_owned()),
+        preset: Some("caffe".to_owned()),
+        width: Some(0.05),
+        image_size: Some(40),
+        epochs: Some(2),
+        batch_size: Some(8),
+        seed: Some(7),
+        ..Choices::default()
+    };
     TrainConfig {
-        data: Some(data.to_owned()),
-        choices: Choices {
-            recipe: Some(recipe.to_owned()),
-            preset: Some("caffe".to_owned()),
-            width: Some(0.05),
-            image_size: Some(40),
-            epochs: Some(2),
-            batch_size: Some(8),
-            seed: Some(7),
-            ..Choices::default()
-        },
-        device: DeviceSpec::Named { backend: "flex", index: 0 },
-        workers: 1,
         checkpoint_every: CheckpointEvery::Steps(2),
-        display: Display::Quiet,
         telemetry_every: every,
         tensorboard: every > 0,
-        ..TrainConfig::new(out)
+        ..common::config(data, out, choices)
     }
 }
 

@@ -209,7 +209,7 @@ fn data_that_changed_since_the_checkpoint() {
     // A checkpoint of an earlier version knows numbers only: it is resumed, and says so.
     fs::write(&renamed, fs::read(first_image(&data).unwrap()).unwrap()).unwrap();
     fails(resume(), &["other names"]);
-    let file = CheckpointFolder::new(out.join("checkpoints")).file(1);
+    let file = CheckpointFolder::of_run(&out).file(1);
     let mut checkpoint = Checkpoint::load(&file).unwrap();
     (checkpoint.data.train_files, checkpoint.data.val_files) = (Vec::new(), Vec::new());
     checkpoint.save(&file).unwrap();
@@ -224,7 +224,7 @@ fn checkpoints_that_are_damaged_or_foreign() {
     let folder = tempfile::tempdir().unwrap();
     let data = dataset(folder.path(), 2);
     let out = unfinished(folder.path(), &data);
-    let checkpoints = CheckpointFolder::new(out.join("checkpoints"));
+    let checkpoints = CheckpointFolder::of_run(&out);
     assert_eq!(checkpoints.steps().unwrap(), [0, 1]);
     let file = checkpoints.file(1);
     let bytes = fs::read(&file).unwrap();
@@ -248,7 +248,7 @@ fn training_that_diverges() {
     let folder = tempfile::tempdir().unwrap();
     let data = dataset(folder.path(), 2);
     let out = unfinished(folder.path(), &data);
-    let file = CheckpointFolder::new(out.join("checkpoints")).file(1);
+    let file = CheckpointFolder::of_run(&out).file(1);
     let mut checkpoint = Checkpoint::load(&file).unwrap();
     for bias in checkpoint.model.get_mut("classifier.bias").unwrap() {
         *bias = f32::MAX;

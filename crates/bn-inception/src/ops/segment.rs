@@ -156,7 +156,7 @@ fn forward<B: Host>(
 #[derive(Debug)]
 struct SegmentBackward;
 
-/// What the backward pass needs.
+/// Needs of the backward pass.
 #[derive(Debug, Clone)]
 struct State<T> {
     call: SegmentCall,

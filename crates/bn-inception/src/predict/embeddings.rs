@@ -26,11 +26,11 @@ pub struct Embeddings {
     pub dimension: usize,
     /// The vectors, one after the other.
     pub values: Vec<f32>,
-    /// What they are; `None` for an array from elsewhere.
+    /// Their origin; `None` for an array from elsewhere.
     pub info: Option<EmbeddingsInfo>,
 }
 
-/// What a file of vectors holds, as JSON beside it.
+/// Content of a file of vectors, as JSON beside it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingsInfo {
     /// Name or path of the weights.

@@ -87,7 +87,7 @@ pub enum WeightsProblem {
     NoConfiguration {
         /// The file's format.
         format: Format,
-        /// What its names tell, if they tell anything.
+        /// Network and pixels that its names tell, if they tell anything.
         proposal: Option<Proposal>,
     },
     /// The file was written by this project, but the caller described its content too.

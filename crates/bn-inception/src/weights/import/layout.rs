@@ -1,4 +1,4 @@
-//! Where in a file the network is: wrappers put a prefix before its names, and other layers stand beside it.
+//! Place of the network in a file: wrappers put a prefix before its names, and other layers stand beside it.
 //!
 //! | file | network | beside it |
 //! |---|---|---|
