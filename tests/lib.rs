@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The example program called `name`, built beside this test (`cargo test --workspace` builds the examples first).
@@ -58,11 +58,12 @@ pub fn fail(name: &str, arguments: &[&str], parts: &[&str]) {
 }
 
 /// `mpirun`, told to launch this many processes of the program that is its next argument, more than there are cores if need
-/// be; `None`, which is said, if it is not installed.
+/// be; `None`, which is said, if it is not installed. Temporary files of the job are in `folder`: in a common one, two jobs that
+/// start at once get in each other's way.
 ///
 /// # Panics
 /// As [`missing`].
-pub fn mpirun(ranks: usize) -> Option<Command> {
+pub fn mpirun(ranks: usize, folder: &Path) -> Option<Command> {
     let Ok(version) = Command::new("mpirun").arg("--version").output() else {
         missing("mpi", "mpirun is not installed");
         return None;
@@ -72,7 +73,7 @@ pub fn mpirun(ranks: usize) -> Option<Command> {
         command.args(["--oversubscribe", "--bind-to", "none"]);
         command.envs([("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")]);
     }
-    command.args(["-n", &ranks.to_string()]);
+    command.args(["-n", &ranks.to_string()]).env("TMPDIR", folder);
     Some(command)
 }
 

@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::{Trained, borrowed};
 
-/// A run on `ranks` processes; `None`, which is said, where that is impossible.
-fn launch(ranks: usize, arguments: &[&str]) -> Option<Output> {
+/// A run on `ranks` processes beside that of `trained`; `None`, which is said, where that is impossible.
+fn launch(ranks: usize, trained: &Trained, arguments: &[&str]) -> Option<Output> {
     let help = run("train-imagenet", &["--help"]).stdout;
     if !String::from_utf8_lossy(&help).contains("--stall-minutes") {
         missing("mpi", "train-imagenet is built without --features mpi");
         return None;
     }
-    let mut command = mpirun(ranks)?;
+    let mut command = mpirun(ranks, trained.path("").as_ref())?;
     let path = program("train-imagenet").get_program().to_owned();
     Some(command.arg(path).args(arguments).output().unwrap())
 }
@@ -28,7 +28,7 @@ fn two_processes_train_one_network() {
         arguments.extend(["--accumulate", "2", "--dashboard", "off", "--json"].map(str::to_owned));
         arguments
     };
-    let Some(output) = launch(2, &borrowed(&arguments("two"))) else { return };
+    let Some(output) = launch(2, &trained, &borrowed(&arguments("two"))) else { return };
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -49,7 +49,7 @@ fn an_error_that_all_processes_have_is_one_line() {
     let trained = Trained::new();
     let mut arguments = trained.train("out");
     arguments.extend(["--accumulate", "3"].map(str::to_owned));
-    let Some(output) = launch(2, &borrowed(&arguments)) else { return };
+    let Some(output) = launch(2, &trained, &borrowed(&arguments)) else { return };
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{errors}");
     let line = "rank 0: error: --accumulate 3 cannot be shared by 2 ranks; choose a multiple of 2; ";

@@ -20,7 +20,7 @@ pub struct Job(Child);
 impl Job {
     /// Starts `ranks` processes that train `case`, or fail as it says, into `out`.
     pub fn start(ranks: usize, case: &str, data: &Path, out: &Path, resume: bool) -> Option<Self> {
-        let mut command = mpirun(ranks)?;
+        let mut command = mpirun(ranks, out.parent()?)?;
         command.arg(std::env::current_exe().unwrap());
         command.args(["--exact", "--ignored", "child::rank"]);
         command.env(CASE, case).env(DATA, data).env(OUT, out).env("RAYON_NUM_THREADS", "1");
