@@ -130,7 +130,7 @@ fn main() -> ExitCode {
 fn train(arguments: Arguments) -> Result<Outcome, Failure> {
     let out = OutFolder::choose(arguments.out, arguments.resume)?;
     let defaults = TrainConfig::new(out.path());
-    let config = TrainConfig {
+    let mut config = TrainConfig {
         data: arguments.data,
         choices: Choices {
             recipe: arguments.recipe,
@@ -162,6 +162,7 @@ fn train(arguments: Arguments) -> Result<Outcome, Failure> {
     // Without the handler Ctrl-C ends the process at once, which loses two minutes at most.
     let stop = StopSignal::on_ctrl_c().unwrap_or_default();
     let dashboard = open_dashboard(arguments.dashboard, arguments.dashboard_token, &config, &stop)?;
+    config.dashboard = dashboard.as_ref().map(Dashboard::url);
     let trainer = Trainer::new(config, &status)?;
     if let Some(dashboard) = &dashboard {
         status(&format!("dashboard: {}", dashboard.url()));

@@ -144,7 +144,7 @@ impl Trainer {
         let device = self.device.name.clone();
         let mut run = self.prepare(stop)?;
         let monitor = Monitor::start(run.events.journal());
-        run.events.show_on(run.config.display.open(run.extent()));
+        run.events.show_on(run.config.display.open(run.extent(), run.config.dashboard.as_deref()));
         let ending = train_loop::train(&mut run);
         drop(monitor);
         run.events.close_screen();

@@ -19,9 +19,10 @@ pub enum Display {
 }
 
 impl Display {
-    pub(crate) fn open(self, extent: RunExtent) -> Option<Box<dyn Screen>> {
+    /// Opens it. `dashboard` is the address of the run's dashboard; lines of text have it above them already.
+    pub(crate) fn open(self, extent: RunExtent, dashboard: Option<&str>) -> Option<Box<dyn Screen>> {
         match self {
-            Self::Auto if io::stdout().is_terminal() => Some(Box::new(Terminal::open(extent))),
+            Self::Auto if io::stdout().is_terminal() => Some(Box::new(Terminal::open(extent, dashboard))),
             Self::Auto => Some(Box::new(Console::new(io::stdout(), extent))),
             Self::Stderr => Some(Box::new(Console::new(io::stderr(), extent))),
             Self::Quiet => None,
