@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn statistics_of_parts_blend_to_those_of_one_process() {
         for preset in [Preset::Paper, Preset::TfSlim, Preset::Caffe] {
-            let config = preset.config().with_width(0.1).with_classes(3);
+            let config = preset.config().with_width(0.1).with_classes(3).with_dropout(0.0);
             check(&config, None);
             check(&config, Some("3b"));
             ops::without_engine(|| check(&config, Some("stem")));
