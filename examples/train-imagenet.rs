@@ -141,7 +141,7 @@ fn main() -> ExitCode {
 fn train(arguments: Arguments, ranks: &Ranks) -> Result<Outcome, Failure> {
     let out = ranks.choose_out(arguments.out, arguments.resume)?;
     let defaults = TrainConfig::new(out.path());
-    let config = TrainConfig {
+    let mut config = TrainConfig {
         data: arguments.data,
         choices: Choices {
             recipe: arguments.recipe,
@@ -178,6 +178,7 @@ fn train(arguments: Arguments, ranks: &Ranks) -> Result<Outcome, Failure> {
         true => open_dashboard(arguments.dashboard, arguments.dashboard_token, &config, &stop)?,
         false => None,
     };
+    config.dashboard = dashboard.as_ref().map(Dashboard::url);
     let trainer = Trainer::with_group(config, ranks.group(), &status)?;
     if let Some(dashboard) = &dashboard {
         status(&format!("dashboard: {}", dashboard.url()));

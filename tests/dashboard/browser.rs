@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bn_inception_tests::missing;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -129,6 +131,28 @@ impl Tab {
             );
             sleep(Duration::from_millis(200));
         }
+    }
+
+    /// Gives the page another size.
+    pub fn resize(&self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.0.call("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// The whole page as a PNG file.
+    pub fn picture(&self) -> Vec<u8> {
+        let options = json!({ "captureBeyondViewport": true });
+        self.decoded("Page.captureScreenshot", options)
+    }
+
+    /// The page on paper, as a PDF file.
+    pub fn print(&self) -> Vec<u8> {
+        self.decoded("Page.printToPDF", json!({ "printBackground": true }))
+    }
+
+    fn decoded(&self, method: &str, options: Value) -> Vec<u8> {
+        let answer = self.0.call(method, options);
+        STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
     }
 
     /// Brings the page to the front.

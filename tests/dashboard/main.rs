@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
 mod browser;
+mod comparing;
+mod gallery;
 mod pages;
 mod process;
 
@@ -38,11 +40,11 @@ fn open(browser: &Browser, address: &str) -> Tab {
     browser.open(address, script)
 }
 
-/// A script that counts the values in all traces of the chart in the panel called `title`.
+/// A script that counts the values in all lines of the chart in the panel called `title`.
 fn drawn(title: &str) -> String {
     format!(
         "([...document.querySelectorAll('[aria-label=\"{title}\"] .chart')]
-            .flatMap((chart) => chart.data ?? []).reduce((sum, trace) => sum + trace.y.length, 0))"
+            .flatMap((chart) => chart.figure.model.lines ?? []).reduce((sum, line) => sum + line.y.length, 0))"
     )
 }
 
@@ -59,7 +61,7 @@ fn panels(tab: &Tab) -> Vec<String> {
                 await new Promise((done) => setTimeout(done, 100));
             }
             const shown = [...document.querySelectorAll('.panel:not([hidden])')];
-            return shown.filter((panel) => panel.querySelector('.plot-container, img, table, dl'))
+            return shown.filter((panel) => panel.querySelector('.chart, img, table, dl'))
                 .map((panel) => panel.ariaLabel).join('|');
         })()",
     );
@@ -140,7 +142,7 @@ fn a_live_run() {
     // A second browser, opened late, shows the curve from its first step.
     let late = open(&browser, &address);
     late.wait_for(&format!("{} > 5", drawn("Loss")));
-    let first = "document.querySelector('[aria-label=\"Loss\"] .chart').data.at(0).x[0]";
+    let first = "document.querySelector('[aria-label=\"Loss\"] .chart').figure.model.lines[0].x[0]";
     assert!(late.evaluate(first).as_u64().unwrap() <= 1_000, "the beginning is missing");
     nothing_is_wrong(&late);
     late.close();
@@ -210,7 +212,8 @@ fn a_report_without_a_network() {
         "Loss",
         "Runs",
         "Steps to an accuracy",
-        "What differs",
+        "Settings and results",
+        "Parallel coordinates",
         "Confusions",
         "Accuracy by class",
         "Sample predictions",
@@ -226,7 +229,7 @@ fn a_report_without_a_network() {
     }
     let asked = "performance.getEntriesByType('resource').filter((entry) => !entry.name.startsWith('data:')).length";
     assert_eq!(tab.evaluate(asked), 0, "a report loads nothing");
-    let differs = tab.evaluate("document.querySelector('[aria-label=\"What differs\"]').innerText");
-    assert!(differs.as_str().unwrap().contains("--seed"), "{differs}");
+    let differs = tab.evaluate("document.querySelector('[aria-label=\"Runs\"].panel thead').innerText");
+    assert!(differs.as_str().unwrap().contains("seed"), "{differs}");
     nothing_is_wrong(&tab);
 }

@@ -62,12 +62,30 @@ fn report(browser: &Browser, folder: &Path) -> Tab {
     tab
 }
 
-fn chart(title: &str) -> String {
-    format!("document.querySelector('[aria-label=\"{title}\"] .chart')")
+/// The text of the file that an entry of a panel's menu saves.
+pub fn saved(tab: &Tab, title: &str, entry: &str) -> String {
+    let text = tab.evaluate(&format!(
+        "(async () => {{
+            let saved = null;
+            const original = URL.createObjectURL;
+            URL.createObjectURL = (blob) => {{ saved = blob; return 'data:,'; }};
+            const entries = [...document.querySelectorAll('[aria-label=\"{title}\"] .menu button')];
+            entries.find((button) => button.textContent === '{entry}').click();
+            while (!saved) await new Promise((done) => setTimeout(done, 50));
+            URL.createObjectURL = original;
+            return saved.type.startsWith('image/png') ? saved.type : saved.text();
+        }})()"
+    ));
+    text.as_str().unwrap().to_owned()
+}
+
+/// The chart in the panel called `title`.
+pub fn chart(title: &str) -> String {
+    format!("document.querySelector('[aria-label=\"{title}\"] .chart')?.figure")
 }
 
 /// Sets a control of the page.
-fn choose(tab: &Tab, id: &str, key: &str, value: &str) {
+pub fn choose(tab: &Tab, id: &str, key: &str, value: &str) {
     tab.evaluate(&format!(
         "(() => {{ const control = document.getElementById('{id}'); control.{key} = {value};
             control.dispatchEvent(new Event('change', {{ bubbles: true }})); }})()"
@@ -91,22 +109,28 @@ fn names_are_text_and_classes_are_numbers() {
         let texts = tab.evaluate(&format!("[...document.querySelectorAll('{selector}')].map((it) => it.textContent)"));
         texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    let legend = all("[aria-label=\"Loss\"] .legendtext");
-    assert!(legend.contains(&format!("runs/{shown} training")), "{legend:?}");
-    for place in [".run .title", "[aria-label=\"Runs\"] td"] {
+    let lines = tab.evaluate(&format!("{}.model.lines.map((line) => line.name)", chart("Loss")));
+    assert!(lines.as_array().unwrap().contains(&json!(format!("{shown} training"))), "{lines}");
+    for place in [".run .title", "[aria-label=\"Runs\"] th"] {
         assert!(all(place).iter().any(|text| text.contains(shown)), "{place}: {:?}", all(place));
     }
     assert_eq!(tab.evaluate("document.querySelectorAll('svg a, main a[href], main b').length"), 0);
     assert_eq!(tab.evaluate("document.querySelector('main').textContent.includes('\\u202e')"), json!(false));
     // Each class has its own row.
-    let rows = all("[aria-label=\"Confusions\"] .ytick text");
-    for label in ["crane (class 0)", "crane (class 1)", "plain"] {
-        assert!(rows.contains(&label.to_owned()), "{rows:?}");
-    }
-    assert!(rows.iter().any(|row| row.starts_with("<b>bold<b> a &lt; b")), "{rows:?}");
-    let bars = tab.evaluate(&format!("{}.data[0].x", chart("Accuracy by class")));
-    assert_eq!(bars, json!([40, 30, 20, 10]));
-    assert_eq!(tab.evaluate(&format!("new Set({}.data[0].y).size", chart("Accuracy by class"))), 4);
+    let rows = tab.evaluate(&format!("{}.model.y", chart("Confusions")));
+    let classes = ["crane (class 0)", "crane (class 1)", shown, "plain"];
+    assert_eq!(rows, json!(classes));
+    let bars = tab.evaluate(&format!("{}.model.bars.map((bar) => [bar.name, bar.value])", chart("Accuracy by class")));
+    assert_eq!(bars, json!([[classes[0], 10], [classes[1], 20], [classes[2], 30], [classes[3], 40]]));
+    // In a picture, too, they are text.
+    let picture = saved(&tab, "Confusions", "Picture (SVG)");
+    let parsed = tab.evaluate(&format!(
+        "(() => {{ const picture = new DOMParser().parseFromString({}, 'image/svg+xml');
+            return [picture.querySelectorAll('parsererror, a, b').length, picture.documentElement.textContent]; }})()",
+        json!(picture)
+    ));
+    assert_eq!(parsed[0], 0);
+    assert!(parsed[1].as_str().unwrap().contains("<b>bold<b> a &lt; b <a"), "{parsed}");
     nothing_is_wrong(&tab);
 }
 
@@ -118,10 +142,10 @@ fn one_outlier_does_not_flatten_a_chart() {
     let folder = tempfile::tempdir().unwrap();
     write_run(&folder.path().join("runs/a"), 1, 0.0, true);
     let tab = report(&browser, folder.path());
-    tab.wait_for(&format!("{}?.data", chart("Loss")));
-    let top = format!("{}._fullLayout.yaxis.range[1]", chart("Loss"));
+    tab.wait_for(&format!("{}?.up", chart("Loss")));
+    let top = format!("{}.up.high", chart("Loss"));
     assert!(tab.evaluate(&top).as_f64().unwrap() < 5.0, "{}", tab.evaluate(&top));
-    let note = tab.evaluate(&format!("{}.textContent.includes('up to 10,000')", chart("Loss")));
+    let note = tab.evaluate(&format!("{}.note.includes('up to 10,000')", chart("Loss")));
     assert_eq!(note, json!(true), "the chart says what it leaves out");
     choose(&tab, "outliers", "checked", "true");
     tab.wait_for(&format!("{top} > {}", 0.9 * OUTLIER));
@@ -139,7 +163,8 @@ fn curves_are_smoothed_over_steps_and_hovers_say_it_all() {
     let tab = report(&browser, folder.path());
     choose(&tab, "smoothing", "value", "'20'");
     // At step 90, before the outlier, whatever the number of points up to there.
-    let at = "(name) => { const curve = GRAPH.data.find((trace) => trace.name === `runs/${name} training`);
+    let at =
+        "(name) => { const curve = GRAPH.model.lines.find((line) => line.name === `${name} training` && !line.silent);
             return curve.y[curve.x.indexOf(90)]; }";
     let at = at.replace("GRAPH", &chart("Loss"));
     tab.wait_for(&format!("({at})('dense') > 1.2"));
@@ -147,17 +172,22 @@ fn curves_are_smoothed_over_steps_and_hovers_say_it_all() {
     let (dense, thin) = (value("dense"), value("thin"));
     assert!((dense - thin).abs() < 0.03, "{dense} {thin}");
 
-    let hover = format!("Plotly.Fx.hover({}, {{ xval: 50 }})", chart("Loss"));
-    tab.evaluate(&format!("({hover}, null)"));
-    let said = format!("{}.querySelector('.hoverlayer').textContent", chart("Loss"));
+    tab.wait_for(&format!("{}.across", chart("Loss")));
+    tab.evaluate(&format!(
+        "(() => {{ const {{ place, across }} = {};
+            const {{ left, top }} = place.getBoundingClientRect();
+            place.dispatchEvent(new PointerEvent('pointermove', {{ clientX: left + across.place(50), clientY: top + 100 }})); }})()",
+        chart("Loss")
+    ));
+    let said = "document.querySelector('.tip').textContent";
     tab.wait_for(&format!("{said}.includes('nats')"));
-    let said = tab.evaluate(&said);
+    let said = tab.evaluate(said);
     let said = said.as_str().unwrap();
     // 1 + exp(-1)
-    assert!(said.contains("nats (measured 1.368)") && said.contains("runs/dense training"), "{said}");
+    assert!(said.contains("nats (measured 1.368)") && said.contains("dense training"), "{said}");
 
     choose(&tab, "axis", "value", "'hours'");
-    tab.wait_for(&format!("{}._fullLayout.xaxis.title.text === 'minutes'", chart("Loss")));
+    tab.wait_for(&format!("{}.model.xTitle === 'minutes'", chart("Loss")));
     nothing_is_wrong(&tab);
 }
 
@@ -200,7 +230,7 @@ fn many_runs_are_turned_over() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    for number in 1..=70 {
+    for number in 1..=260 {
         write_run(&folder.path().join(format!("runs/{number}")), 20, 0.0, true);
     }
     let mut watch = program("dashboard");
@@ -210,13 +240,13 @@ fn many_runs_are_turned_over() {
     for open in pages {
         let tab = open();
         let text = "document.querySelector('#pages-text').textContent";
-        tab.wait_for(&format!("{text} === 'Runs 7 to 70 of 70'"));
+        tab.wait_for(&format!("{text} === 'Runs 5 to 260 of 260'"));
         let first = "document.querySelector('.run .title').textContent";
-        tab.wait_for(&format!("{first} === 'runs/7'"));
+        tab.wait_for(&format!("{first} === '5'"));
         tab.evaluate("document.querySelector('#older').click()");
-        tab.wait_for(&format!("{text} === 'Runs 1 to 64 of 70' && {first} === 'runs/1'"));
+        tab.wait_for(&format!("{text} === 'Runs 1 to 256 of 260' && {first} === '1'"));
         tab.evaluate("document.querySelector('#newer').click()");
-        tab.wait_for(&format!("{text} === 'Runs 7 to 70 of 70' && {first} === 'runs/7'"));
+        tab.wait_for(&format!("{text} === 'Runs 5 to 260 of 260' && {first} === '5'"));
         nothing_is_wrong(&tab);
     }
 }

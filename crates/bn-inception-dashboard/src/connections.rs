@@ -1,6 +1,7 @@
 //! The open connections, bounded in all and for each client.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -57,5 +58,71 @@ impl Connections {
     /// Waits until all have ended.
     pub async fn ended(&mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Maximum number of event streams; each is an open page.
+pub const MOST_STREAMS: usize = 64;
+
+/// Maximum number of event streams of one address.
+pub const MOST_STREAMS_OF_ONE: usize = 32;
+
+/// The clients of the open event streams.
+#[derive(Debug, Clone, Default)]
+pub struct Streams(Arc<Mutex<Vec<IpAddr>>>);
+
+impl Streams {
+    /// Makes room for another stream of `client`.
+    ///
+    /// # Errors
+    /// The bound that is reached, and whether it is that of the address.
+    pub fn admit(&self, client: IpAddr) -> Result<Permit, (usize, bool)> {
+        let client = client.to_canonical();
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.iter().filter(|address| **address == client).count() >= MOST_STREAMS_OF_ONE {
+            return Err((MOST_STREAMS_OF_ONE, true));
+        }
+        if open.len() >= MOST_STREAMS {
+            return Err((MOST_STREAMS, false));
+        }
+        open.push(client);
+        Ok(Permit { streams: self.clone(), client })
+    }
+}
+
+/// The right to an event stream, until it is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    streams: Streams,
+    client: IpAddr,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = open.iter().position(|address| *address == self.client) {
+            open.swap_remove(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_leaves_room_for_another() {
+        let streams = Streams::default();
+        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let mut first: Vec<_> = (0..MOST_STREAMS_OF_ONE).map(|_| streams.admit(address(1)).unwrap()).collect();
+        assert_eq!(streams.admit(address(1)).unwrap_err(), (MOST_STREAMS_OF_ONE, true));
+        // The same address, written as one of IPv6.
+        assert!(streams.admit("::ffff:10.0.0.1".parse().unwrap()).is_err());
+        let second: Vec<_> = (0..MOST_STREAMS_OF_ONE).map(|_| streams.admit(address(2)).unwrap()).collect();
+        assert_eq!(streams.admit(address(3)).unwrap_err(), (MOST_STREAMS, false));
+        first.pop();
+        assert!(streams.admit(address(3)).is_ok());
+        drop(second);
+        assert!(streams.admit(address(1)).is_ok());
     }
 }

@@ -11,9 +11,10 @@ use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, watch};
 
 use crate::access::Access;
+use crate::connections::Streams;
 use crate::error::DashboardError;
 use crate::runs::Follower;
-use crate::server::{self, MOST_STREAMS, Site, StopAction};
+use crate::server::{self, Site, StopAction};
 
 /// Default address.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:8015";
@@ -71,7 +72,8 @@ impl Dashboard {
             },
             runs: follower.runs(),
             on_stop: config.on_stop,
-            streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+            streams: Streams::default(),
+            readers: Semaphore::new(1),
             session: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as u64),
             closing: closed,
         });

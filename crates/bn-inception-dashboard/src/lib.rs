@@ -55,6 +55,7 @@ mod dashboard;
 mod error;
 mod export;
 mod page;
+mod query;
 pub mod run_log;
 mod runs;
 mod server;

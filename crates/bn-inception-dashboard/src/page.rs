@@ -13,37 +13,33 @@ const DOCUMENT: &str = include_str!("page/index.html");
 /// line, and no two modules have a top-level name in common.
 const MODULES: &[&str] = &[
     include_str!("page/format.js"),
+    include_str!("page/axes.js"),
+    include_str!("page/surface.js"),
     include_str!("page/theme.js"),
     include_str!("page/store.js"),
     include_str!("page/stream.js"),
     include_str!("page/range.js"),
     include_str!("page/smoothing.js"),
-    include_str!("page/charts.js"),
+    include_str!("page/rows.js"),
+    include_str!("page/lines.js"),
+    include_str!("page/marks.js"),
+    include_str!("page/figure.js"),
+    include_str!("page/panels.js"),
+    include_str!("page/source.js"),
+    include_str!("page/names.js"),
     include_str!("page/curves.js"),
     include_str!("page/network.js"),
     include_str!("page/validation.js"),
     include_str!("page/comparison.js"),
     include_str!("page/status.js"),
+    include_str!("page/list.js"),
+    include_str!("page/address.js"),
     include_str!("page/main.js"),
 ];
 
-/// The end of a content security policy. It allows, by their hashes, the inline styles that plotly.js sets: an empty
-/// `style` element, which it fills through the object model, and the scaling of heat maps' images.
-macro_rules! inline_style {
-    () => {
-        "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; \
-         style-src-attr 'unsafe-hashes' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' \
-         'sha256-AR/cKIZjWPcPmBUPDA6oti9XBiTbJvz0Cro2J1VzzS8=' \
-         'sha256-S+l+cz1wXqs2B0FcjqqT7NvjwGmhD1UjJswXjlSkj0s='; \
-         img-src data: blob:; base-uri 'none'; form-action 'none'"
-    };
-}
-
 /// Content security policy of the served page: it may load its own files and ask its own server.
-pub const SERVED_POLICY: &str = concat!(
-    "default-src 'none'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; style-src 'self' ",
-    inline_style!()
-);
+pub const SERVED_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A file of the page.
 pub struct Asset {
@@ -57,19 +53,17 @@ pub struct Asset {
     pub digest: String,
 }
 
-/// The document, the style sheet, the page's own modules as one, and the charting library.
-pub static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
+/// The document, the style sheet, and the modules as one.
+pub static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
     let asset = |path, mime, text: String| {
         let digest = STANDARD.encode(Sha256::digest(text.as_bytes()));
         Asset { path, mime, text, digest }
     };
     let style = include_str!("page/style.css").to_owned();
-    let script = "text/javascript; charset=utf-8";
     [
         asset("/", "text/html; charset=utf-8", DOCUMENT.to_owned()),
         asset("/app.css", "text/css; charset=utf-8", style),
-        asset("/app.js", script, joined(MODULES)),
-        asset("/plotly.js", script, plotly_source()),
+        asset("/app.js", "text/javascript; charset=utf-8", joined(MODULES)),
     ]
 });
 
@@ -86,39 +80,26 @@ fn joined(modules: &[&str]) -> String {
     joined
 }
 
-/// plotly.js out of the crate that carries it, which offers it inside script tags only.
-fn plotly_source() -> String {
-    let tags = plotly::Plot::offline_js_sources();
-    let source = tags
-        .split("<script type=\"text/javascript\">")
-        .filter_map(|rest| rest.split("</script>").next())
-        .find(|source| source.contains("plotly.js v"));
-    source.unwrap_or_default().to_owned()
-}
-
 /// A page that holds everything in itself. `data` is a JSON list of the messages that the server would have sent.
 pub fn report(data: &str) -> String {
     // Inside a script element only end tags and comments have a meaning.
     let data = data.replace('<', "\\u003c");
-    let [_, style, script, plotly] = &*ASSETS;
+    let [_, style, script] = &*ASSETS;
     let policy = format!(
-        concat!("default-src 'none'; script-src 'sha256-{}' 'sha256-{}'; style-src 'sha256-{}' ", inline_style!()),
-        plotly.digest, script.digest, style.digest,
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data: blob:; base-uri 'none'; \
+         form-action 'none'",
+        script.digest, style.digest,
     );
     let parts = [
         ("<!-- policy -->", format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">")),
         ("<link rel=\"stylesheet\" href=\"app.css\">", format!("<style>{}</style>", style.text)),
         (
-            "<script src=\"plotly.js\" defer></script>",
+            "<script src=\"app.js\" type=\"module\"></script>",
             format!(
                 "<script type=\"application/json\" id=\"report\">{data}</script>\n\
-                 <script>{}</script>",
-                plotly.text
+                 <script type=\"module\">{}</script>",
+                script.text
             ),
-        ),
-        (
-            "<script src=\"app.js\" type=\"module\"></script>",
-            format!("<script type=\"module\">{}</script>", script.text),
         ),
     ];
     let document = DOCUMENT.to_owned();
@@ -128,14 +109,6 @@ pub fn report(data: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_crate_still_carries_plotly() {
-        let source = &ASSETS[3].text;
-        assert!(source.len() > 1 << 20, "{} bytes", source.len());
-        assert!(source.contains("Plotly"));
-        assert!(!source.contains("MathJax-script"));
-    }
 
     #[test]
     fn modules_become_one() {
@@ -149,12 +122,12 @@ mod tests {
     #[test]
     fn a_report_holds_everything_and_no_more_tags_than_it_should() {
         let report = report("{\"name\":\"</script><script>alert(1)</script>\"}");
-        for link in ["href=\"app.css\"", "src=\"plotly.js\"", "src=\"app.js\"", "<!-- policy"] {
+        for link in ["href=\"app.css\"", "src=\"app.js\"", "<!-- policy"] {
             assert!(DOCUMENT.contains(link), "{link}");
             assert!(!report.contains(link), "{link}");
         }
         assert!(!report.contains("alert(1)</script>"));
-        assert_eq!(report.matches("</script>").count(), 3);
+        assert_eq!(report.matches("</script>").count(), 2);
         assert_eq!(report.matches("</style>").count(), 1);
     }
 }

@@ -1,5 +1,8 @@
 //! The runs on show: their logs, folded into bounded memory.
 
+mod cells;
+mod columns;
+mod excerpt;
 mod follower;
 mod log;
 mod series;
@@ -7,5 +10,6 @@ mod shown;
 mod snapshots;
 mod state;
 
+pub(crate) use excerpt::Excerpt;
 pub(crate) use follower::Follower;
-pub(crate) use shown::{PAGE, Runs, Window};
+pub(crate) use shown::{Run, Runs, Window};

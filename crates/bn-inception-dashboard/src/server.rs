@@ -1,29 +1,31 @@
-//! The web server: four static files, a stream of events and a stop button.
+//! The web server: three static files, a stream of events, the data of charts and a stop button.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 
 use crate::access::{Access, Answer};
-use crate::connections::Connections;
+use crate::connections::{Connections, Streams};
 use crate::page::{ASSETS, Asset, SERVED_POLICY};
+use crate::query::{self, CurvesQuery, DetailsQuery, ExcerptQuery};
 use crate::runs::Runs;
 use crate::stream;
-
-/// Maximum number of event streams; each is an open page.
-pub const MOST_STREAMS: usize = 64;
 
 /// Time limit for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +42,9 @@ pub struct Site {
     pub runs: Arc<Runs>,
     /// Stops the run of this process, if it trains one.
     pub on_stop: Option<StopAction>,
-    pub streams: Arc<Semaphore>,
+    pub streams: Streams,
+    /// Permits to read a log again, which leaves the rest of the processor to a training.
+    pub readers: Semaphore,
     /// Distinguishes this server from an earlier one at the same address.
     pub session: u64,
     /// Becomes true when everything was read and the streams are to end.
@@ -58,7 +62,7 @@ impl Site {
 pub async fn serve(listener: TcpListener, site: Arc<Site>) {
     let mut connections = Connections::default();
     let mut closing = site.closing.clone();
-    let service = TowerToHyperService::new(router(site));
+    let router = router(site);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -72,7 +76,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) {
         };
         let mut socket = TimeoutStream::new(socket);
         socket.set_write_timeout(Some(WRITE_TIMEOUT));
-        let service = service.clone();
+        let service = TowerToHyperService::new(router.clone().layer(Extension(client.ip())));
         connections.spawn(client.ip(), async move {
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -88,13 +92,20 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) {
 }
 
 fn router(site: Arc<Site>) -> Router {
-    let mut router = Router::new().route("/events", get(events)).route("/stop", post(stop));
+    let mut router = Router::new()
+        .route("/events", get(events))
+        .route("/curves", post(curves))
+        .route("/details", post(details))
+        .route("/excerpt", post(excerpt))
+        .route("/stop", post(stop));
     for asset in ASSETS.iter() {
         router = router.route(asset.path, get(async |headers: HeaderMap| file(asset, &headers)));
     }
     router
         .fallback(async || (StatusCode::NOT_FOUND, "there is no such page\n"))
         .layer(middleware::from_fn_with_state(site.clone(), guard))
+        // Events, too: the summaries of many runs have much in common.
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(256)))
         .with_state(site)
 }
 
@@ -127,19 +138,52 @@ fn file(asset: &'static Asset, headers: &HeaderMap) -> Response {
     (headers, asset.text.as_str()).into_response()
 }
 
-async fn events(State(site): State<Arc<Site>>, uri: Uri, headers: HeaderMap) -> Result<Response, Answer> {
+async fn events(
+    State(site): State<Arc<Site>>,
+    Extension(client): Extension<IpAddr>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Answer> {
     site.access.check_token(&headers)?;
-    let Ok(permit) = site.streams.clone().try_acquire_owned() else {
-        let text = format!("{MOST_STREAMS} pages are open already; close one and try again\n");
-        let headers = [(header::RETRY_AFTER, "5"), (header::CONNECTION, "close")];
-        return Ok((StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response());
+    let permit = match site.streams.admit(client) {
+        Ok(permit) => permit,
+        Err((most, of_one)) => {
+            let whose = if of_one { " from this address" } else { "" };
+            let text = format!("{most} pages are open already{whose}; close one and try again\n");
+            let headers = [(header::RETRY_AFTER, "5"), (header::CONNECTION, "close")];
+            return Ok((StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response());
+        }
     };
-    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let older = uri.query().and_then(|query| query.strip_prefix("older=")?.parse().ok()).unwrap_or(0);
     let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
     let greeting = json!({ "can_stop": site.can_stop(), "session": site.session, "time": time }).to_string();
-    let events = stream::events(site.runs.clone(), greeting, older, site.closing.clone(), permit, seen);
+    let events = stream::events(site.runs.clone(), greeting, older, site.closing.clone(), permit);
     Ok(events.into_response())
+}
+
+async fn curves(State(site): State<Arc<Site>>, headers: HeaderMap, body: Bytes) -> Result<Response, Answer> {
+    site.access.check_token(&headers)?;
+    let query: CurvesQuery = query::parse(&body)?;
+    Ok(json(query.answer(&site.runs)))
+}
+
+async fn details(State(site): State<Arc<Site>>, headers: HeaderMap, body: Bytes) -> Result<Response, Answer> {
+    site.access.check_token(&headers)?;
+    let query: DetailsQuery = query::parse(&body)?;
+    Ok(json(query.answer(&site.runs)))
+}
+
+async fn excerpt(State(site): State<Arc<Site>>, headers: HeaderMap, body: Bytes) -> Result<Response, Answer> {
+    site.access.check_token(&headers)?;
+    let query: ExcerptQuery = query::parse(&body)?;
+    let _permit = site.readers.acquire().await;
+    let runs = site.runs.clone();
+    let read = tokio::task::spawn_blocking(move || query.answer(&runs)).await;
+    Ok(json(read.unwrap_or_else(|_| query::NOTHING.to_owned())))
+}
+
+fn json(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 async fn stop(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Answer, Answer> {

@@ -1,4 +1,4 @@
-//! The stream of server-sent events of an open page: first everything it has not seen, then the news.
+//! The stream of server-sent events of an open page: first the summaries of all runs, then the news.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -7,50 +7,26 @@ use std::time::Duration;
 
 use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::runs::{PAGE, Runs, Window};
+use crate::connections::Permit;
+use crate::runs::{Runs, Window};
 
 /// Minimum time between two looks for news.
 const PACE: Duration = Duration::from_millis(500);
 
-/// Offset up to which a page has seen each log, by the run's key. As text it is the id of an event, which a page that
-/// was cut off sends back; offsets in a log mean the same to a restarted server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Seen(HashMap<String, u64>);
-
-impl Seen {
-    /// Parses an event's id; malformed parts count as nothing seen.
-    fn parse(id: &str) -> Self {
-        let offsets = id.split('.').filter_map(|part| {
-            let (key, offset) = part.split_once('-')?;
-            Some((key.to_owned(), offset.parse().ok()?))
-        });
-        Self(offsets.take(PAGE).collect())
-    }
-
-    fn id(&self) -> String {
-        let offsets = self.0.iter();
-        let mut parts: Vec<_> = offsets.map(|(key, offset)| format!("{key}-{offset}")).collect();
-        parts.sort();
-        parts.join(".")
-    }
-}
-
-/// The stream for a page that has seen everything up to `seen`, the id of an event, and shows the runs `older` pages
-/// before the newest. It begins with `greeting` and ends once `closing` is true.
+/// The stream for a page that lists the runs `older` pages before the newest. It begins with `greeting` and ends once
+/// `closing` is true.
 pub fn events(
     runs: Arc<Runs>,
     greeting: String,
     older: usize,
     closing: watch::Receiver<bool>,
-    permit: OwnedSemaphorePermit,
-    seen: Option<&str>,
+    permit: Permit,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>> + use<>> {
-    let (sender, receiver) = mpsc::channel(1);
-    let seen = Seen::parse(seen.unwrap_or_default());
-    let connection = Connection { runs, older, seen, closing, sender };
+    let (sender, mut receiver) = mpsc::channel(1);
+    let connection = Connection { runs, older, seen: HashMap::new(), closing, sender };
     tokio::spawn(async move {
         let closed = connection.sender.clone();
         tokio::select! {
@@ -60,10 +36,8 @@ pub fn events(
         }
         drop(permit);
     });
-    let events = stream::unfold(receiver, async |mut receiver| {
-        let event = receiver.recv().await?;
-        Some((Ok(event), receiver))
-    });
+    // The compression asks once more after the end, which a receiver answers with another end.
+    let events = stream::poll_fn(move |context| receiver.poll_recv(context).map(|event| event.map(Ok)));
     Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(10)))
 }
 
@@ -71,7 +45,8 @@ pub fn events(
 struct Connection {
     runs: Arc<Runs>,
     older: usize,
-    seen: Seen,
+    /// Offset up to which the page has seen each log, by the run's key.
+    seen: HashMap<String, u64>,
     closing: watch::Receiver<bool>,
     sender: mpsc::Sender<sse::Event>,
 }
@@ -88,8 +63,7 @@ impl Connection {
             let looked = Instant::now();
             changes.mark_unchanged();
             let window = self.runs.window(self.older);
-            // Keys of replaced logs would make the id grow.
-            self.seen.0.retain(|key, _| window.runs.contains(key));
+            self.seen.retain(|key, _| window.runs.contains(key));
             for key in &window.runs {
                 // An event is made once the last one is on its way, so a slow page gets fewer, longer ones.
                 let sender = self.sender.clone();
@@ -122,11 +96,10 @@ impl Connection {
     fn news_of(&mut self, key: &str) -> Option<sse::Event> {
         let runs = self.runs.lock();
         let run = runs.iter().find(|run| run.key == key)?;
-        let since = self.seen.0.get(key).copied().unwrap_or(0);
+        let since = self.seen.get(key).copied().unwrap_or(0);
         let message = serde_json::to_string(&run.message(since)?).ok()?;
-        self.seen.0.insert(run.key.clone(), run.state.offset);
-        let event = sse::Event::default().event("run");
-        Some(event.id(self.seen.id()).data(message))
+        self.seen.insert(run.key.clone(), run.state.offset);
+        Some(sse::Event::default().event("run").data(message))
     }
 }
 
@@ -134,18 +107,4 @@ impl Connection {
 fn list(window: &Window) -> Option<sse::Event> {
     let list = serde_json::to_string(window).ok()?;
     Some(sse::Event::default().event("runs").data(list))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_hold_offsets() {
-        let seen = Seen([("ab".to_owned(), 17), ("cd".to_owned(), 4)].into());
-        assert_eq!(seen.id(), "ab-17.cd-4");
-        assert_eq!(Seen::parse("ab-17.cd-4"), seen);
-        assert_eq!(Seen::parse(""), Seen::default());
-        assert_eq!(Seen::parse("x.y-.z--1.-"), Seen::default());
-    }
 }

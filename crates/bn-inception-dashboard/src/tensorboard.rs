@@ -1,5 +1,6 @@
 //! TensorBoard event files.
 
+mod hparams;
 mod proto;
 
 use std::fs::{self, File};
@@ -15,12 +16,14 @@ use prost::Message as _;
 use crate::run_log::{
     Event, Histogram, Picture, RankReport, Record, Sink, StepFacts, SystemSample, Telemetry, ValidationReport,
 };
+use hparams::Outcome;
 use proto::{HistogramProto, Image, OneValue, SESSION_START, SessionLog, Summary, Value, What};
 
 /// A sink that writes a TensorBoard event file.
 ///
 /// `tensorboard --logdir OUT` shows scalars (`train/…`, `validation/…`, `gradients/…`, `updates/…`, `activations/…`,
-/// `ranks/…`, `system/…`), histograms (`weights/…`, `gamma/…`, `beta/…`) and images (`filters`, `grad_cam/…`, `samples/…`).
+/// `ranks/…`, `system/…`), histograms (`weights/…`, `gamma/…`, `beta/…`), images (`filters`, `grad_cam/…`, `samples/…`)
+/// and, under HParams, the settings and the recipe.
 pub struct TensorBoard {
     file: BufWriter<File>,
     /// Step of the last event that has one, for those without.
@@ -79,7 +82,7 @@ impl Sink for TensorBoard {
                 self.step = step + 1;
                 What::SessionLog(SessionLog { status: SESSION_START })
             }
-            event => What::Summary(summary(event)),
+            event => What::Summary(summary(event, record.time)),
         };
         if matches!(&what, What::Summary(summary) if summary.value.is_empty()) {
             return Ok(());
@@ -93,9 +96,12 @@ impl Sink for TensorBoard {
 }
 
 /// The values of an event; none for an event that TensorBoard has no panel for.
-fn summary(event: &Event) -> Summary {
+fn summary(event: &Event, time: f64) -> Summary {
     let mut summary = Summary::default();
     match event {
+        Event::Start(start) => summary.value.push(hparams::start(start, time)),
+        Event::Finished { .. } => summary.value.push(hparams::end(Outcome::Success, time)),
+        Event::Failed { .. } | Event::Interrupted { .. } => summary.value.push(hparams::end(Outcome::Failure, time)),
         Event::Step(facts) => summary.step(facts),
         Event::Validation(report) => summary.validation(report),
         Event::Telemetry(telemetry) => summary.telemetry(telemetry),
@@ -212,7 +218,7 @@ impl Summary {
 
     fn push(&mut self, tag: String, value: OneValue) {
         let value = Some(value);
-        self.value.push(Value { tag, value });
+        self.value.push(Value { tag, metadata: None, value });
     }
 }
 
@@ -251,7 +257,9 @@ mod tests {
             }
             bytes.drain(..16 + length);
         }
-        for tag in ["train/loss", "validation/top1", "weights/3a", "gamma/3a", "filters"] {
+        for tag in
+            ["train/loss", "validation/top1", "weights/3a", "gamma/3a", "filters", "_hparams_/session_start_info"]
+        {
             assert!(tags.iter().any(|found| found == tag), "{tags:?} lacks {tag}");
         }
     }

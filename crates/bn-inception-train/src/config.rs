@@ -33,6 +33,8 @@ pub struct TrainConfig {
     pub keep_checkpoints: usize,
     /// Display of progress.
     pub display: Display,
+    /// Address of the run's dashboard, for the display.
+    pub dashboard: Option<String>,
     /// Number of optimizer steps between two telemetry records, 0 for none.
     pub telemetry_every: u64,
     /// Write TensorBoard event files, besides the run log.
@@ -58,6 +60,7 @@ impl TrainConfig {
             checkpoint_every: CheckpointEvery::default(),
             keep_checkpoints: 3,
             display: Display::default(),
+            dashboard: None,
             telemetry_every: TELEMETRY_EVERY,
             tensorboard: true,
             program: concat!("bn-inception-train ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -179,8 +179,8 @@ impl Trainer {
         let mut run = self.prepare(stop)?;
         let monitor = run.events.journal().map(Monitor::start);
         if run.group.rank() == 0 {
-            let alone = run.group.size() == 1;
-            run.events.show_on(run.config.display.open(run.extent(), alone));
+            let (alone, dashboard) = (run.group.size() == 1, run.config.dashboard.as_deref());
+            run.events.show_on(run.config.display.open(run.extent(), alone, dashboard));
         }
         let ending = train_loop::train(&mut run);
         drop(monitor);

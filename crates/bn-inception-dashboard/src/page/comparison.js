@@ -1,80 +1,88 @@
 // The panels that compare runs.
-import { duration, element, literal, number, percent, plain } from "./format.js";
-import { choices, cssColour, swatch } from "./theme.js";
-import { best, imagesPerSecond, isOver, lastValue, reached, start } from "./store.js";
-import { addPanel, chart, points } from "./charts.js";
+import { duration, element, number, percent, plain } from "./format.js";
+import { choices, paletteColour, runColour, swatch, themeName } from "./theme.js";
+import { best, isOver, reached } from "./store.js";
+import { RESULTS, differingSettings, settingsOf, valueOf } from "./names.js";
+import { addPanel } from "./panels.js";
+import { chart } from "./figure.js";
 
-// Columns of the table of runs: heading, value to sort by, text.
-const COLUMNS = [
-  ["Run", (run) => run.name],
-  ["Recipe", (run) => start(run).settings?.recipe],
-  ["Preset", (run) => start(run).settings?.preset],
-  ["Width", (run) => start(run).settings?.width],
-  ["Pixels", (run) => start(run).settings?.["image-size"]],
-  ["Batch", (run) => start(run).settings?.["batch-size"]],
-  ["Seed", (run) => start(run).settings?.seed],
-  ["Parameters", (run) => start(run).parameters, (value) => value?.toLocaleString("en") ?? "–"],
-  ["Steps", (run) => run.standing.step],
-  ["Best top-1", (run) => best(run)?.[3], (value) => percent(value)],
-  ["at step", (run) => best(run)?.[0]],
-  ["Last top-5", (run) => lastValue(run, "val/top5"), (value) => percent(value)],
-  ["Last val. loss", (run) => lastValue(run, "val/loss"), number],
-  ["Images/s", (run) => imagesPerSecond(run), number],
-  ["Time", (run) => run.standing.seconds, duration],
-];
-
-const sorting = { column: 0, descending: false };
+const TEXTS_OF = { percent, number, duration, count: (value) => value?.toLocaleString("en") ?? "–" };
+const MOST_AXES = 7;
+const FEWEST_POINTS = 2;
 
 export function addComparison(section, redraw) {
   addPanel(section, {
     title: "Runs",
+    note: "Results, and the settings in which the runs differ; what they have in common is left out. A heading sorts, here and in the list.",
     wide: true,
-    note: "A click on a heading sorts.",
-    has: (view) => view.all.length > 1,
-    key: (view) => [sorting, choices.theme, view.all.map((run) => [run.key, COLUMNS.map(([, value, text = plain]) => text(value(run)))])],
+    bodyClass: "tall",
+    has: (view) => view.runs.length > 1,
+    key: (view) => [themeName(), choices.sort, choices.descending, view.runs.map((run) => [run.key, run.shade, run.title, columnsOfTable(view.runs).map((name) => said(run, name))])],
     draw: (body, view) => drawTable(body, view, redraw),
   });
   addTarget(section, redraw);
+  addScatter(section, redraw);
   addPanel(section, {
-    title: "What differs",
-    note: "Settings and recipe of the runs shown; what they have in common is left out.",
-    has: (view) => view.runs.length > 1,
-    draw: drawDifferences,
+    title: "Parallel coordinates",
+    note: "A line is a run, from its settings to its result.",
+    wide: true,
+    has: (view) => view.runs.length > 1 && axesOf(view.runs).length > 1,
+    draw: drawParallel,
   });
 }
 
-function table(heads, rows) {
-  const body = element("tbody", {}, rows.map((cells) => element("tr", {}, cells)));
-  const parts = [element("thead", {}, [element("tr", {}, heads)]), body];
-  return element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Table" }, [element("table", {}, parts)]);
+export function said(run, name) {
+  const value = valueOf(run, name);
+  return name in RESULTS ? TEXTS_OF[RESULTS[name].kind](value) : plain(value);
 }
 
-function cell(content, numeric = false) {
-  return element("td", { className: numeric ? "number" : "" }, content);
+function columnsOfTable(runs) {
+  return [...Object.keys(RESULTS).filter((name) => runs.some((run) => defined(valueOf(run, name)))), ...differingSettings(runs)];
+}
+
+function defined(value) {
+  return value !== undefined && value !== null && !Number.isNaN(value);
+}
+
+// Sorts by a setting or result; runs without it come last.
+export function sorted(runs, name, descending) {
+  if (name === "order") return descending ? [...runs].reverse() : [...runs];
+  const value = (run) => (name === "name" ? run.title : valueOf(run, name));
+  const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : plain(a).localeCompare(plain(b), "en", { numeric: true }));
+  return [...runs].sort((a, b) => defined(value(b)) - defined(value(a)) || compare(value(a), value(b)) * (descending ? -1 : 1));
 }
 
 function drawTable(body, view, redraw) {
-  const focused = body.contains(document.activeElement) ? sorting.column : null;
-  const heads = COLUMNS.map(([title], column) => {
-    const sorted = sorting.column === column;
-    const button = element("button", { type: "button", textContent: sorted ? `${title} ${sorting.descending ? "▾" : "▴"}` : title });
+  const names = ["name", ...columnsOfTable(view.runs)];
+  const focused = body.contains(document.activeElement) ? document.activeElement.dataset.name : null;
+  const heads = names.map((name) => {
+    const own = choices.sort === name;
+    const button = element("button", { type: "button", textContent: `${name === "name" ? "run" : name}${own ? (choices.descending ? " ▾" : " ▴") : ""}` });
+    button.dataset.name = name;
     button.addEventListener("click", () => {
-      sorting.descending = sorted && !sorting.descending;
-      sorting.column = column;
+      // Results are usually looked for from the best.
+      choices.descending = own ? !choices.descending : name in RESULTS;
+      choices.sort = name;
       redraw();
     });
-    return element("th", { scope: "col", "aria-sort": sorted ? (sorting.descending ? "descending" : "ascending") : "none" }, [button]);
+    return element("th", { scope: "col", className: numeric(view.runs, name) ? "number" : "", "aria-sort": own ? (choices.descending ? "descending" : "ascending") : "none" }, [button]);
   });
-  const value = COLUMNS[sorting.column][1];
-  const sorted = [...view.all].sort((a, b) => compare(value(a), value(b)) * (sorting.descending ? -1 : 1));
-  const rows = sorted.map((run) => COLUMNS.map(([, read, text = plain], column) => cell(column ? [text(read(run))] : [swatch(run), run.name])));
-  body.replaceChildren(table(heads, rows));
-  if (focused !== null) body.querySelectorAll("th button")[focused]?.focus();
+  const rows = sorted(view.runs, choices.sort, choices.descending).map((run) => element("tr", {}, names.map((name) => {
+    if (name === "name") return element("th", { scope: "row" }, [swatch(run), run.title]);
+    const cell = element("td", { className: numeric(view.runs, name) ? "number" : "", textContent: said(run, name) });
+    const value = valueOf(run, name);
+    if (typeof value === "number") cell.dataset.text = String(value);
+    return cell;
+  })));
+  const table = element("table", {}, [element("thead", {}, [element("tr", {}, heads)]), element("tbody", {}, rows)]);
+  const kept = body.firstChild?.scrollTop ?? 0;
+  body.replaceChildren(element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Table of runs" }, [table]));
+  body.firstChild.scrollTop = kept;
+  if (focused !== null) [...body.querySelectorAll("th button")].find(({ dataset }) => dataset.name === focused)?.focus();
 }
 
-function compare(a, b) {
-  if (typeof a === "number" && typeof b === "number") return a - b;
-  return String(a ?? "").localeCompare(String(b ?? ""), "en", { numeric: true });
+function numeric(runs, name) {
+  return name !== "name" && runs.every((run) => !defined(valueOf(run, name)) || typeof valueOf(run, name) === "number");
 }
 
 // Steps to an accuracy, the paper's measure of speed.
@@ -89,6 +97,7 @@ function addTarget(section, redraw) {
     title: "Steps to an accuracy",
     note: "The first validation at or above it; nothing between validations is made up.",
     tools: element("label", { className: "tools" }, ["Top-1 ", input, " %"]),
+    bodyClass: "tall",
     has: (view) => view.runs.some((run) => run.cells.records?.length),
     coming: (view) => (view.runs.some((run) => !isOver(run)) ? "Comes with the first validation." : null),
     draw(body, view) {
@@ -106,44 +115,77 @@ function usualTarget(view) {
 }
 
 function drawTarget(body, view, target) {
-  const place = body.querySelector(".target") ?? element("div", { className: "target" });
-  if (!place.parentElement) body.append(place);
   const hits = view.runs.map((run) => ({ run, hit: reached(run, target) }));
   const slowest = Math.max(...hits.map(({ hit }) => hit?.[0] ?? 0));
-  const heads = ["Run", "Steps", "Images", "Time", "Sooner"].map((title, column) => element("th", { scope: "col", className: column ? "number" : "", textContent: title }));
-  const rows = hits.map(({ run, hit }) => {
-    const name = cell([swatch(run), run.name]);
-    if (!hit) {
-      const text = best(run) ? `not yet; best ${percent(best(run)[3])}` : "no validation yet";
-      return [name, element("td", { colSpan: 4, className: "number faint", textContent: isOver(run) ? text.replace("not yet", "never") : text })];
-    }
-    const [step, images, seconds] = hit;
-    return [name, ...[step.toLocaleString("en"), images.toLocaleString("en"), duration(seconds), `${(slowest / step).toFixed(1)}×`].map((text) => cell([text], true))];
+  const bars = choices.mean ? barsOfGroups(view.groups, target, slowest) : hits.map((hit) => barOf(hit, slowest));
+  bars.sort((a, b) => (a.value ?? Infinity) - (b.value ?? Infinity));
+  chart(body, { kind: "bars", bars, title: `optimizer steps to ${percent(target)}`, label: `Steps to a top-1 accuracy of ${percent(target)} of ${bars.length} ${choices.mean ? "groups" : "runs"}` });
+}
+
+function barOf({ run, hit }, slowest) {
+  const bar = { name: run.title, key: run.key, colour: runColour(run) };
+  if (!hit) {
+    const text = best(run) ? `${isOver(run) ? "never" : "not yet"}; best ${percent(best(run)[3])}` : "no validation yet";
+    return { ...bar, value: null, text };
+  }
+  const [step, images, seconds] = hit;
+  const sooner = `${(slowest / step).toFixed(1)}×`;
+  const rows = [`${step.toLocaleString("en")} steps, ${sooner} as fast as the slowest`, `${images.toLocaleString("en")} images`, duration(seconds)];
+  return { ...bar, value: step, text: `${step.toLocaleString("en")}  (${sooner})`, rows: rows.map((text) => ({ text })) };
+}
+
+function barsOfGroups(groups, target, slowest) {
+  return groups.map((group) => {
+    const steps = group.runs.map((run) => reached(run, target)?.[0]).filter((step) => step !== undefined);
+    const bar = { name: group.title || "all", colour: paletteColour(group.shade) };
+    const share = `${steps.length} of ${group.runs.length} runs`;
+    if (!steps.length) return { ...bar, value: null, text: `none of ${group.runs.length} runs` };
+    const value = steps.reduce((sum, step) => sum + step, 0) / steps.length;
+    const [low, high] = [Math.min(...steps), Math.max(...steps)];
+    return { ...bar, value, low, high, text: `${number(value)}  (${(slowest / value).toFixed(1)}×; ${share})`, rows: [{ text: `mean ${number(value)}, ${number(low)} to ${number(high)}` }, { text: share }] };
   });
-  place.replaceChildren(table(heads, rows));
-  const traces = view.runs.filter((run) => run.series["val/top1"]).map((run) => points(run, "val/top1", { scale: 100, unit: "%", label: literal(run.name) }));
-  const line = { type: "line", xref: "paper", x0: 0, x1: 1, y0: 100 * target, y1: 100 * target, line: { color: cssColour("text"), width: 1, dash: "dash" } };
-  chart(body, traces, { y: { title: { text: "validation top-1 (%)" } }, shapes: [line], robust: false, label: `Validation top-1 and the ${percent(target)} line` });
 }
 
-function flattened(run) {
-  const { settings = {}, recipe = {}, device, revision, dataset, total_steps, parameters } = start(run);
-  const flat = { device, revision, dataset, "total steps": total_steps, parameters };
-  const walk = (prefix, value) => {
-    if (value !== null && typeof value === "object" && !Array.isArray(value)) {
-      Object.entries(value).forEach(([name, inner]) => walk(`${prefix} ${name}`, inner));
-    } else flat[prefix] = value;
+// The settings that differ, as axes, and the best result.
+function axesOf(runs) {
+  const settings = differingSettings(runs).filter((name) => runs.some((run) => defined(settingsOf(run)[name])));
+  const result = runs.some((run) => best(run)) ? "best top-1" : "last loss";
+  return [...settings.slice(0, MOST_AXES - 1), ...(runs.some((run) => defined(valueOf(run, result))) ? [result] : [])];
+}
+
+function drawParallel(body, view) {
+  const names = axesOf(view.runs);
+  const axes = names.map((name) => ({ title: name, say: RESULTS[name]?.kind === "percent" ? (value) => percent(value) : undefined }));
+  const lines = view.runs.map((run) => ({ values: names.map((name) => (defined(valueOf(run, name)) ? valueOf(run, name) : undefined)), colour: runColour(run), name: run.title, key: run.key }));
+  chart(body, { kind: "parallel", axes, lines, label: `Parallel coordinates of ${lines.length} runs: ${names.join(", ")}` });
+}
+
+// Any setting or result against any other.
+function addScatter(section, redraw) {
+  const [x, y] = ["Horizontal", "Vertical"].map((text) => element("select", { "aria-label": text }));
+  const tools = element("div", { className: "tools" }, [y, "over", x]);
+  tools.addEventListener("change", redraw);
+  const offer = (select, names, usual) => {
+    if (select.dataset.names === names.join()) return;
+    const chosen = names.includes(select.value) ? select.value : usual;
+    select.replaceChildren(...names.map((name) => element("option", { value: name, textContent: name, selected: name === chosen })));
+    select.dataset.names = names.join();
   };
-  Object.entries(settings).forEach(([name, value]) => walk(`--${name}`, value));
-  Object.entries(recipe).forEach(([name, value]) => walk(`recipe ${name}`, value));
-  return flat;
-}
-
-function drawDifferences(body, view) {
-  const configs = view.runs.map(flattened);
-  const names = [...new Set(configs.flatMap(Object.keys))];
-  const differing = names.filter((name) => new Set(configs.map((config) => plain(config[name]))).size > 1);
-  const heads = [element("th", { scope: "col", textContent: "Setting" }), ...view.runs.map((run) => element("th", { scope: "col" }, [swatch(run), ` ${run.name}`]))];
-  const rows = differing.map((name) => [element("th", { scope: "row", textContent: name }), ...configs.map((config) => cell([plain(config[name])]))]);
-  body.replaceChildren(differing.length ? table(heads, rows) : element("p", { className: "faint", textContent: "Nothing: the same settings, recipe, device and data." }));
+  const axes = (runs) => [...differingSettings(runs), ...Object.keys(RESULTS)].filter((name) => runs.filter((run) => defined(valueOf(run, name))).length >= FEWEST_POINTS);
+  addPanel(section, {
+    title: "Settings and results",
+    tools,
+    has: (view) => view.runs.length > 1 && axes(view.runs).length > 1,
+    draw(body, { runs }) {
+      const names = axes(runs);
+      offer(x, names, names.find((name) => runs.every((run) => typeof valueOf(run, name) === "number") && name !== "seed") ?? names[0]);
+      offer(y, names, names.includes("best top-1") ? "best top-1" : names.at(-1));
+      const known = runs.filter((run) => defined(valueOf(run, x.value)) && defined(valueOf(run, y.value)));
+      const scaled = (name) => (RESULTS[name]?.kind === "percent" ? 100 : 1);
+      const value = (run, name) => (typeof valueOf(run, name) === "number" ? scaled(name) * valueOf(run, name) : plain(valueOf(run, name)));
+      const points = known.map((run) => ({ x: value(run, x.value), y: value(run, y.value), run, colour: runColour(run), name: run.title, key: run.key }));
+      const titled = (name) => (RESULTS[name]?.kind === "percent" ? `${name} (%)` : RESULTS[name]?.kind === "duration" ? `${name} (s)` : name);
+      chart(body, { kind: "scatter", points, xTitle: titled(x.value), yTitle: titled(y.value), say: ({ run }) => `${said(run, x.value)}, ${said(run, y.value)}`, label: `${y.value} over ${x.value} of ${points.length} runs` });
+    },
+  });
 }

@@ -11,18 +11,10 @@ export function element(tag, properties = {}, children = []) {
 }
 
 const BIDI_CONTROLS = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/g;
-const RIGHT_TO_LEFT = /[\u0590-\u08FF\uFB1D-\uFDFF\uFE70-\uFEFC]/;
-
 // `text` with the characters that reorder their surroundings made visible. Applied to all that the server sends, so
 // that a name stays the same wherever it is used.
 export function visible(text) {
   return text.replace(BIDI_CONTROLS, (control) => `⟨U+${control.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
-}
-
-// `text` for a chart: plotly.js takes tags and entities in names and labels for markup.
-export function literal(text) {
-  const escaped = String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-  return RIGHT_TO_LEFT.test(escaped) ? `\u2068${escaped}\u2069` : escaped;
 }
 
 export function percent(fraction, digits = 1) {
@@ -54,4 +46,17 @@ export function moment(seconds) {
 export function plain(value) {
   if (value === null || value === undefined) return "–";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+// Saves `content` as a file.
+export function download(name, type, content) {
+  const link = element("a", { href: URL.createObjectURL(new Blob([content], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+// `rows` as comma-separated values (RFC 4180).
+export function csv(rows) {
+  const field = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  return rows.map((row) => `${row.map((value) => field(String(value ?? ""))).join(",")}\r\n`).join("");
 }

@@ -1,10 +1,16 @@
 // The panels of gradients, updates, activations and histograms.
-import { element, literal } from "./format.js";
-import { cssColour, faded, ordered, runColour, runDash } from "./theme.js";
+import { element, number } from "./format.js";
+import { ordered, paletteColour, runColour, runDash } from "./theme.js";
 import { below, isOver, start } from "./store.js";
-import { addPanel, chart, focused, hover, trace } from "./charts.js";
+import { across, axisTitle, columnsOf } from "./rows.js";
+import { addPanel, focused } from "./panels.js";
+import { chart } from "./figure.js";
+import { plainLine } from "./curves.js";
+import { want } from "./source.js";
 
-const KINDS = { weights: "weights", gamma: "γ (scales)", beta: "β (shifts)" };
+const MOST_COMPARED = 4; // runs whose activations are drawn together
+
+const PARTS = { weights: "weights", gamma: "γ (scales)", beta: "β (shifts)" };
 
 function later(view, what) {
   const run = view.runs.find((candidate) => !isOver(candidate) && start(candidate).telemetry_every > 0);
@@ -21,7 +27,7 @@ export function addNetwork(section, redraw) {
     title: "Gradient norm by block",
     of: focused,
     note: "Euclidean norm before clipping; dark is near the input, bright near the output, thick is the whole network.",
-    has: (view) => view.focus && (below(view.focus, "gradient").length > 0 || view.focus.series.gradient?.length > 0),
+    has: (view) => view.focus && (below(view.focus, "gradient").length > 0 || view.focus.names.includes("gradient")),
     coming: (view) => later(view, "The first measurement"),
     draw: (body, view) => drawBlocks(body, view.focus, "gradient", "gradient norm"),
   });
@@ -38,7 +44,7 @@ export function addNetwork(section, redraw) {
     note: "What a layer's non-linearity gets, for fixed validation images: the median, and the band from the 15th to the 85th percentile. Steady bands are what batch normalisation is for.",
     wide: true,
     bodyClass: "small",
-    has: (view) => view.runs.some((run) => below(run, "activation").length > 0),
+    has: (view) => compared(view).some((run) => below(run, "activation").length > 0),
     coming: (view) => later(view, "The first measurement"),
     draw: drawActivations,
   });
@@ -48,20 +54,21 @@ export function addNetwork(section, redraw) {
 function drawBlocks(body, run, prefix, unit) {
   const known = below(run, prefix);
   const blocks = order(run, 0).filter((block) => known.includes(`${prefix}/${block}`));
-  const traces = blocks.map((block, index) => {
-    const color = ordered(index, blocks.length);
-    return { ...trace(run.series[`${prefix}/${block}`]), name: literal(block), hovertemplate: hover(), line: { color, width: 1.5 }, marker: { color } };
-  });
-  const whole = run.series[prefix] ?? [];
-  if (whole.length) {
-    traces.push({ ...trace(whole), name: "whole network", hovertemplate: hover(), mode: "lines", line: { color: faded(runColour(1), 0.6), width: 2.5 } });
-  }
-  const y = { title: { text: unit }, type: "log", exponentformat: "power", dtick: 1 };
-  chart(body, traces, { y, hovermode: "closest", label: `${unit} of ${blocks.length} blocks of ${run.name}` });
+  want([run], [...known, prefix]);
+  const lines = blocks.map((block, index) => ({ ...plainLine(run, `${prefix}/${block}`), key: undefined, name: block, colour: ordered(index, blocks.length) }));
+  if (run.names.includes(prefix)) lines.push({ ...plainLine(run, prefix), key: undefined, name: "whole network", colour: paletteColour(1), opacity: 0.6, width: 2.5 });
+  chart(body, { lines, xTitle: axisTitle(), yTitle: unit, log: true, robust: false, label: `${unit} of ${blocks.length} blocks of ${run.title}` });
+}
+
+// The runs shown, or of many only that in focus.
+function compared(view) {
+  return view.runs.length <= MOST_COMPARED ? view.runs : [view.focus].filter(Boolean);
 }
 
 function drawActivations(body, view) {
-  const layers = [...new Set(view.runs.flatMap((run) => order(run, 1)))];
+  const runs = compared(view);
+  const layers = [...new Set(runs.flatMap((run) => order(run, 1)))];
+  for (const run of runs) want([run], below(run, "activation"));
   for (const old of [...body.children]) {
     if (!layers.includes(old.dataset.layer)) old.remove();
   }
@@ -72,25 +79,19 @@ function drawActivations(body, view) {
       place.dataset.layer = layer;
       body.append(place);
     }
-    const shown = view.runs.filter((run) => run.series[`activation/${layer}/50`]);
-    const traces = shown.flatMap((run) => band(run, layer, shown.length > 1 ? literal(run.name) : "median"));
-    chart(place, traces, { y: { title: { text: "pre-activation" } }, label: `Percentiles of the pre-activations of ${layer}`, showlegend: shown.length > 1 });
+    const lines = runs.filter((run) => run.curves[`activation/${layer}/50`]).map((run) => band(run, layer));
+    chart(place, { lines, xTitle: axisTitle(), yTitle: "pre-activation", robust: false, label: `Percentiles of the pre-activations of ${layer}` });
   }
 }
 
-function band(run, layer, name) {
-  const percentile = (which) => ({ ...trace(run.series[`activation/${layer}/${which}`] ?? []), hovertemplate: hover(), legendgroup: run.key });
-  const [color, dash] = [runColour(run.index), runDash(run.index)];
-  const edge = { line: { width: 1, color: faded(color, 0.5), dash }, showlegend: false };
-  return [
-    { ...percentile(15), ...edge, name: "15th percentile", marker: { color, symbol: "triangle-up" } },
-    { ...percentile(85), ...edge, name: "85th percentile", marker: { color, symbol: "triangle-down" }, fill: "tonexty", fillcolor: faded(color, 0.2) },
-    { ...percentile(50), name, line: { color, width: 2, dash }, marker: { color } },
-  ];
+function band(run, layer) {
+  const percentile = (which) => columnsOf(run, `activation/${layer}/${which}`);
+  const median = percentile(50);
+  return { x: across(median), y: median.mean, low: percentile(15).mean, high: percentile(85).mean, band: 0.2, spoken: true, name: `${run.title} median`, colour: runColour(run), dash: runDash(run), width: 2, key: run.key };
 }
 
 function addHistograms(section, redraw) {
-  const kind = element("select", { "aria-label": "What" }, Object.entries(KINDS).map(([value, text]) => element("option", { value, textContent: text })));
+  const kind = element("select", { "aria-label": "What" }, Object.entries(PARTS).map(([value, text]) => element("option", { value, textContent: text })));
   const block = element("select", { "aria-label": "Block" });
   const tools = element("div", { className: "tools" }, [kind, block]);
   tools.addEventListener("change", redraw);
@@ -99,14 +100,14 @@ function addHistograms(section, redraw) {
     of: focused,
     note: "How the values of a block are spread, over steps.",
     tools,
-    has: (view) => view.focus && Object.keys(view.focus.tracks).length > 0,
+    has: (view) => view.focus && Object.keys(view.focus.details.tracks).length > 0,
     coming: (view) => later(view, "The first histogram"),
     draw(body, view) {
-      const { tracks } = view.focus;
+      const { tracks } = view.focus.details;
       const blocks = order(view.focus, 0).filter((name) => `${kind.value}/${name}` in tracks);
       const chosen = blocks.includes(block.value) ? block.value : blocks.at(-1);
       block.replaceChildren(...blocks.map((name) => element("option", { value: name, textContent: name, selected: name === chosen })));
-      drawHistograms(body, tracks[`${kind.value}/${chosen}`] ?? [], `${KINDS[kind.value]} of ${literal(chosen)}`);
+      drawHistograms(body, tracks[`${kind.value}/${chosen}`] ?? [], `${PARTS[kind.value]} of ${chosen}`);
     },
   });
 }
@@ -122,23 +123,16 @@ function drawHistograms(body, snapshots, title) {
   const width = (high - low) / BINS || 1;
   const centres = Array.from({ length: BINS }, (_, bin) => low + (bin + 0.5) * width);
   const columns = shown.map(({ value }) => rebinned(value, low, width));
-  const x = shown.map(({ step }) => step);
-  const axis = { x: { title: { text: "optimizer steps" } }, label: `Histogram of ${title}`, hovermode: "closest", uirevision: title };
   if (shown.length === 1) {
-    chart(body, [{ type: "bar", x: centres, y: columns[0], marker: { color: runColour(0) }, hovertemplate: "%{x:.4g}: %{y:.2f} %<extra></extra>" }], {
-      ...axis,
-      x: { title: { text: title } },
-      y: { title: { text: "% of values" } },
-      bargap: 0,
-    });
+    const line = { x: centres, y: columns[0], low: centres.map(() => 0), high: columns[0], band: 0.5, name: title, colour: paletteColour(0) };
+    chart(body, { lines: [line], own: true, xTitle: title, yTitle: "% of values", unit: "%", zero: true, robust: false, label: `Histogram of ${title}` });
     return;
   }
-  const z = centres.map((_, bin) => columns.map((column) => column[bin]));
-  const colorbar = { title: { text: "% of values", side: "right" }, thickness: 10, outlinewidth: 0, tickfont: { color: cssColour("faint") } };
-  chart(body, [{ type: "heatmap", x, y: centres, z, colorscale: "Cividis", colorbar, hovertemplate: "step %{x}<br>%{y:.4g}: %{z:.2f} %<extra></extra>" }], {
-    ...axis,
-    y: { title: { text: title } },
-  });
+  const steps = shown.map(({ step }) => step);
+  // The largest values at the top.
+  const z = centres.map((_, bin) => columns.map((column) => column[BINS - 1 - bin]));
+  const hover = (row, column) => ({ title: `step ${steps[column].toLocaleString("en")}`, rows: [{ text: `${number(centres[BINS - 1 - row])}: ${number(z[row][column])} % of the values` }] });
+  chart(body, { kind: "heat", z, x: steps.map((step) => step.toLocaleString("en")), rows: centres.toReversed(), yRange: [low, high], xTitle: "optimizer steps", yTitle: title, zTitle: "% of values", hover, label: `Histograms of ${title} over steps` });
 }
 
 // The counts of a histogram in percent, distributed over common bins.

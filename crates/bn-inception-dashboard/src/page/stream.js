@@ -5,23 +5,18 @@ import { visible } from "./format.js";
 const QUIET = 25_000; // milliseconds; the server sends a keep-alive every ten seconds
 const AGAIN = Symbol("with the new token, or for other runs");
 
-let token = takeToken();
-let lastId = "";
+let token = null;
 let wake = () => {};
 let skipped = 0; // pages of runs newer than those followed
 let current = null; // what aborts the request under way
 
-function takeToken() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+// Uses `given`, the token of the address, or the one that was used before.
+export function openWith(given) {
+  token = given;
   try {
-    if (given) {
-      sessionStorage.setItem("bn-inception-token", given);
-      history.replaceState(null, "", location.pathname);
-    }
-    return given ?? sessionStorage.getItem("bn-inception-token");
-  } catch {
-    return given;
-  }
+    if (given) sessionStorage.setItem("bn-inception-token", given);
+    token = given ?? sessionStorage.getItem("bn-inception-token");
+  } catch { /* asked for after a reload */ }
 }
 
 export function setToken(given) {
@@ -35,7 +30,6 @@ export function setToken(given) {
 // Follows the runs that are `pages` pages before the newest.
 export function showOlder(pages) {
   skipped = pages;
-  lastId = "";
   current?.abort(AGAIN);
   wake();
 }
@@ -47,6 +41,13 @@ function headers() {
 export async function requestStop() {
   const answer = await fetch("stop", { method: "POST", headers: headers() });
   return { ok: answer.ok, text: (await answer.text()).trim() };
+}
+
+// Asks the server for the answer to a question about the data, both JSON.
+export async function ask(path, question) {
+  const answer = await fetch(path, { method: "POST", headers: { ...headers(), "content-type": "application/json" }, body: JSON.stringify(question) });
+  if (!answer.ok) throw new Error((await answer.text()).trim());
+  return JSON.parse(visible(await answer.text()));
 }
 
 // Follows the server for ever. `on` has functions live(), event(name, data), lost(reason, seconds), tokenNeeded(text).
@@ -77,8 +78,7 @@ async function read(on, connected) {
   current = abort;
   let timer = setTimeout(() => abort.abort(), QUIET);
   try {
-    const seen = lastId ? { "last-event-id": lastId } : {};
-    const answer = await fetch(skipped ? `events?older=${skipped}` : "events", { headers: { ...headers(), ...seen }, signal: abort.signal });
+    const answer = await fetch(skipped ? `events?older=${skipped}` : "events", { headers: headers(), signal: abort.signal });
     if (answer.status === 401) {
       clearTimeout(timer);
       on.tokenNeeded((await answer.text()).trim());
@@ -95,7 +95,7 @@ async function read(on, connected) {
       if (done) return null;
       clearTimeout(timer);
       timer = setTimeout(() => abort.abort(), QUIET);
-      // Joined only when an event may be complete: the first one may have several megabytes in many parts.
+      // Joined only when an event may be complete: one may come in many parts.
       parts.push(value);
       if (!value.includes("\n")) continue;
       const events = parts.join("").split("\n\n");
@@ -113,12 +113,5 @@ function dispatch(block, on) {
     const colon = line.indexOf(":");
     if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 1).trimStart();
   }
-  if (fields.id) lastId = fields.id;
-  try {
-    if (fields.data !== undefined) on.event(fields.event, JSON.parse(visible(fields.data)));
-  } catch (error) {
-    // Asks for the whole history, which repairs the page.
-    lastId = "";
-    throw error;
-  }
+  if (fields.data !== undefined) on.event(fields.event, JSON.parse(visible(fields.data)));
 }

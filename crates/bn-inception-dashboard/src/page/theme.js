@@ -9,9 +9,12 @@ const COLOURS = {
 };
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 
-export const choices = { theme: "auto", axis: "step", smoothing: "auto", log: false, outliers: false, target: null, focus: null, hidden: [] };
+// Runs hidden by hand are in `hidden`, by their key; `zoom` is a range of the horizontal axis; `group` is a setting by
+// which runs are grouped, `"auto"` if the user has not chosen; `mean` draws groups instead of runs.
+export const choices = { theme: "auto", axis: "step", smoothing: "auto", log: false, outliers: false, zoom: null, group: "auto", mean: false, filter: "", sort: "order", descending: false, target: null, focus: null, hidden: new Set() };
 const KEPT = ["theme", "axis", "smoothing", "log", "outliers"];
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
+let printing = false;
 
 // Storage may be forbidden, empty or of another version.
 export function recall() {
@@ -31,6 +34,7 @@ export function remember() {
 }
 
 export function themeName() {
+  if (printing) return "light";
   if (choices.theme !== "auto") return choices.theme;
   return systemDark.matches ? "dark" : "light";
 }
@@ -43,31 +47,48 @@ export function onSystemTheme(changed) {
   systemDark.addEventListener("change", changed);
 }
 
+// Pages are printed in the light theme. Calls `changed` before, with true, and after.
+export function onPrint(changed) {
+  for (const [name, begins] of [["beforeprint", true], ["afterprint", false]]) {
+    addEventListener(name, () => {
+      printing = begins;
+      changed(begins);
+    });
+  }
+}
+
 export function cssColour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-export function runColour(index) {
+export function paletteColour(index) {
   const colours = COLOURS[themeName()];
   return colours[index % colours.length];
 }
 
-// The dash distinguishes runs of the same colour.
-export function runDash(index) {
+// Colour and dash of a run: by its number, or by that of its group. The dash distinguishes runs of the same colour.
+export function runColour(run) {
+  return paletteColour(run.shade ?? run.index);
+}
+
+export function runDash(run) {
+  return run.shade === undefined ? dashOf(run.index) : "solid";
+}
+
+function dashOf(index) {
   return DASHES[Math.floor(index / COLOURS.light.length) % DASHES.length];
 }
 
-// The line of a run, as a sample.
-export function swatch(run) {
+// A sample of a line.
+export function lineSample(colour, dash = "solid") {
   const made = element("span", { className: "swatch" });
-  made.style.borderTopColor = runColour(run.index);
-  made.style.borderTopStyle = { solid: "solid", dash: "dashed", dot: "dotted" }[runDash(run.index)] ?? "double";
+  made.style.borderTopColor = colour;
+  made.style.borderTopStyle = { solid: "solid", dash: "dashed", dot: "dotted" }[dash] ?? "double";
   return made;
 }
 
-export function faded(colour, opacity) {
-  const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-  return `rgba(${r}, ${g}, ${b}, ${opacity})`;
+export function swatch(run) {
+  return lineSample(runColour(run), runDash(run));
 }
 
 // Part of the colour map Cividis, which is perceptually uniform.
@@ -83,4 +104,14 @@ export function ordered(index, count) {
   const low = Math.min(Math.floor(place), stops.length - 2);
   const mixed = stops[low].map((value, i) => Math.round(value + (place - low) * (stops[low + 1][i] - value)));
   return `#${mixed.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
+}
+
+// Colour of a share from 0 to 1 in a heat map: all of Cividis, whatever the theme.
+const CIVIDIS_WHOLE = [[0, 34, 78], [53, 69, 108], [102, 105, 112], [148, 142, 119], [200, 184, 102], [254, 232, 56]];
+
+export function heatColour(share) {
+  const place = Math.max(0, Math.min(1, share || 0)) * (CIVIDIS_WHOLE.length - 1);
+  const low = Math.min(Math.floor(place), CIVIDIS_WHOLE.length - 2);
+  const mixed = CIVIDIS_WHOLE[low].map((value, i) => Math.round(value + (place - low) * (CIVIDIS_WHOLE[low + 1][i] - value)));
+  return `rgb(${mixed.join(", ")})`;
 }

@@ -1,23 +1,23 @@
 // The panels of a validation: confusions, classes, samples, filters, Grad-CAM.
-import { element, literal, percent } from "./format.js";
-import { runColour } from "./theme.js";
+import { element, percent } from "./format.js";
+import { paletteColour } from "./theme.js";
 import { isOver, label } from "./store.js";
-import { addPanel, chart, ofCell } from "./charts.js";
+import { addPanel, ofCell } from "./panels.js";
+import { chart } from "./figure.js";
 
 const MATRIX_CLASSES = 30;
 const BARS = 25;
-const LONGEST = 28; // characters of a label on an axis
 
 function afterValidation(view) {
   return view.runs.some((run) => !isOver(run)) ? "Comes with the first validation, at the end of an epoch." : null;
 }
 
 export function addValidation(section, redraw) {
-  const cell = (name) => (view) => Boolean(view.focus?.cells[name]);
-  addPanel(section, { title: "Confusions", of: ofCell("confusion"), note: "Of the images of a row's class, how many were taken for a column's.", has: cell("confusion"), coming: afterValidation, draw: drawConfusion });
-  addPanel(section, { title: "Accuracy by class", of: ofCell("classes"), has: cell("classes"), coming: afterValidation, draw: drawClasses });
+  const cell = (name) => (view) => Boolean(view.focus?.details.cells[name]);
+  addPanel(section, { title: "Confusions", of: ofCell("confusion"), note: "Of the images of a row's class, how many were taken for a column's.", bodyClass: "tall", has: cell("confusion"), coming: afterValidation, draw: drawConfusion });
+  addPanel(section, { title: "Accuracy by class", of: ofCell("classes"), bodyClass: "tall", has: cell("classes"), coming: afterValidation, draw: drawClasses });
   addSamples(section, redraw);
-  const key = (name, step) => (view) => [view.focus.key, step(view.focus.cells[name])];
+  const key = (name, step) => (view) => [view.focus.key, step(view.focus.details.cells[name])];
   addPanel(section, { title: "First-layer filters", of: ofCell("filters"), has: cell("filters"), coming: afterValidation, key: key("filters", ({ step }) => step), draw: drawFilters });
   addPanel(section, {
     title: "Grad-CAM",
@@ -32,48 +32,24 @@ export function addValidation(section, redraw) {
 
 // A matrix of few classes, or the most frequent mistakes of many.
 function drawConfusion(body, view) {
-  const [step, confusion] = view.focus.cells.confusion;
+  const [step, confusion] = view.focus.details.cells.confusion;
   const matrix = confusion.matrix;
   if (matrix && matrix.length <= MATRIX_CLASSES) drawMatrix(body, view.focus, matrix, step);
   else drawMistakes(body, view.focus, confusion.top ?? mistakes(matrix), step);
 }
 
 function drawMatrix(body, run, matrix, step) {
-  const places = matrix.map((_, index) => index);
-  const labels = places.map((index) => literal(label(run, index)));
-  const ticks = { tickmode: "array", tickvals: places, ticktext: labels.map(shortened), showgrid: false, zeroline: false };
+  // Classes are told apart by their index: two may have the same name.
+  const labels = matrix.map((_, index) => label(run, index));
   const z = matrix.map((row) => {
     const total = row.reduce((sum, count) => sum + count, 0) || 1;
     return row.map((count) => (100 * count) / total);
   });
-  const trace = {
-    type: "heatmap",
-    // Classes are told apart by their index: two may have the same name.
-    x: places,
-    y: places,
-    z,
-    customdata: matrix.map((row, truth) => row.map((count, predicted) => [count, labels[truth], labels[predicted]])),
-    zmin: 0,
-    zmax: 100,
-    colorscale: "Cividis",
-    colorbar: { title: { text: "% of the class", side: "right" }, thickness: 10, outlinewidth: 0 },
-    hovertemplate: "%{customdata[1]}<br>taken for %{customdata[2]}:<br>%{customdata[0]} images, %{z:.1f} %<extra></extra>",
-  };
-  chart(body, [trace], {
-    x: { title: { text: "predicted class" }, ...ticks, tickangle: -45, tickfont: { size: 10 } },
-    y: { ...ticks, autorange: "reversed", tickfont: { size: 10 } },
-    hovermode: "closest",
-    height: 400,
-    uirevision: "matrix",
-    label: `Confusion matrix of ${run.name} at step ${step}`,
+  const hover = (row, column) => ({
+    title: labels[row],
+    rows: [{ text: `taken for ${labels[column]}:` }, { text: `${matrix[row][column]} images, ${z[row][column].toFixed(1)} %` }],
   });
-  body.querySelector(".chart").style.height = "400px";
-}
-
-// A label as long as an axis has room for. An entity of `literal` is never cut.
-function shortened(text) {
-  const parts = text.match(/&[a-z]+;|./gsu) ?? [];
-  return parts.length > LONGEST ? `${parts.slice(0, LONGEST - 1).join("")}…` : text;
+  chart(body, { kind: "heat", z, x: labels, y: labels, most: 100, xTitle: "predicted class", zTitle: "% of the class", hover, label: `Confusion matrix of ${run.title} at step ${step}` });
 }
 
 function mistakes(matrix) {
@@ -82,25 +58,22 @@ function mistakes(matrix) {
 }
 
 function drawMistakes(body, run, pairs, step) {
-  const shown = pairs.slice(0, BARS).reverse();
-  const names = shown.map((pair) => `${shortened(literal(label(run, pair.class)))} → ${shortened(literal(label(run, pair.predicted)))}`);
-  bars(body, names, shown.map((pair) => pair.count), "images (true → predicted)", `Most frequent mistakes of ${run.name} at step ${step}`);
+  const shown = pairs.slice(0, BARS);
+  const names = shown.map((pair) => `${label(run, pair.class)} → ${label(run, pair.predicted)}`);
+  bars(body, names, shown.map((pair) => pair.count), "images (true → predicted)", `Most frequent mistakes of ${run.title} at step ${step}`);
 }
 
 function drawClasses(body, view) {
-  const [step, classes] = view.focus.cells.classes;
-  const rows = classes.map(({ correct, total }, index) => ({ name: shortened(literal(label(view.focus, index))), share: total ? (100 * correct) / total : NaN }));
-  const sorted = rows.filter((row) => Number.isFinite(row.share)).sort((a, b) => a.share - b.share).slice(0, BARS).reverse();
+  const [step, classes] = view.focus.details.cells.classes;
+  const rows = classes.map(({ correct, total }, index) => ({ name: label(view.focus, index), share: total ? (100 * correct) / total : NaN }));
+  const sorted = rows.filter((row) => Number.isFinite(row.share)).sort((a, b) => a.share - b.share).slice(0, BARS);
   const worst = rows.length > BARS ? ` (the worst ${BARS} of ${rows.length})` : "";
-  bars(body, sorted.map((row) => row.name), sorted.map((row) => row.share), `% classified rightly${worst}`, `Accuracy by class of ${view.focus.name} at step ${step}`);
+  bars(body, sorted.map((row) => row.name), sorted.map((row) => row.share), `% classified rightly${worst}`, `Accuracy by class of ${view.focus.title} at step ${step}`);
 }
 
-function bars(body, names, values, unit, spoken) {
-  const height = Math.max(290, 60 + 18 * names.length);
-  const places = names.map((_, index) => index);
-  const trace = { type: "bar", orientation: "h", x: values, y: places, customdata: names, marker: { color: runColour(0) }, text: values.map((value) => Number(value.toFixed(1))), textposition: "auto", hovertemplate: "%{customdata}: %{x:.1f}<extra></extra>" };
-  chart(body, [trace], { x: { title: { text: unit }, rangemode: "tozero" }, y: { tickmode: "array", tickvals: places, ticktext: names, tickfont: { size: 11 }, zeroline: false, showgrid: false }, hovermode: "closest", height, uirevision: unit, label: spoken });
-  body.querySelector(".chart").style.height = `${height}px`;
+function bars(body, names, values, title, spoken) {
+  const all = names.map((name, index) => ({ name, value: values[index], colour: paletteColour(0), text: String(Number(values[index].toFixed(1))) }));
+  chart(body, { kind: "bars", bars: all, title, label: spoken });
 }
 
 function picture({ mime, data, width, height }, alt) {
@@ -131,9 +104,9 @@ function addSamples(section, redraw) {
     tools: element("div", { className: "tools" }, [filter]),
     has: (view) => Boolean(view.focus?.cells.samples),
     coming: afterValidation,
-    key: (view) => [view.focus.key, view.focus.cells.samples[0], filter.value],
+    key: (view) => [view.focus.key, view.focus.details.cells.samples[0], filter.value],
     draw(body, view) {
-      const [, samples] = view.focus.cells.samples;
+      const [, samples] = view.focus.details.cells.samples;
       const shown = samples.filter((sample) => filter.value === "all" || sample.correct === (filter.value === "right"));
       const cards = shown.map((sample) => element("li", { className: sample.correct ? "" : "wrong" }, [picture(sample.thumbnail, sample.file), ...verdict(view.focus, sample)]));
       const none = element("p", { className: "faint", textContent: "None of these." });
@@ -143,7 +116,7 @@ function addSamples(section, redraw) {
 }
 
 function drawFilters(body, view) {
-  const { filters } = view.focus.cells;
+  const { filters } = view.focus.details.cells;
   const image = picture(filters.picture, `${filters.filters} filters of ${filters.layer}`);
   image.className = "filters";
   const note = element("p", { className: "note", textContent: `${filters.filters} filters of ${filters.layer} at step ${filters.step}, each scaled to its own range.` });
@@ -152,7 +125,7 @@ function drawFilters(body, view) {
 
 function drawEvidence(body, view) {
   const run = view.focus;
-  const { step, layer, overlays } = run.cells.grad_cam;
+  const { step, layer, overlays } = run.details.cells.grad_cam;
   const cards = overlays.map((overlay) => {
     const pair = element("div", { className: "pair" }, [picture(overlay.image, overlay.file), picture(overlay.overlay, `evidence for ${label(run, overlay.predicted)}`)]);
     return element("li", { className: overlay.class === overlay.predicted ? "" : "wrong" }, [pair, ...verdict(run, overlay)]);

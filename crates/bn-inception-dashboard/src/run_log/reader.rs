@@ -10,8 +10,8 @@ use super::record::Record;
 /// pictures, has about a hundredth of it.
 pub const MAX_LINE: usize = 16 << 20;
 
-/// Number of bytes that [`LogReader::reopened`] compares.
-const COMPARED: u64 = 4 << 10;
+/// Number of bytes that [`LogReader::reopened`] and [`LogReader::agrees_with_file`] compare at most.
+const COMPARED: usize = 4 << 10;
 
 /// Reads a log line by line, from any offset, while it may still be written to.
 ///
@@ -27,6 +27,8 @@ pub struct LogReader {
     /// Bytes dropped of an overlong line.
     discarded: u64,
     skipped: u64,
+    /// The end of the last whole line. Lines have times, so other logs have another one.
+    last: Vec<u8>,
 }
 
 impl LogReader {
@@ -51,35 +53,46 @@ impl LogReader {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         file.seek(SeekFrom::Start(offset))?;
-        Ok(Self { file: BufReader::with_capacity(1 << 16, file), line: Vec::new(), offset, discarded: 0, skipped: 0 })
+        let file = BufReader::with_capacity(1 << 16, file);
+        Ok(Self { file, line: Vec::new(), offset, discarded: 0, skipped: 0, last: Vec::new() })
     }
 
-    /// A reader of the file now at `path`, which goes on where this one is, if the bytes before it are the same in both
-    /// files as far as the last 4 KiB show: a copy that has grown, put in the place of the file (`rsync`, `mv`).
+    /// A reader of the file now at `path`, which goes on where this one is, if the line before is the same in it: a copy
+    /// that has grown, put in the place of the file (`rsync`, `mv`).
     ///
     /// # Errors
-    /// [`std::io::Error`] if a file cannot be read.
+    /// [`std::io::Error`] if the file cannot be read.
     pub fn reopened(&self, path: &Path) -> io::Result<Option<Self>> {
-        let mut file = File::open(path)?;
-        if self.offset > file.metadata()?.len() {
+        if !self.agrees_with(&mut File::open(path)?)? {
             return Ok(None);
         }
-        let length = self.offset.min(COMPARED);
-        let tail = |file: &mut File| {
-            let mut bytes = vec![0; length as usize];
-            file.seek(SeekFrom::Start(self.offset - length))?;
-            file.read_exact(&mut bytes)?;
-            io::Result::Ok(bytes)
-        };
+        let (skipped, last) = (self.skipped, self.last.clone());
+        Ok(Some(Self { skipped, last, ..Self::open_at(path, self.offset)? }))
+    }
+
+    /// False if the file has been overwritten, as `cp` does it: it is shorter than what was read of it, or the line
+    /// before [`Self::offset`] is another one.
+    ///
+    /// # Errors
+    /// [`std::io::Error`] if the file cannot be read.
+    pub fn agrees_with_file(&self) -> io::Result<bool> {
         // The clone shares its position with this reader, which must not notice.
         let mut own = self.file.get_ref().try_clone()?;
         let position = own.stream_position()?;
-        let before = tail(&mut own);
+        let agrees = self.agrees_with(&mut own);
         own.seek(SeekFrom::Start(position))?;
-        if before? != tail(&mut file)? {
-            return Ok(None);
+        agrees
+    }
+
+    /// True if `file` has the end of the last line where this reader found it.
+    fn agrees_with(&self, file: &mut File) -> io::Result<bool> {
+        if self.offset > file.metadata()?.len() {
+            return Ok(false);
         }
-        Ok(Some(Self { skipped: self.skipped, ..Self::open_at(path, self.offset)? }))
+        let mut bytes = vec![0; self.last.len()];
+        file.seek(SeekFrom::Start(self.offset - self.last.len() as u64))?;
+        file.read_exact(&mut bytes)?;
+        Ok(bytes == self.last)
     }
 
     /// Offset in bytes of the first line not yet returned or skipped.
@@ -130,6 +143,8 @@ impl LogReader {
             0 => serde_json::from_slice(&self.line).ok(),
             _ => None,
         };
+        self.last.clear();
+        self.last.extend_from_slice(&self.line[self.line.len().saturating_sub(COMPARED)..]);
         let blank = self.discarded == 0 && self.line.trim_ascii().is_empty();
         self.skipped += u64::from(record.is_none() && !blank);
         self.offset += self.line.len() as u64 + self.discarded;

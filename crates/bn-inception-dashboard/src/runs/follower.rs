@@ -91,7 +91,10 @@ impl Follower {
                 let number = *self.numbers.entry(folder.clone()).or_insert(next);
                 let mut runs = self.runs.lock();
                 if let Err(place) = runs.binary_search_by_key(&number, |run| run.number) {
-                    runs.insert(place, Run { name: name_of(&folder), number, ..Run::default() });
+                    runs.insert(
+                        place,
+                        Run { name: name_of(&folder), folder: folder.clone(), number, ..Run::default() },
+                    );
                     self.logs.insert(place, Log::new(folder));
                 }
             }

@@ -17,7 +17,16 @@ const BATCH: usize = 64;
 #[derive(Debug)]
 pub struct Log {
     folder: PathBuf,
-    open: Option<(LogReader, Identity)>,
+    open: Option<Open>,
+}
+
+/// A log that is being read.
+#[derive(Debug)]
+struct Open {
+    reader: LogReader,
+    identity: Identity,
+    /// Length and time of change of the file when it was last compared with what was read.
+    compared: (u64, Option<SystemTime>),
 }
 
 /// The part of a log read at a time.
@@ -75,10 +84,16 @@ impl Log {
         let path = self.folder.join(LOG_FILE);
         let file = fs::metadata(&path)?;
         let (size, identity) = (file.len(), Identity::of(&file));
+        let compared = (size, file.modified().ok());
+        // Another log may have been copied over this one in its place.
+        let same = match &self.open {
+            Some(open) if open.identity == identity && open.compared != compared => open.reader.agrees_with_file()?,
+            _ => true,
+        };
         let going_on = match self.open.take() {
-            Some((reader, known)) if known == identity => (reader.offset() <= size).then_some(reader),
-            // If the file of the reader cannot be read any more, the new one is read from its beginning.
-            Some((reader, _)) => reader.reopened(&path).unwrap_or_default(),
+            Some(open) if open.identity == identity => same.then_some(open.reader),
+            // If the new file cannot be compared, it is read from its beginning.
+            Some(open) => open.reader.reopened(&path).unwrap_or_default(),
             None => None,
         };
         let fresh = going_on.is_none();
@@ -86,7 +101,8 @@ impl Log {
             Some(reader) => reader,
             None => LogReader::open(&path)?,
         };
-        let (reader, _) = self.open.insert((reader, identity));
+        let open = self.open.insert(Open { reader, identity, compared });
+        let reader = &mut open.reader;
         let mut records = Vec::new();
         while records.len() < BATCH
             && let Some(record) = reader.next_record()?

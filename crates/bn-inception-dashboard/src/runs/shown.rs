@@ -1,16 +1,17 @@
 //! The runs on show, shared between the reading thread and the server.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::state::{Changes, RunState};
+use super::state::{Curves, Details, RunState, Summary};
 
-/// Number of runs that a page shows at a time.
-pub const PAGE: usize = 64;
+/// Number of runs that a page lists at a time.
+const PAGE: usize = 256;
 
 /// A run on show.
 #[derive(Debug, Default)]
@@ -19,7 +20,9 @@ pub struct Run {
     pub key: String,
     /// Number of runs found before it. Runs that vanish leave a gap, so that the others keep their place and colour.
     pub number: usize,
-    /// Last two parts of the folder's path.
+    /// Folder of the log.
+    pub folder: PathBuf,
+    /// Last two parts of its path.
     pub name: String,
     /// Length of the log in bytes.
     pub size: u64,
@@ -29,7 +32,7 @@ pub struct Run {
     pub state: RunState,
 }
 
-/// Changes of a run, as sent to a page.
+/// Changes of a run's summary, as sent to a page.
 #[derive(Debug, Serialize)]
 pub struct Message<'a> {
     /// Place of the run among all, where it replaces a run with another key.
@@ -40,7 +43,7 @@ pub struct Message<'a> {
     read: [u64; 2],
     skipped: u64,
     #[serde(flatten)]
-    changes: Changes<'a>,
+    summary: Summary<'a>,
 }
 
 impl Run {
@@ -52,12 +55,22 @@ impl Run {
             name: &self.name,
             read: [self.state.offset, self.size],
             skipped: self.skipped,
-            changes: self.state.since(since)?,
+            summary: self.state.summary(since)?,
         })
+    }
+
+    /// Changes of its own panels for a page that has seen the log up to byte `since`.
+    pub fn details(&self, since: u64) -> Details<'_> {
+        self.state.details(since)
+    }
+
+    /// Changes of the curves that are `wanted`, in at most `points` points each, or `None` without any.
+    pub fn curves(&self, since: u64, points: usize, wanted: impl Fn(&str) -> bool) -> Option<Curves<'_>> {
+        self.state.curves(since, points, wanted)
     }
 }
 
-/// The part of the runs that a page shows.
+/// The part of the runs that a page lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Window {
     /// Keys of its runs, in their order.
@@ -128,9 +141,9 @@ mod tests {
     fn pages_hold_every_run_and_the_newest_first() {
         assert_eq!(page(0, 0), 0..0);
         assert_eq!(page(5, 0), 0..5);
-        assert_eq!(page(130, 0), 66..130);
-        assert_eq!(page(130, 1), 2..66);
-        assert_eq!(page(130, 2), 0..64);
-        assert_eq!(page(130, usize::MAX), 0..64);
+        assert_eq!(page(520, 0), 264..520);
+        assert_eq!(page(520, 1), 8..264);
+        assert_eq!(page(520, 2), 0..256);
+        assert_eq!(page(520, usize::MAX), 0..256);
     }
 }

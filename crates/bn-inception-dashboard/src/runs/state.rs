@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
-use super::series::{Bucket, Position, Series};
+use super::cells::Cells;
+use super::columns::Columns;
+use super::series::{MOST_BUCKETS, Position, Series};
 use super::snapshots::{Snapshot, Snapshots};
 use crate::run_log::{
     BlockTelemetry, Event, Histogram, Record, Rewind, StepFacts, SystemSample, Telemetry, ValidationReport,
@@ -13,6 +15,9 @@ use crate::run_log::{
 
 /// Maximum number of curves of a run; a log that names more has been tampered with.
 const MOST_SERIES: usize = 600;
+
+/// Maximum number of buckets of the many curves that are drawn small: by block, by layer, of the machine.
+const FEW_BUCKETS: usize = 300;
 
 /// Maximum number of histograms of a run that are followed over its steps.
 const MOST_TRACKS: usize = 120;
@@ -70,30 +75,11 @@ struct Warning {
     message: String,
 }
 
-/// The values of which only the newest is shown, as JSON, by name.
-#[derive(Debug, Default)]
-struct Cells(BTreeMap<&'static str, Cell>);
+/// The values that every page gets of every run; the others only if it shows the run's own panels.
+const SUMMARY: [&str; 3] = ["start", "records", "layers"];
 
-#[derive(Debug)]
-struct Cell {
-    json: Box<RawValue>,
-    step: u64,
-    offset: u64,
-}
-
-impl Cells {
-    /// Sets a cell to `value`, which holds from `step` on and comes from the line that ends at `offset` in the log.
-    fn set(&mut self, name: &'static str, step: u64, offset: u64, value: &impl Serialize) {
-        // Numbers, strings and lists of them are always JSON.
-        let Ok(json) = to_raw_value(value) else {
-            return;
-        };
-        let known = self.0.get(name);
-        if known.is_none_or(|known| known.json.get() != json.get()) {
-            self.0.insert(name, Cell { json, step, offset });
-        }
-    }
-}
+/// The curves whose last values are in a summary.
+const LAST: [&str; 5] = ["train/loss", "train/top1", "val/loss", "val/top1", "val/top5"];
 
 /// A run as far as its log was read.
 #[derive(Debug, Default)]
@@ -106,25 +92,46 @@ pub struct RunState {
     /// Time at which the run would have begun, had it not paused.
     origin: f64,
     series: BTreeMap<String, Series>,
+    /// Offset in the log of the line that began the newest of the curves.
+    named: u64,
     tracks: BTreeMap<String, Snapshots<Histogram>>,
     cells: Cells,
     warnings: VecDeque<Warning>,
     /// `[step, images, seconds, top-1]` of each validation better than all before it.
-    records: Vec<(u64, u64, f64, f64)>,
+    records: Vec<(u64, u64, f32, f64)>,
 }
 
-/// Changes of a run for a page that has the rest. A list comes with the index from which it replaces the page's.
+/// Changes of what a list of runs shows, for a page that has the rest.
 #[derive(Debug, Serialize)]
-pub struct Changes<'a> {
-    /// The page drops everything it has of the run.
-    reset: bool,
+pub struct Summary<'a> {
     standing: &'a Standing,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    series: BTreeMap<&'a str, (usize, &'a [Bucket])>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    tracks: BTreeMap<&'a str, (usize, &'a [Snapshot<Histogram>])>,
+    /// Last values of the main curves.
+    last: BTreeMap<&'a str, f32>,
+    /// Names of all curves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    curves: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     cells: BTreeMap<&'a str, &'a RawValue>,
+}
+
+/// Changes of what the panels of one run show, for a page that has the rest. A list comes with the index from which it
+/// replaces the page's.
+#[derive(Debug, Serialize)]
+pub struct Details<'a> {
+    offset: u64,
+    /// The page drops the details it has.
+    reset: bool,
+    tracks: BTreeMap<&'a str, (usize, &'a [Snapshot<Histogram>])>,
+    cells: BTreeMap<&'a str, &'a RawValue>,
+}
+
+/// Changes of curves, for a page that has the rest, in the form of [`Series::since`].
+#[derive(Debug, Serialize)]
+pub struct Curves<'a> {
+    offset: u64,
+    /// The page drops the curves it has up to less than this offset, and those up to more than `offset`.
+    voided: u64,
+    curves: BTreeMap<&'a str, (usize, Columns)>,
 }
 
 impl RunState {
@@ -141,7 +148,10 @@ impl RunState {
             self.standing.step = step;
         }
         match record.event {
-            Event::Start(start) => self.set("start", 0, &(time, start)),
+            Event::Start(mut start) => {
+                self.set("labels", 0, &std::mem::take(&mut start.labels));
+                self.set("start", 0, &(time, start));
+            }
             Event::Resume { step, device } => {
                 self.warn(time, step, format!("resumed on {device}"));
             }
@@ -166,24 +176,63 @@ impl RunState {
         }
     }
 
-    /// Changes for a page that has seen the log up to offset `since`, or `None` without any.
-    pub fn since(&self, since: u64) -> Option<Changes<'_>> {
+    /// A run of which the part up to the position `at` is left out. Its next line is of time `time`.
+    pub fn continued(at: Position, time: f64) -> Self {
+        let Position { step, images, seconds, train_seconds } = at;
+        let (seconds, train_seconds) = (seconds.into(), train_seconds.into());
+        let standing = Standing { step, images, seconds, train_seconds, ..Standing::default() };
+        Self { origin: time - seconds, standing, ..Self::default() }
+    }
+
+    /// Offset from which a page that has seen the log up to `since` gets the changes, and whether it drops what it has.
+    fn changed_from(&self, since: u64) -> (u64, bool) {
+        // A page that is ahead has seen another log.
+        let reset = since < self.voided || since == 0 || since > self.offset;
+        (if reset { 0 } else { since }, reset)
+    }
+
+    /// Changes of the summary for a page that has seen the log up to offset `since`, or `None` without any.
+    pub fn summary(&self, since: u64) -> Option<Summary<'_>> {
         if since == self.offset {
             return None;
         }
-        // A page that is ahead has seen another log.
-        let reset = since < self.voided || since == 0 || since > self.offset;
-        let since = if reset { 0 } else { since };
-        let series = self.series.iter();
-        let tracks = self.tracks.iter();
-        let cells = self.cells.0.iter().filter(|(_, cell)| cell.offset > since);
-        Some(Changes {
-            reset,
+        let (since, _) = self.changed_from(since);
+        let last = LAST.iter().filter_map(|name| Some((*name, self.series.get(*name)?.last()?.mean())));
+        Some(Summary {
             standing: &self.standing,
-            series: series.filter_map(|(name, series)| Some((name.as_str(), series.since(since)?))).collect(),
-            tracks: tracks.filter_map(|(name, track)| Some((name.as_str(), track.since(since)?))).collect(),
-            cells: cells.map(|(name, cell)| (*name, &*cell.json)).collect(),
+            last: last.collect(),
+            curves: (self.named > since).then(|| self.series.keys().map(String::as_str).collect()),
+            cells: self.cells.since(since, |name| SUMMARY.contains(&name)),
         })
+    }
+
+    /// Changes of the details for a page that has seen the log up to offset `since`.
+    pub fn details(&self, since: u64) -> Details<'_> {
+        let (since, reset) = self.changed_from(since);
+        let tracks = self.tracks.iter();
+        Details {
+            offset: self.offset,
+            reset,
+            tracks: tracks.filter_map(|(name, track)| Some((name.as_str(), track.since(since)?))).collect(),
+            cells: self.cells.since(since, |name| !SUMMARY.contains(&name)),
+        }
+    }
+
+    /// Changes of the curves that are `wanted`, for a page that has seen the log up to offset `since` and takes at most
+    /// `points` points a curve. `None` without any.
+    pub fn curves(&self, since: u64, points: usize, wanted: impl Fn(&str) -> bool) -> Option<Curves<'_>> {
+        if since == self.offset {
+            return None;
+        }
+        let (since, _) = self.changed_from(since);
+        let series = self.series.iter().filter(|(name, _)| wanted(name));
+        let curves = series.filter_map(|(name, series)| Some((name.as_str(), series.since(since, points)?)));
+        Some(Curves { offset: self.offset, voided: self.voided, curves: curves.collect() })
+    }
+
+    /// The curve called `name`.
+    pub fn curve(&self, name: &str) -> Option<&Series> {
+        self.series.get(name)
     }
 
     fn rewind(&mut self, rewind: Rewind, time: f64) {
@@ -199,16 +248,16 @@ impl RunState {
                 for track in self.tracks.values_mut() {
                     track.truncate(step);
                 }
-                self.cells.0.retain(|_, cell| cell.step <= step);
+                self.cells.truncate(step);
                 self.records.retain(|record| record.0 <= step);
                 self.warnings.retain(|warning| warning.step <= step);
                 let losses = self.series.get("train/loss");
-                let last = losses.and_then(Series::last_position).unwrap_or_default();
-                self.origin = time - last.seconds;
+                let last = losses.and_then(Series::last).map(|bucket| bucket.position).unwrap_or_default();
+                self.origin = time - f64::from(last.seconds);
                 self.standing = Standing {
                     images: last.images,
-                    seconds: last.seconds,
-                    train_seconds: last.train_seconds,
+                    seconds: last.seconds.into(),
+                    train_seconds: last.train_seconds.into(),
                     epoch: self.standing.epoch,
                     broken_images: self.standing.broken_images,
                     checkpoint: Some(step),
@@ -221,14 +270,26 @@ impl RunState {
 
     fn position(&self) -> Position {
         let Standing { step, images, seconds, train_seconds, .. } = self.standing;
-        Position { step, images, seconds, train_seconds }
+        Position { step, images, seconds: seconds as f32, train_seconds: train_seconds as f32 }
     }
 
     fn push(&mut self, name: &str, value: f64) {
-        if self.series.len() < MOST_SERIES || self.series.contains_key(name) {
-            let position = self.position();
-            let series = self.series.entry(name.to_owned()).or_default();
+        self.push_up_to(MOST_BUCKETS, name, value);
+    }
+
+    fn push_small(&mut self, name: &str, value: f64) {
+        self.push_up_to(FEW_BUCKETS, name, value);
+    }
+
+    fn push_up_to(&mut self, most: usize, name: &str, value: f64) {
+        let position = self.position();
+        if let Some(series) = self.series.get_mut(name) {
             series.push(position, value, self.offset);
+        } else if self.series.len() < MOST_SERIES {
+            let mut series = Series::new(most);
+            series.push(position, value, self.offset);
+            self.series.insert(name.to_owned(), series);
+            self.named = self.offset;
         }
     }
 
@@ -303,7 +364,7 @@ impl RunState {
         for layer in &telemetry.activations {
             for (percentile, value) in [(15, layer.p15), (50, layer.p50), (85, layer.p85)] {
                 let name = format!("activation/{}/{percentile}", layer.layer);
-                self.push(&name, value.into());
+                self.push_small(&name, value.into());
             }
         }
         for block in &telemetry.blocks {
@@ -313,8 +374,8 @@ impl RunState {
 
     fn block(&mut self, step: u64, block: &BlockTelemetry) {
         let name = &block.block;
-        self.push(&format!("gradient/{name}"), block.grad_norm);
-        self.push(&format!("update/{name}"), block.update_ratio);
+        self.push_small(&format!("gradient/{name}"), block.grad_norm);
+        self.push_small(&format!("update/{name}"), block.update_ratio);
         for (kind, histogram) in block.histograms() {
             let name = format!("{kind}/{name}");
             if self.tracks.len() < MOST_TRACKS || self.tracks.contains_key(&name) {
@@ -325,13 +386,13 @@ impl RunState {
     }
 
     fn system(&mut self, sample: &SystemSample) {
-        self.push("cpu/machine", sample.cpu_percent.into());
-        self.push("cpu/process", sample.process_cpu_percent.into());
-        self.push("memory/process", sample.process_bytes as f64);
-        self.push("memory/available", sample.available_bytes as f64);
+        self.push_small("cpu/machine", sample.cpu_percent.into());
+        self.push_small("cpu/process", sample.process_cpu_percent.into());
+        self.push_small("memory/process", sample.process_bytes as f64);
+        self.push_small("memory/available", sample.available_bytes as f64);
         for (index, gpu) in sample.gpus.iter().enumerate() {
-            self.push(&format!("gpu/{index}"), gpu.percent.into());
-            self.push(&format!("gpu_memory/{index}"), gpu.used_bytes as f64);
+            self.push_small(&format!("gpu/{index}"), gpu.percent.into());
+            self.push_small(&format!("gpu_memory/{index}"), gpu.used_bytes as f64);
         }
     }
 }

@@ -44,8 +44,27 @@ pub struct Summary {
 pub struct Value {
     #[prost(string, tag = "1")]
     pub tag: String,
-    #[prost(oneof = "OneValue", tags = "2, 4, 5")]
+    #[prost(message, optional, tag = "9")]
+    pub metadata: Option<Metadata>,
+    #[prost(oneof = "OneValue", tags = "2, 4, 5, 8")]
     pub value: Option<OneValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Metadata {
+    #[prost(message, optional, tag = "1")]
+    pub plugin_data: Option<PluginData>,
+    /// An enumeration, which is encoded as an integer.
+    #[prost(int32, tag = "4")]
+    pub data_class: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PluginData {
+    #[prost(string, tag = "1")]
+    pub plugin_name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub content: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -56,6 +75,29 @@ pub enum OneValue {
     Image(Image),
     #[prost(message, tag = "5")]
     Histogram(HistogramProto),
+    #[prost(message, tag = "8")]
+    Tensor(Tensor),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Tensor {
+    /// An enumeration, which is encoded as an integer.
+    #[prost(int32, tag = "1")]
+    pub dtype: i32,
+    #[prost(message, optional, tag = "2")]
+    pub tensor_shape: Option<Shape>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Shape {
+    #[prost(message, repeated, tag = "2")]
+    pub dim: Vec<Dimension>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Dimension {
+    #[prost(int64, tag = "1")]
+    pub size: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::DEFAULT_ADDRESS;
-use crate::server::MOST_STREAMS;
+use crate::connections::MOST_STREAMS_OF_ONE;
 
 #[test]
 fn only_this_machines_names_and_no_paths() {
@@ -38,7 +38,7 @@ fn files_are_sent_once() {
     let folder = folder();
     begin(folder.path(), 1);
     let dashboard = serve(folder.path(), None, None);
-    for path in ["/", "/app.js", "/app.css", "/plotly.js"] {
+    for path in ["/", "/app.js", "/app.css"] {
         let (status, answer) = ask(&dashboard, &format!("GET {path}"), &["Host: localhost"]);
         assert_eq!(status, 200, "{path}");
         let tag = answer.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
@@ -63,6 +63,9 @@ fn the_token_opens_the_data_and_the_stop_button() {
     assert!(dashboard.url().ends_with("/#token=a-token-for-tests"));
     let right = format!("Authorization: Bearer {TOKEN}");
     assert_eq!(ask(&dashboard, "GET /", &["Host: localhost"]).0, 200);
+    for path in ["/curves", "/details", "/excerpt"] {
+        assert_eq!(ask(&dashboard, &format!("POST {path}"), &["Host: localhost"]).0, 401, "{path}");
+    }
     for wrong in ["X-None: 1", "Authorization: Bearer a-token-for-test", "Authorization: Bearer "] {
         for line in ["GET /events", "POST /stop"] {
             assert_eq!(ask(&dashboard, line, &["Host: localhost", wrong]).0, 401, "{line} {wrong}");
@@ -70,7 +73,7 @@ fn the_token_opens_the_data_and_the_stop_button() {
     }
     assert!(!stopped.load(Ordering::Relaxed));
     let hello = send(&dashboard, &format!("GET /events HTTP/1.1\r\nHost: localhost\r\n{right}\r\n\r\n"));
-    assert_eq!(Page(hello).next("hello").1["can_stop"], true);
+    assert_eq!(Page(hello).next("hello")["can_stop"], true);
     assert_eq!(ask(&dashboard, "POST /stop", &["Host: localhost", &right]).0, 202);
     assert!(stopped.load(Ordering::Relaxed));
 }
@@ -116,18 +119,49 @@ fn addresses() {
     assert!(Dashboard::open(config).is_ok());
 }
 
-/// They hold their connections, ask for the largest file and never read.
+#[test]
+fn what_is_sent_is_compressed() {
+    let folder = folder();
+    begin(folder.path(), 1);
+    let dashboard = serve(folder.path(), None, None);
+    let length = |accepted: &str| {
+        let request = format!("GET /app.js HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{accepted}\r\n");
+        let mut answer = Vec::new();
+        send(&dashboard, &request).read_to_end(&mut answer).unwrap();
+        answer.len()
+    };
+    let (plain, packed) = (length(""), length("Accept-Encoding: gzip\r\n"));
+    assert!(packed * 2 < plain, "{packed} of {plain} bytes");
+    // The whole page is small enough for a slow line.
+    assert!(packed < 100_000, "{packed}");
+    // Events arrive as they happen, although they are compressed.
+    let request = "GET /events HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n";
+    let mut stream = send(&dashboard, request);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        stream.read_line(&mut head).unwrap();
+    }
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    assert!(!stream.fill_buf().unwrap().is_empty());
+    // The stream ends as it should: with the last, empty chunk.
+    drop(dashboard);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(b"\r\n0\r\n\r\n"));
+}
+
+/// They hold their connections, ask for the largest file many times and never read.
 #[test]
 fn clients_that_do_not_read_lock_nobody_out() {
     let folder = folder();
     begin(folder.path(), 1);
     let dashboard = serve(folder.path(), None, None);
-    let request = "GET /plotly.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut held: Vec<_> = (0..260).map(|_| send(&dashboard, request)).collect();
+    let request = "GET /app.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(60);
+    let mut held: Vec<_> = (0..260).map(|_| send(&dashboard, &request)).collect();
     let begun = std::time::Instant::now();
     assert_eq!(ask(&dashboard, "GET /", &["Host: localhost"]).0, 200);
-    Page::open(&dashboard, "").next("run");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    Page::open(&dashboard).next("run");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     // The last one is not pushed out by others; it is cut off for taking nothing.
     std::thread::sleep(Duration::from_secs(3));
     let mut taken = Vec::new();
@@ -140,11 +174,11 @@ fn too_many_pages_are_told_so_and_the_rest_go_on() {
     let folder = folder();
     let log = begin(folder.path(), 1);
     let dashboard = serve(folder.path(), None, None);
-    let mut pages: Vec<_> = (0..MOST_STREAMS).map(|_| Page::open(&dashboard, "")).collect();
+    let mut pages: Vec<_> = (0..MOST_STREAMS_OF_ONE).map(|_| Page::open(&dashboard)).collect();
     pages.iter_mut().for_each(|page| drop(page.next("run")));
     let (status, answer) = ask(&dashboard, "GET /events", &["Host: localhost"]);
     assert_eq!(status, 503);
-    assert!(answer.contains("close one"), "{answer}");
+    assert!(answer.contains("from this address; close one"), "{answer}");
     assert_eq!(ask(&dashboard, "GET /", &["Host: localhost"]).0, 200);
     log.write(step(2)).unwrap();
     pages.iter_mut().for_each(|page| drop(page.next("run")));

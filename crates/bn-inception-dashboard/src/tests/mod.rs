@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::run_log::{Event, LOG_FILE, RunLog, Start, StepFacts, Validation, ValidationReport};
@@ -68,7 +68,7 @@ fn send(dashboard: &Dashboard, request: &str) -> BufReader<TcpStream> {
 
 /// Status and text of the answer to a request with these headers.
 fn ask(dashboard: &Dashboard, line: &str, headers: &[&str]) -> (u16, String) {
-    let request = format!("{line} HTTP/1.1\r\n{}\r\nConnection: close\r\n\r\n", headers.join("\r\n"));
+    let request = format!("{line} HTTP/1.1\r\nConnection: close\r\n{}\r\n\r\n", headers.join("\r\n"));
     let mut answer = String::new();
     send(dashboard, &request).read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
@@ -79,61 +79,76 @@ fn ask(dashboard: &Dashboard, line: &str, headers: &[&str]) -> (u16, String) {
 struct Page(BufReader<TcpStream>);
 
 impl Page {
-    fn open(dashboard: &Dashboard, seen: &str) -> Self {
-        let request = format!("GET /events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {seen}\r\n\r\n");
-        Self(send(dashboard, &request))
+    fn open(dashboard: &Dashboard) -> Self {
+        Self(send(dashboard, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     }
 
-    /// The next event called `name`: its id and its data.
-    fn next(&mut self, name: &str) -> (String, Value) {
-        let (_, id, data) = self.next_with_id(&[name]);
-        (id, data)
+    /// The data of the next event called `name`.
+    fn next(&mut self, name: &str) -> Value {
+        self.next_of(&[name]).1
     }
 
     /// The next event called one of `names`: its name and its data.
     fn next_of(&mut self, names: &[&str]) -> (String, Value) {
-        let (name, _, data) = self.next_with_id(names);
-        (name, data)
-    }
-
-    fn next_with_id(&mut self, names: &[&str]) -> (String, String, Value) {
-        let (mut current, mut id) = (String::new(), String::new());
+        let mut current = String::new();
         loop {
             let mut line = String::new();
             assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the stream ended before {names:?}");
             let line = line.trim_end();
             if let Some(event) = line.strip_prefix("event: ") {
                 current = event.to_owned();
-            } else if let Some(text) = line.strip_prefix("id: ") {
-                id = text.to_owned();
             } else if let Some(data) = line.strip_prefix("data: ")
                 && names.contains(&current.as_str())
             {
-                return (current, id, serde_json::from_str(data).unwrap());
+                return (current, serde_json::from_str(data).unwrap());
             }
         }
     }
 
-    /// Reads events until the run has taken `steps` steps. Returns the id of the last one and the steps of the loss
-    /// curve, truncated and appended to as a page does it.
-    fn until(&mut self, steps: u64) -> (String, Vec<u64>) {
-        let mut curve = Vec::new();
+    /// Reads events until the run has taken `steps` steps. Returns the run.
+    fn until(&mut self, steps: u64) -> Value {
         loop {
-            let (id, run) = self.next("run");
-            if run["reset"] == true {
-                curve.clear();
-            }
-            if let Some(change) = run["series"].get("train/loss") {
-                let first = change[0].as_u64().unwrap() as usize;
-                curve.resize(first, 0);
-                let rows = change[1].as_array().unwrap().iter();
-                curve.extend(rows.map(|row| row[0].as_u64().unwrap()));
-            }
+            let run = self.next("run");
             if run["standing"]["step"] == steps {
-                return (id, curve);
+                return run;
             }
         }
     }
+}
+
+/// The answer to a question.
+fn question(dashboard: &Dashboard, path: &str, question: &Value) -> Value {
+    let body = question.to_string();
+    let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let (status, answer) = ask(dashboard, &format!("POST {path}"), &["Host: localhost", &length]);
+    assert_eq!(status, 200, "{answer}");
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+/// The loss curve of a run after offset `since` in its log: the index of its first point, the steps, the offset up to
+/// which it is, and that up to which a page drops what it has.
+fn losses(dashboard: &Dashboard, run: &Value, since: u64) -> (u64, Vec<u64>, u64, u64) {
+    let key = run["key"].as_str().unwrap();
+    let asked = json!({ "names": ["train/loss"], "points": 1000, "runs": { key: since } });
+    let answer = question(dashboard, "/curves", &asked);
+    let changes = &answer[key];
+    let curve = &changes["curves"]["train/loss"];
+    (
+        curve[0].as_u64().unwrap(),
+        steps_of(&curve[1]),
+        changes["offset"].as_u64().unwrap(),
+        changes["voided"].as_u64().unwrap(),
+    )
+}
+
+/// The steps of columns.
+fn steps_of(columns: &Value) -> Vec<u64> {
+    let differences = columns["step"].as_array().unwrap().iter().map(|step| step.as_u64().unwrap());
+    let steps = differences.scan(0, |step, difference| {
+        *step += difference;
+        Some(*step)
+    });
+    steps.collect()
 }
 
 fn folder() -> TempDir {

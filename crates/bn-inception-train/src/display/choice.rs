@@ -19,12 +19,13 @@ pub enum Display {
 }
 
 impl Display {
-    /// The display of a run, which is `alone` unless several ranks train it: they share a terminal.
-    pub(crate) fn open(self, extent: RunExtent, alone: bool) -> Option<Box<dyn Screen>> {
+    /// Opens it for a run that is `alone` unless several ranks train it: they share a terminal. `dashboard` is the address
+    /// of the run's dashboard; lines of text have it above them already.
+    pub(crate) fn open(self, extent: RunExtent, alone: bool, dashboard: Option<&str>) -> Option<Box<dyn Screen>> {
         // `mpirun` makes standard output a terminal that nobody types at.
         let interactive = alone && io::stdin().is_terminal() && io::stdout().is_terminal();
         match self {
-            Self::Auto if interactive => Some(Box::new(Terminal::open(extent))),
+            Self::Auto if interactive => Some(Box::new(Terminal::open(extent, dashboard))),
             Self::Auto => Some(Box::new(Console::new(io::stdout(), extent))),
             Self::Stderr => Some(Box::new(Console::new(io::stderr(), extent))),
             Self::Quiet => None,

@@ -1,6 +1,7 @@
 //! burn-train's terminal interface, fed with our metrics.
 
 use std::mem;
+use std::sync::Arc;
 
 use bn_inception_dashboard::run_log::Event;
 use burn::train::Interrupter;
@@ -8,7 +9,7 @@ use burn::train::logger::TrainingProgressLogger as _;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
     AccuracyMetric, LearningRateMetric, LossMetric, Metric, MetricAttributes, MetricDefinition, MetricEntry, MetricId,
-    NumericEntry, SerializedEntry, TopKAccuracyMetric,
+    NumericAttributes, NumericEntry, SerializedEntry, TopKAccuracyMetric,
 };
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::renderer::{MetricState, MetricsRenderer as _, MetricsRendererTraining as _};
@@ -24,8 +25,9 @@ pub(super) struct Terminal {
     extent: RunExtent,
     /// The current half of an epoch, and the number of its images done.
     split: Option<(Split, usize)>,
-    /// Loss, top-1 and top-5; in training also the learning rate.
-    curves: [Curve; 4],
+    /// Loss, top-1 and top-5; in training also the learning rate, the speed and the share of the time spent waiting for
+    /// data.
+    curves: [Curve; 6],
     _ctrl_c: KeepCtrlC,
 }
 
@@ -36,7 +38,7 @@ enum Split {
 }
 
 impl Terminal {
-    pub(super) fn open(extent: RunExtent) -> Self {
+    pub(super) fn open(extent: RunExtent, dashboard: Option<&str>) -> Self {
         let interrupter = Interrupter::new();
         let mut renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), Some(extent.epoch));
         let curves = [
@@ -44,11 +46,15 @@ impl Terminal {
             Curve::of(&AccuracyMetric::new()),
             Curve::of(&TopKAccuracyMetric::new(extent.classes.clamp(1, 5))),
             Curve::of(&LearningRateMetric::new()),
+            Curve::named("Images/s", None, true),
+            Curve::named("Data wait", Some("%"), false),
         ];
         for curve in &curves {
             renderer.register_metric(curve.definition.clone());
         }
-        renderer.start(extent.total_epochs, extent.epoch + 1, None, None);
+        // The label stands in the frame of the status.
+        let label = dashboard.map(|address| format!("dashboard {address}"));
+        renderer.start(extent.total_epochs, extent.epoch + 1, None, label.as_deref());
         Self { renderer, interrupter, extent, split: None, curves, _ctrl_c: KeepCtrlC::start() }
     }
 
@@ -107,7 +113,9 @@ impl Screen for Terminal {
         match event {
             Event::Step(facts) => {
                 let top5 = facts.top5.unwrap_or_default();
-                let values = [facts.loss, 100.0 * facts.top1, 100.0 * top5, facts.lr];
+                let per_second = |amount: f64| amount / facts.seconds.max(f64::MIN_POSITIVE);
+                let (speed, wait) = (per_second(facts.images as f64), 100.0 * per_second(facts.wait_seconds));
+                let values = [facts.loss, 100.0 * facts.top1, 100.0 * top5, facts.lr, speed, wait];
                 self.batch(Split::Train, facts.images, &values);
             }
             Event::Validation(report) => {
@@ -140,11 +148,23 @@ struct Curve {
 impl Curve {
     /// A curve named and formatted like `metric`.
     fn of(metric: &impl Metric) -> Self {
-        Self {
-            definition: MetricDefinition::new(MetricId::new(metric.name()), metric),
-            state: NumericMetricState::new(),
-            is_empty: true,
-        }
+        Self::defined(MetricDefinition::new(MetricId::new(metric.name()), metric))
+    }
+
+    /// A curve called `name`, of numbers in `unit`.
+    fn named(name: &str, unit: Option<&str>, higher_is_better: bool) -> Self {
+        let name = Arc::new(name.to_owned());
+        let attributes = NumericAttributes { unit: unit.map(str::to_owned), higher_is_better };
+        Self::defined(MetricDefinition {
+            metric_id: MetricId::new(name.clone()),
+            name,
+            description: None,
+            attributes: attributes.into(),
+        })
+    }
+
+    fn defined(definition: MetricDefinition) -> Self {
+        Self { definition, state: NumericMetricState::new(), is_empty: true }
     }
 
     fn add(&mut self, value: f64, images: usize) -> MetricState {

@@ -84,8 +84,8 @@ fn what_did_not_change_is_not_sent_again() {
     fold(&mut state, Event::Start(Box::default()));
     let seen = state.offset;
     fold(&mut state, Event::Finished { step: 0 });
-    let changes = serde_json::to_value(state.since(seen)).unwrap();
+    let changes = serde_json::to_value(state.summary(seen)).unwrap();
     assert_eq!(changes["standing"]["status"], "finished");
-    assert_eq!(changes.get("cells"), None);
-    assert!(state.since(state.offset).is_none());
+    assert_eq!((changes.get("cells"), changes.get("curves")), (None, None));
+    assert!(state.summary(state.offset).is_none());
 }
