@@ -17,6 +17,7 @@ use std::thread;
 
 use bn_inception_examples::figure::Figure as _;
 use bn_inception_examples::{Failure, WrongArgument, exit_code, write_file};
+use bn_inception_train::OutputLock;
 use clap::Parser;
 
 use figure::Figure1;
@@ -74,15 +75,18 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     positive("lr", arguments.lr)?;
     positive("init-std", arguments.init_std)?;
-    let out = &arguments.out;
-    if out.join("figure1.json").exists() {
-        return Err(format!("{} holds a figure; choose another --out", out.display()).into());
-    }
     let data = match &arguments.data {
         Some(folder) => Mnist::read(folder)?,
         None => mnist::download()?,
     };
+    let out = &arguments.out;
     fs::create_dir_all(out).map_err(|error| format!("cannot write {}: {error}", out.display()))?;
+    let _lock = OutputLock::take(out, |line| eprintln!("{line}"))?;
+    for (file, what) in [("figure1.json", "a figure"), ("with-bn/run.jsonl", "a run that was broken off")] {
+        if out.join(file).exists() {
+            return Err(format!("{} holds {what}; choose another --out", out.display()).into());
+        }
+    }
 
     let options = |batch_norm| Options {
         batch_norm,

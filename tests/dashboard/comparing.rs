@@ -127,6 +127,7 @@ fn a_link_shows_what_its_sender_saw() {
     assert_eq!(tab.evaluate(&range("Loss")), json!([3200, 6400]));
     // All charts of training show the same part.
     assert_eq!(tab.evaluate(&range("Top-1 accuracy")), json!([3200, 6400]));
+    tab.wait_for("location.hash.includes('zoom=')");
     let link = tab.evaluate("location.href");
     let other = open(&browser, link.as_str().unwrap());
     drawn_runs(&other, 5);

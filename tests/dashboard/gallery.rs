@@ -39,7 +39,8 @@ fn pages_fit_whatever_the_number_of_runs() {
                     if look == "dark" { "dark" } else { "light" }
                 ));
                 drawn_runs(&tab, runs);
-                panels(&tab);
+                assert!(panels(&tab).contains(&"Ranks".to_owned()));
+                assert_eq!(tab.evaluate("document.querySelectorAll('[aria-label=Ranks] tbody tr').length"), 4);
                 fits(&tab, runs, width);
                 if let Some(kept) = &kept {
                     keep(&tab, &Path::new(kept).join(format!("{runs}-{width}-{look}")), look);

@@ -58,7 +58,10 @@ fn panels(tab: &Tab) -> Vec<String> {
         "(async () => {
             for (let y = 0; y < document.documentElement.scrollHeight; y += 400) {
                 scrollTo(0, y);
-                await new Promise((done) => setTimeout(done, 100));
+                // What is in sight is known after a frame, which takes its time on a busy machine.
+                const frame = new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+                await Promise.race([frame, new Promise((done) => setTimeout(done, 2000))]);
+                await new Promise((done) => setTimeout(done, 50));
             }
             const shown = [...document.querySelectorAll('.panel:not([hidden])')];
             return shown.filter((panel) => panel.querySelector('.chart, img, table, dl'))

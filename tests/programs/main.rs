@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a failed setup step is a failed test
 
 mod embeddings;
+mod mnist_figure1;
 mod mpi;
 mod paper_figures;
 mod weights;

@@ -13,8 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bn_inception_dashboard::TensorBoard;
 use bn_inception_dashboard::run_log::{
-    ActivationPercentiles, BlockTelemetry, ClassCount, Confusion, Event, Histogram, LOG_FILE, Record, SCHEMA, Sink,
-    Start, StepFacts, SystemSample, Telemetry, Validation, ValidationReport,
+    ActivationPercentiles, BlockTelemetry, ClassCount, Confusion, Event, Histogram, LOG_FILE, RankFacts, RankReport,
+    Record, SCHEMA, Sink, Start, StepFacts, SystemSample, Telemetry, Validation, ValidationReport,
 };
 use clap::Parser;
 use serde_json::{Map, Value, json};
@@ -208,6 +208,17 @@ impl Run {
         });
         Telemetry { step, blocks: blocks.collect(), activations: activations.into() }
     }
+
+    /// Four processes, of which the last is the slowest.
+    fn ranks(&self, step: u64) -> RankReport {
+        let seconds = |rank: u64| SECONDS_PER_STEP * (0.8 + 0.1 * noise(step, rank) + 0.03 * rank as f64);
+        let ranks = (0..4).map(|rank| RankFacts {
+            images: self.batch / 4,
+            seconds: seconds(rank),
+            wait_seconds: 0.01 * noise(rank, step),
+        });
+        RankReport { step, seconds: SECONDS_PER_STEP, ranks: ranks.collect() }
+    }
 }
 
 fn system(step: u64) -> SystemSample {
@@ -249,6 +260,7 @@ fn write_run(folder: &Path, number: u64, arguments: &Arguments) -> Result<(), Bo
         if step % (steps / MEASUREMENTS).max(1) == 0 {
             write(step, Event::Telemetry(Box::new(run.telemetry(step, steps))))?;
             write(step, Event::System(system(step)))?;
+            write(step, Event::Ranks(run.ranks(step)))?;
         }
     }
     match number {

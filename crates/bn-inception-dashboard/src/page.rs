@@ -29,6 +29,7 @@ const MODULES: &[&str] = &[
     include_str!("page/names.js"),
     include_str!("page/curves.js"),
     include_str!("page/network.js"),
+    include_str!("page/ranks.js"),
     include_str!("page/validation.js"),
     include_str!("page/comparison.js"),
     include_str!("page/status.js"),

@@ -1,5 +1,6 @@
 //! The runs on show: their logs, folded into bounded memory.
 
+mod bucket;
 mod cells;
 mod columns;
 mod excerpt;

@@ -64,6 +64,7 @@ pub use display::Display;
 pub use error::TrainError;
 pub use evaluate::{EvaluateError, Evaluation, evaluate};
 pub use interrupt::StopSignal;
+pub use lock::OutputLock;
 pub use observe::{TELEMETRY_EVERY, percentile};
 pub use progress::Progress;
 pub use rank::rank;

@@ -12,7 +12,7 @@ const LOCK_FILE: &str = "run.lock";
 /// The right to write a run, held until it is dropped. The operating system takes it back when the process dies, in
 /// whatever way.
 #[derive(Debug)]
-pub(crate) struct OutputLock {
+pub struct OutputLock {
     /// `None` where the file system knows no locks.
     _file: Option<File>,
 }
@@ -22,7 +22,7 @@ impl OutputLock {
     ///
     /// # Errors
     /// [`TrainError::OutputLocked`] if another process has locked it, [`TrainError::Output`] if it cannot be written.
-    pub(crate) fn take(out: &Path, mut status: impl FnMut(&str)) -> Result<Self, TrainError> {
+    pub fn take(out: &Path, mut status: impl FnMut(&str)) -> Result<Self, TrainError> {
         let path = out.join(LOCK_FILE);
         // Not truncated, in case that somebody has a file of this name.
         let open = OpenOptions::new().create(true).append(true).open(&path);

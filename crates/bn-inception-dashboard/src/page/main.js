@@ -11,6 +11,7 @@ import { spanOfRuns } from "./rows.js";
 import { drawAllPanels, refresh } from "./panels.js";
 import { addMachine, addTraining } from "./curves.js";
 import { addNetwork } from "./network.js";
+import { addRanks } from "./ranks.js";
 import { addValidation } from "./validation.js";
 import { addComparison } from "./comparison.js";
 import { addAbout, drawState } from "./status.js";
@@ -21,7 +22,7 @@ const SECTIONS = [
   ["comparison", "Comparison", addComparison],
   ["predictions", "Predictions", addValidation],
   ["network", "Network", addNetwork],
-  ["machine", "Machine", addMachine],
+  ["machine", "Machine", (section) => [addRanks, addMachine].forEach((add) => add(section))],
   ["about", "About", addAbout],
 ];
 

@@ -14,7 +14,8 @@ let wanted = []; // questions in the order of the panels: `{ names, keys }`
 let asking = false;
 let asked = -Infinity;
 let detailed = null;
-let look = null; // the closer look under way
+let look = null; // the range of the closer looks, and the curves
+let looking = false;
 
 // Asks the server from now on; `changed` is called after each answer, with true if panels had waited for it.
 export function goOnline(changed) {
@@ -89,31 +90,48 @@ export async function wantDetails(run) {
   setTimeout(() => { detailed = null; }, isOver(run) ? 0 : PAUSE);
 }
 
-// Reads the logs of `runs` again in the range shown, one after the other, where the curves are coarse. `null` is no
-// range.
+// Reads the logs of `runs` again in the range shown, one after the other, where the curves are coarse, and once more when
+// a curve has got longer within it. `null` is no range.
 export async function lookCloser(runs, names, range) {
   if (!online) return;
   const id = JSON.stringify([names, range]);
-  if (look === id) return;
+  if (look !== id) for (const run of runs) run.closer = undefined;
   look = id;
-  for (const run of runs) run.closer = undefined;
-  let told = -Infinity;
-  for (const run of range ? runs : []) {
-    const clock = names.find((name) => run.curves[name]?.min);
-    if (!clock) continue;
-    const { from, to, points: coarse } = stepsWithin(run, clock, range);
-    if (coarse === 0 || coarse >= CLOSER_BELOW) continue;
-    try {
-      const answer = await ask("excerpt", { run: run.key, names, from, to });
-      if (look !== id) return;
-      if (answer) applyCloser(run, answer);
-      if (performance.now() > told + PAUSE / 2) {
-        told = performance.now();
-        arrived(true);
-      }
-    } catch {
-      return;
+  if (looking || !range) return;
+  looking = true;
+  let told = performance.now();
+  let again = Infinity;
+  for (const run of runs) {
+    const part = missingPart(run, names, range);
+    if (!part) continue;
+    const begun = performance.now();
+    if (!isOver(run) && begun < (run.closer?.next ?? 0)) {
+      again = Math.min(again, run.closer.next - begun);
+      continue;
+    }
+    const answer = await ask("excerpt", { run: run.key, names, ...part }).catch(() => undefined);
+    // The stream says what is wrong.
+    if (look !== id || answer === undefined) break;
+    applyCloser(run, { curves: {}, ...answer });
+    // A run that goes on is not read all the time.
+    Object.assign(run.closer, part, { next: performance.now() + 10 * (performance.now() - begun) });
+    again = 0;
+    if (performance.now() > told + PAUSE / 2) {
+      told = performance.now();
+      arrived(true);
     }
   }
-  if (told > 0) arrived(true);
+  looking = false;
+  // With another range by now, the panels ask again.
+  if (look !== id) again = 0;
+  if (again < Infinity) setTimeout(() => arrived(true), again);
+}
+
+// The steps in the range shown for which a run's curves are coarse; nothing if they were read already.
+function missingPart(run, names, range) {
+  const clock = names.find((name) => run.curves[name]?.min);
+  if (!clock) return null;
+  const { from, to, points: coarse } = stepsWithin(run, clock, range);
+  const isRead = run.closer && run.closer.from <= from && run.closer.to >= to;
+  return coarse === 0 || coarse >= CLOSER_BELOW || isRead ? null : { from, to };
 }

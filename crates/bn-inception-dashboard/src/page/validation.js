@@ -102,7 +102,7 @@ function addSamples(section, redraw) {
     of: ofCell("samples"),
     wide: true,
     tools: element("div", { className: "tools" }, [filter]),
-    has: (view) => Boolean(view.focus?.cells.samples),
+    has: (view) => Boolean(view.focus?.details.cells.samples),
     coming: afterValidation,
     key: (view) => [view.focus.key, view.focus.details.cells.samples[0], filter.value],
     draw(body, view) {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::series::Bucket;
+use super::bucket::Bucket;
 
 /// Significant digits of a mean of several values; hovers show four.
 const DIGITS: i32 = 5;

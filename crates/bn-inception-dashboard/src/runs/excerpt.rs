@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::series::Position;
+use super::bucket::Position;
 use super::shown::Run;
 use super::state::{Curves, RunState};
 use crate::run_log::{Event, LOG_FILE, LogReader};

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::bucket::Position;
 use super::cells::Cells;
 use super::columns::Columns;
-use super::series::{MOST_BUCKETS, Position, Series};
+use super::series::{MOST_BUCKETS, Series};
 use super::snapshots::{Snapshot, Snapshots};
 use crate::run_log::{
     BlockTelemetry, Event, Histogram, Record, Rewind, StepFacts, SystemSample, Telemetry, ValidationReport,
