@@ -2,6 +2,7 @@
 
 mod server;
 
+use std::fs;
 use std::time::Duration;
 
 use super::*;
