@@ -53,7 +53,7 @@ fn lock_path(path: &Path) -> PathBuf {
 }
 
 /// Writes a verified file atomically.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = AtomicWriteFile::open(path)?;
     file.write_all(bytes)?;
     file.commit()
