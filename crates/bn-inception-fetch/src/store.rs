@@ -131,5 +131,6 @@ impl Store {
     }
 }
 
-#[cfg(all(test, feature = "download"))]
+#[cfg(test)]
+#[cfg(feature = "download")]
 mod tests;
