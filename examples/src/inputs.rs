@@ -42,7 +42,7 @@ impl Examples {
     /// in each line, or several with tabs between them. `-` is a list on standard input.
     ///
     /// # Errors
-    /// [`Failure`] naming an argument that does not exist or is none of these.
+    /// [`Failure`] naming an argument that does not exist or is none of these, such as a list of no file that exists.
     pub fn find(arguments: &[PathBuf], kind: Kind) -> Result<Self, Failure> {
         let mut examples = Self::default();
         for argument in arguments {
@@ -64,10 +64,13 @@ impl Examples {
             } else if Content::of_file(argument).map_err(named)? != Content::Other {
                 examples.list.push(Example { files: vec![argument.clone()] });
             } else {
-                let bytes = fs::read(argument).map_err(named)?;
-                let text = String::from_utf8(bytes);
-                let text = text.map_err(|_| format!("{}: neither an image nor a list of them", argument.display()))?;
-                examples.list.extend(listed(&text));
+                let text = String::from_utf8(fs::read(argument).map_err(named)?).unwrap_or_default();
+                let listed: Vec<Example> = listed(&text).collect();
+                // Any other text, or none.
+                if !listed.iter().flat_map(|example| &example.files).any(|file| file.exists()) {
+                    return Err(format!("{}: neither an image nor a list of files", argument.display()).into());
+                }
+                examples.list.extend(listed);
             }
         }
         Ok(examples)

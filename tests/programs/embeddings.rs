@@ -179,8 +179,10 @@ fn what_cannot_be_embedded_or_searched_is_one_line() {
     let photos = Photos::new();
     let (array, image) = (photos.path("x.npy"), fixture("image.png"));
     fail("embed", &["nowhere", "--to", &array], &["nowhere: No such file"]);
-    fail("embed", &[&fixture("zip.pth"), "--to", &array], &["zip.pth: neither an image nor a list of them"]);
+    fail("embed", &[&fixture("zip.pth"), "--to", &array], &["zip.pth: neither an image nor a list of files"]);
     fs::write(photos.path("list"), "a.jpg\nb.jpg").unwrap();
+    fail("embed", &[&photos.path("list"), "--to", &array], &["list: neither an image nor a list of files"]);
+    fs::write(photos.path("list"), format!("a.jpg\n{}", photos.path("list"))).unwrap();
     fail("embed", &[&photos.path("list"), "--to", &array], &["none of 2 files has a vector"]);
     assert!(!Path::new(&array).exists() && !Path::new(&photos.path("x.npy.partial")).exists());
     fail("search", &[&array], &["x.npy", "No such file"]);

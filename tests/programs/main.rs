@@ -134,11 +134,92 @@ fn classify_says_what_is_wrong_and_answers_the_rest() {
     assert!(!output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "[]");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let line = stderr.trim();
+    let [note, line] = stderr.trim().lines().collect::<Vec<_>>()[..] else { panic!("two lines: {stderr}") };
+    assert!(note.starts_with("note: ") && note.contains("knows 3 classes"), "{note}");
+    assert!(line.contains("text.jpg: not a JPEG, PNG, WebP, GIF, BMP or TIFF image"), "{line}");
+}
+
+#[test]
+fn classify_takes_folders_and_lists() {
+    let trained = Trained::new();
+    let folder = trained.path("data/train");
+    fs::write(trained.path("data/train/notes.txt"), "no image").unwrap();
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        let printed = succeed("classify", &[&["--device", "flex", "--batch-size", "7"][..], arguments].concat());
+        printed.lines().map(str::to_owned).collect()
+    };
+    // All formats say the same, in the order of the files, whatever the number of workers.
+    let table = lines(&["--csv", "--top", "2", "--workers", "0", &folder]);
+    assert_eq!((table.len(), table[0].as_str()), (1 + 2 * 30, "image,rank,class,label,probability"));
+    let objects = lines(&["--jsonl", "--top", "2", "--workers", "3", &folder]);
+    assert_eq!(objects.len(), 30);
+    let objects: Vec<Value> = objects.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let array: Vec<Value> = serde_json::from_str(&lines(&["--json", "--top", "2", &folder]).join("\n")).unwrap();
+    assert_eq!(array, objects);
+    let names: Vec<String> = objects.iter().map(|object| object["image"].as_str().unwrap().to_owned()).collect();
+    assert!(names.is_sorted());
+    for (index, name) in names.iter().enumerate() {
+        let predicted = &objects[index]["predictions"][0];
+        let label = predicted["label"].as_str().unwrap();
+        assert!(table[1 + 2 * index].starts_with(&format!("{name},1,{},{label},", predicted["class"])));
+    }
+    // A list, from a file and from standard input; a missing file is an error, and the others have their answers.
+    let list = trained.path("list");
+    fs::write(&list, format!("{}\r\n\nabsent.jpg\n{}", names[3], names[1])).unwrap();
+    for argument in [list.as_str(), "-"] {
+        let stdin = Stdio::from(fs::File::open(&list).unwrap());
+        let output = program("classify").args(["--device", "flex", "--jsonl", argument]).stdin(stdin).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("error: absent.jpg: cannot be read"), "{stderr}");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let found: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!([&found[0]["image"], &found[1]["image"]], [&names[3], &names[1]].map(|name| &**name));
+    }
+    fail("classify", &[&trained.path("data/train/notes.txt")], &["notes.txt: neither an image nor a list of files"]);
+    // A reader that has seen enough is no error.
+    let mut classify = program("classify");
+    let mut classify = classify.arg(&folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(classify.stdout.take());
+    let output = classify.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !stderr.contains("error"), "{stderr}");
+}
+
+#[test]
+fn validate_reports_classes_and_images() {
+    let trained = Trained::new();
+    let mut train = trained.train("out");
+    train.extend(["--dashboard".to_owned(), "off".to_owned()]);
+    succeed("train-imagenet", &borrowed(&train));
+    let (weights, data) = (trained.path("out/model.safetensors"), trained.path("data"));
+    let (matrix, table) = (trained.path("matrix.csv"), trained.path("table.csv"));
+    let one = ["--data", &data, "--device", "flex", "--json", "--weights", &weights];
+    let flags = ["--per-class", "--confusion", &matrix, "--predictions", &table];
+    let result: Value = serde_json::from_str(&succeed("validate", &[&one[..], &flags].concat())).unwrap();
+    let classes = result["classes"].as_array().unwrap();
+    assert_eq!(classes.len(), 3);
+    let right: f64 = classes.iter().map(|class| class["top1"].as_f64().unwrap() * 4.0).sum();
+    assert!((right / 12.0 - result["top1"].as_f64().unwrap()).abs() < 1e-9);
+    let matrix = fs::read_to_string(matrix).unwrap();
+    let cells: Vec<Vec<&str>> = matrix.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!((cells.len(), cells[0].len()), (4, 4));
+    let diagonal: usize = (1..4).map(|class| cells[class][class].parse::<usize>().unwrap()).sum();
+    assert_eq!(diagonal as f64, right);
     assert!(
-        line.contains("text.jpg: not a JPEG, PNG, WebP, GIF, BMP or TIFF image") && line.lines().count() == 1,
-        "{line}"
+        cells[1..].iter().all(|row| row[1..].iter().map(|cell| cell.parse::<usize>().unwrap()).sum::<usize>() == 4)
     );
+    let table = fs::read_to_string(table).unwrap();
+    let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 12);
+    assert_eq!(rows.iter().filter(|row| row[4] == "1" && row[1] == row[2]).count() as f64, right);
+    // Several weights are measured one after the other.
+    let both: Value =
+        serde_json::from_str(&succeed("validate", &[&one[..], &["--weights", weights.as_str()]].concat())).unwrap();
+    assert_eq!([&both[0]["top1"], &both[1]["top1"]], [&result["top1"]; 2]);
+    assert_eq!(both[1]["weights"], weights);
+    let text = succeed("validate", &["--data", &data, "--device", "flex", "--weights", &weights, "--per-class"]);
+    assert_eq!(text.lines().count(), 1 + 1 + 3, "{text}");
 }
 
 fn fixture(name: &str) -> String {
@@ -364,7 +445,7 @@ fn every_wrong_argument_has_one_exit_code() {
     let run = trained.path("run");
     fs::create_dir(&run).unwrap();
     fs::write(format!("{run}/run.jsonl"), "").unwrap();
-    let cases: [(&str, &[&str]); 20] = [
+    let cases: [(&str, &[&str]); 22] = [
         ("train-imagenet", &["--width", "wide"]),
         ("train-imagenet", &["--width", "-1"]),
         ("train-imagenet", &["--batch-size", "0"]),
@@ -375,7 +456,9 @@ fn every_wrong_argument_has_one_exit_code() {
         ("train-imagenet", &["--dashboard", "8015"]),
         ("train-imagenet", &["--dashboard-token", "short", "--dashboard", "127.0.0.1:0"]),
         ("classify", &["--device", "gpu9", "x.jpg"]),
+        ("classify", &["--logits", "x.jpg"]),
         ("validate", &["--crops", "12", "--data", &data]),
+        ("validate", &["--weights", "a", "--weights", "b", "--confusion", "x.csv", "--data", &data]),
         ("convert", &["--from", "imagenette", "--to", "weights.txt"]),
         ("convert", &["--from", "imagenette", "--to", "weights.onnx", "--end-point", "6a"]),
         ("convert", &["--from", "imagenette", "--to", "weights.bpk", "--end-point", "5b"]),

@@ -8,6 +8,7 @@ use ureq::Agent;
 use ureq::http::{StatusCode, header};
 
 use crate::error::FetchProblem;
+use crate::event::FetchEvent;
 use crate::source::{LARGEST_FILE, Source};
 
 /// Number of times a file is asked for before giving up.
@@ -15,27 +16,6 @@ pub(crate) const ATTEMPTS: u32 = 4;
 
 /// Bytes that are read and reported at a time.
 const CHUNK: u64 = 1 << 16;
-
-/// Events of a download, for people who wait.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FetchEvent {
-    /// Another process is downloading the same file; this one waits for it.
-    Waiting,
-    /// Bytes have arrived.
-    Progress {
-        /// Bytes so far.
-        received: u64,
-        /// All bytes, if the server says so.
-        total: Option<u64>,
-    },
-    /// An attempt failed and another one follows.
-    Retrying {
-        /// Message of the failed attempt.
-        problem: String,
-        /// Time until the next attempt.
-        after: Duration,
-    },
-}
 
 /// Time limits and pauses.
 #[derive(Debug, Clone, Copy)]

@@ -58,6 +58,9 @@ pub enum FetchProblem {
     /// The file is not in the cache, and downloads are forbidden.
     #[error("not in the cache, and offline")]
     Offline,
+    /// The file is not in the cache, and this build has no HTTP client.
+    #[error("not in the cache, and this build cannot download (its feature `download` is off)")]
+    NoDownload,
     /// The file in the cache is not the published one.
     #[error("{}: {mismatch}; delete it to have it downloaded again", path.display())]
     Damaged {
@@ -86,10 +89,16 @@ pub enum FetchProblem {
 }
 
 /// The status with its standard phrase: `404 Not Found`.
+#[cfg(feature = "download")]
 fn reason(status: u16) -> String {
     let known = ureq::http::StatusCode::from_u16(status).ok();
     match known.and_then(|known| known.canonical_reason()) {
         Some(reason) => format!("{status} {reason}"),
         None => status.to_string(),
     }
+}
+
+#[cfg(not(feature = "download"))]
+fn reason(status: u16) -> String {
+    status.to_string()
 }

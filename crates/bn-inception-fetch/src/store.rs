@@ -2,15 +2,16 @@
 //!
 //! Beside `FILE` there may lie `FILE.lock`, which the process that downloads holds.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use atomic_write_file::AtomicWriteFile;
-
-use crate::download::{FetchEvent, Timing, download};
+#[cfg(feature = "download")]
+use crate::absent;
+use crate::cache::cached;
+#[cfg(feature = "download")]
+use crate::download::Timing;
 use crate::error::{FetchError, FetchProblem};
-use crate::source::{LARGEST_FILE, Source};
+use crate::event::FetchEvent;
+use crate::source::Source;
 
 /// Environment variable that names the cache folder.
 pub const HOME_VARIABLE: &str = "BN_INCEPTION_HOME";
@@ -38,7 +39,9 @@ pub enum Location {
 pub struct Store {
     folder: Option<PathBuf>,
     offline: bool,
+    #[cfg_attr(not(feature = "download"), allow(dead_code))]
     report: Box<dyn Fn(&FetchEvent) + Send + Sync>,
+    #[cfg(feature = "download")]
     timing: Timing,
 }
 
@@ -63,6 +66,7 @@ impl Store {
             folder: named.map(PathBuf::from).or_else(platforms),
             offline: false,
             report: Box::new(|_| ()),
+            #[cfg(feature = "download")]
             timing: Timing::default(),
         }
     }
@@ -116,75 +120,17 @@ impl Store {
     }
 
     fn cached_or_downloaded(&self, source: &Source, path: &Path) -> Result<Vec<u8>, FetchProblem> {
-        if let Some(bytes) = cached(source, path)? {
-            return Ok(bytes);
+        match cached(source, path)? {
+            Some(bytes) => Ok(bytes),
+            None if self.offline => Err(FetchProblem::Offline),
+            #[cfg(feature = "download")]
+            None => absent::fetch(source, path, self.timing, &*self.report),
+            #[cfg(not(feature = "download"))]
+            None => Err(FetchProblem::NoDownload),
         }
-        if self.offline {
-            return Err(FetchProblem::Offline);
-        }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(io_at(folder))?;
-        }
-        let _lock = self.lock(&lock_path(path))?;
-        // The previous holder of the lock may have downloaded the file.
-        if let Some(bytes) = cached(source, path)? {
-            return Ok(bytes);
-        }
-        let bytes = download(source, self.timing, &*self.report)?;
-        write(path, &bytes).map_err(io_at(path))?;
-        Ok(bytes)
     }
-
-    /// A lock that holds until it is dropped. Waits while another process holds it.
-    fn lock(&self, path: &Path) -> Result<File, FetchProblem> {
-        let mut options = OpenOptions::new();
-        let open = options.write(true).create(true).truncate(false).open(path);
-        let file = open.map_err(io_at(path))?;
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => (self.report)(&FetchEvent::Waiting),
-            Err(TryLockError::Error(error)) => return Err(io_at(path)(error)),
-        }
-        file.lock().map_err(io_at(path))?;
-        Ok(file)
-    }
-}
-
-fn lock_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
-}
-
-/// The verified content of `path`, or `None` if there is no such file.
-fn cached(source: &Source, path: &Path) -> Result<Option<Vec<u8>>, FetchProblem> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_at(path)(error)),
-    };
-    let damaged = |mismatch| FetchProblem::Damaged { path: path.to_owned(), mismatch };
-    let size = file.metadata().map_err(io_at(path))?.len();
-    source.check_size(size).map_err(damaged)?;
-    let mut bytes = Vec::with_capacity(size as usize);
-    // The file may have grown since it was measured.
-    let read = file.take(LARGEST_FILE + 1).read_to_end(&mut bytes);
-    read.map_err(io_at(path))?;
-    source.check(&bytes).map_err(damaged)?;
-    Ok(Some(bytes))
-}
-
-/// Writes a verified file atomically.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = AtomicWriteFile::open(path)?;
-    file.write_all(bytes)?;
-    file.commit()
-}
-
-fn io_at(path: &Path) -> impl FnOnce(io::Error) -> FetchProblem {
-    let path = path.to_owned();
-    |source| FetchProblem::Io { path, source }
 }
 
 #[cfg(test)]
+#[cfg(feature = "download")]
 mod tests;

@@ -6,7 +6,7 @@ use bn_inception::{Ensemble, labels};
 use bn_inception_data::{BrokenImage, ImageFolder, LoaderError, LoaderOptions, PreparedImages};
 use serde::{Serialize, Serializer};
 
-use crate::rank::rank;
+use crate::rank::{predicted, rank};
 
 /// Result of [`evaluate`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,6 +28,22 @@ pub struct Evaluation {
     pub broken: Vec<BrokenImage>,
     /// Files in the folder that are no images.
     pub left_out: usize,
+    /// Each image's result, in the order of the folder.
+    #[serde(skip)]
+    pub each: Vec<EvaluatedImage>,
+}
+
+/// Result of one image in [`evaluate`]. Classes are those of the weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvaluatedImage {
+    /// Its class.
+    pub class: usize,
+    /// The class ranked first; `None` if a probability is no number.
+    pub predicted: Option<usize>,
+    /// Probability of that class, 0 to 1.
+    pub probability: f64,
+    /// Number of classes ranked ahead of its own.
+    pub rank: usize,
 }
 
 /// Only their number; programs name them in warnings.
@@ -102,28 +118,29 @@ pub fn evaluate(
     let start = Instant::now();
     let members = ensemble.clone();
     let mut batches = PreparedImages::new(folder, options_of_images, move |image| members.views(image))?;
-    let (mut images, mut top1, mut top5) = (0, 0, 0);
+    let mut each = Vec::new();
     for batch in &mut batches {
         let (views, targets): (Vec<_>, Vec<_>) = batch?.into_iter().map(|image| (image.value, image.class)).unzip();
         let probabilities = ensemble.probabilities(&views, options.batch_size).map_err(LoaderError::Preprocess)?;
         for (row, target) in probabilities.iter().zip(targets) {
-            let rank = rank(row, classes[target]);
-            top1 += usize::from(rank < 1);
-            top5 += usize::from(rank < 5);
-            images += 1;
+            let (class, predicted) = (classes[target], predicted(row));
+            let probability = predicted.map_or(f64::NAN, |predicted| row[predicted]);
+            each.push(EvaluatedImage { class, predicted, probability, rank: rank(row, class) });
         }
-        progress(images);
+        progress(each.len());
     }
-    let fraction = |count: usize| count as f64 / images.max(1) as f64;
+    let images = each.len();
+    let fraction = |ranks| each.iter().filter(|image| image.rank < ranks).count() as f64 / images.max(1) as f64;
     Ok(Evaluation {
-        top1: fraction(top1),
-        top5: fraction(top5),
+        top1: fraction(1),
+        top5: fraction(5),
         images,
         crops,
         models: ensemble.members().len(),
         images_per_second: images as f64 / start.elapsed().as_secs_f64(),
         broken: batches.broken().list(),
         left_out,
+        each,
     })
 }
 

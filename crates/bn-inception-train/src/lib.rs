@@ -62,7 +62,7 @@ pub use bn_inception_data as data;
 pub use config::{CheckpointEvery, TrainConfig};
 pub use display::Display;
 pub use error::TrainError;
-pub use evaluate::{EvaluateError, Evaluation, evaluate};
+pub use evaluate::{EvaluateError, EvaluatedImage, Evaluation, evaluate};
 pub use interrupt::StopSignal;
 pub use lock::OutputLock;
 pub use observe::{TELEMETRY_EVERY, percentile};

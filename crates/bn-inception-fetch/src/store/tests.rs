@@ -2,9 +2,13 @@
 
 mod server;
 
+use std::fs;
+use std::io::Write as _;
 use std::time::Duration;
 
 use super::*;
+use crate::absent::write;
+use crate::cache::io_at;
 use crate::download::ATTEMPTS;
 use server::{Answer, Client, Server, content, half, says, send, whole};
 

@@ -107,6 +107,9 @@ pub enum WeightsProblem {
         /// The known names.
         known: String,
     },
+    /// The weights are part of other builds.
+    #[error("not part of this build, whose feature `embedded-weights` is off")]
+    NotBuiltIn,
     /// The tensors are not those of the configuration.
     #[error("{0}")]
     State(#[from] StateError),

@@ -250,7 +250,7 @@ fn published(entry: &registry::Entry, import: Option<&Import>, store: &Store) ->
         return Err(WeightsProblem::HasConfiguration);
     }
     let Some(source) = entry.source() else {
-        return parse(entry.built_in().unwrap_or_default(), None, None);
+        return parse(entry.built_in().ok_or(WeightsProblem::NotBuiltIn)?, None, None);
     };
     let mut weights = parse(store.bytes(&source)?, None, Some(&entry.import()))?;
     weights.metadata.labels = entry.labels.names();

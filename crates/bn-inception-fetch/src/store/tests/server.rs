@@ -11,7 +11,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::checksum::Checksum;
-use crate::download::{FetchEvent, Timing};
+use crate::download::Timing;
+use crate::event::FetchEvent;
 use crate::source::Source;
 use crate::store::Store;
 

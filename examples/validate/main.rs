@@ -1,0 +1,170 @@
+//! The program `validate`: measures the accuracy of weights over a folder of labelled images.
+//!
+//! ```text
+//! cargo run --release --example validate -- --weights imagenette --data imagenette --per-class
+//! cargo run --release --example validate -- --weights a.safetensors --weights b.safetensors --data imagenette
+//! cargo run --release --example validate -- --ensemble a.safetensors,b.safetensors --crops 144 --data imagenette
+//! ```
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+
+use bn_inception::{Crops, DeviceSpec, Ensemble};
+use bn_inception_examples::{Downloads, Failure, ForeignWeights, WrongArgument, exit_code, write_file};
+use bn_inception_train::data::{ImageFolder, LoaderOptions, left_out};
+use bn_inception_train::{Evaluation, evaluate};
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+mod report;
+
+/// Measure top-1 and top-5 accuracy of weights over DIR/val, or over DIR if it holds the classes.
+#[derive(Parser)]
+#[command(name = "validate", version, allow_negative_numbers = true)]
+struct Arguments {
+    /// Weight file or checkpoint, or a name that list-weights prints; repeated, each is measured
+    #[arg(long, value_name = "PATH|NAME", default_value = "imagenette")]
+    weights: Vec<String>,
+
+    #[command(flatten)]
+    downloads: Downloads,
+
+    /// Several weights, whose probabilities are averaged
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', conflicts_with = "weights")]
+    ensemble: Vec<String>,
+
+    /// Crops of each image, whose probabilities are averaged: 1, 10 or 144
+    #[arg(long, value_name = "N", default_value = "1")]
+    crops: String,
+
+    /// Folder with val/CLASS/*.jpg, or with CLASS/*.jpg
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+
+    /// auto, flex, ndarray, wgpu, vulkan, metal, webgpu, cuda, cuda:1, rocm …
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: String,
+
+    /// Crops per batch
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    batch_size: u16,
+
+    /// Threads that decode images, 0 for none besides the main one [default: one for each processor core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=256))]
+    workers: Option<u16>,
+
+    /// Add a table: images, accuracies and the most frequent mistake of each class
+    #[arg(long)]
+    per_class: bool,
+
+    /// Write how many images of each class were taken for each, .csv
+    #[arg(long, value_name = "FILE")]
+    confusion: Option<PathBuf>,
+
+    /// Write each image's class and prediction, .csv
+    #[arg(long, value_name = "FILE")]
+    predictions: Option<PathBuf>,
+
+    /// Print one JSON object, or an array of them for several weights
+    #[arg(long)]
+    json: bool,
+
+    // Last, because the heading of its flags would apply to any flags after it.
+    #[command(flatten)]
+    foreign: ForeignWeights,
+}
+
+fn main() -> ExitCode {
+    exit_code(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let crops: Crops = arguments.crops.parse()?;
+    let several = arguments.ensemble.is_empty() && arguments.weights.len() > 1;
+    if several && (arguments.confusion.is_some() || arguments.predictions.is_some()) {
+        return Err(WrongArgument("--confusion and --predictions go with one --weights".to_owned()).into());
+    }
+    let folder = ImageFolder::open_validation(&arguments.data)?;
+    let device = arguments.device.parse::<DeviceSpec>()?.open()?;
+    let ensemble = |weights: &[String]| -> Result<Ensemble, Failure> {
+        let members = weights.iter();
+        let members = members.map(|name| arguments.foreign.classifier(name, &arguments.downloads, &device.device));
+        Ok(Ensemble::new(members.collect::<Result<_, _>>()?, crops)?)
+    };
+    // All are opened before the first is measured, which takes long.
+    let ensembles: Result<Vec<_>, Failure> = match arguments.ensemble.as_slice() {
+        [] => arguments.weights.iter().map(|name| Ok((name.clone(), ensemble(std::slice::from_ref(name))?))).collect(),
+        members => ensemble(members).map(|ensemble| vec![(members.join(","), ensemble)]),
+    };
+    let ensembles = ensembles?;
+    eprintln!("device: {}", device.name);
+    if let Some(line) = left_out(folder.left_out()) {
+        eprintln!("warning: {line}");
+    }
+    let mut objects = Vec::new();
+    for (index, (name, ensemble)) in ensembles.iter().enumerate() {
+        let result = measure(ensemble, &folder, arguments)?;
+        // Of the images, not of the weights.
+        for image in result.broken.iter().filter(|_| index == 0) {
+            let (path, reason) = (image.path.display(), &image.reason);
+            eprintln!("warning: {path} was replaced by another image of its class: {reason}");
+        }
+        let classes = report::classes(&result, ensemble.labels());
+        if let Some(path) = &arguments.confusion {
+            write_file(path, &report::confusion(&result, ensemble.labels())?)?;
+        }
+        if let Some(path) = &arguments.predictions {
+            write_file(path, &report::predictions(&result, ensemble.labels(), &folder)?)?;
+        }
+        if arguments.json {
+            let mut object = serde_json::to_value(&result)?;
+            if several {
+                object["weights"] = json!(name);
+            }
+            if arguments.per_class {
+                object["classes"] = json!(classes);
+            }
+            objects.push(object);
+            continue;
+        }
+        let mut out = io::stdout();
+        let named = if several { format!("  {name}") } else { String::new() };
+        writeln!(
+            out,
+            "top-1 {:.2} %  top-5 {:.2} %  {} images  {:.1} images/s{named}",
+            100.0 * result.top1,
+            100.0 * result.top5,
+            result.images,
+            result.images_per_second
+        )?;
+        if arguments.per_class {
+            report::print(&classes, &mut out)?;
+        }
+    }
+    if arguments.json {
+        let text = match objects.as_slice() {
+            [object] if !several => serde_json::to_string_pretty(object)?,
+            objects => serde_json::to_string_pretty(objects)?,
+        };
+        writeln!(io::stdout(), "{text}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(ensemble: &Ensemble, folder: &ImageFolder, arguments: &Arguments) -> Result<Evaluation, Failure> {
+    let options = LoaderOptions {
+        batch_size: arguments.batch_size.into(),
+        workers: arguments.workers.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from),
+        seed: 0,
+        strict: false,
+    };
+    // Drawn on a terminal only, so that a pipe gets the result and nothing else.
+    let bar = ProgressBar::new(folder.len() as u64)
+        .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} images  {per_sec}  ETA {eta}")?);
+    let result = evaluate(ensemble, folder.clone(), options, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    Ok(result)
+}
