@@ -53,7 +53,7 @@ const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 function tickText(value, step) {
   const size = Math.abs(value);
   if (size < step * 1e-6) return "0";
-  if (size >= 1e9 || size < 1e-4) {
+  if (size >= 1e9 || size < 9e-4) {
     const [digits, exponent] = value.toExponential(Math.max(0, Math.min(3, Math.round(Math.log10(size / step))))).split("e");
     const power = exponent.replace("+", "").replace("-", "⁻").replace(/\d/g, (digit) => SUPERSCRIPTS[digit]);
     return Number(digits) === 1 ? `10${power}` : `${Number(digits)}·10${power}`;

@@ -7,16 +7,16 @@ import { heatColour } from "./theme.js";
 
 const ROW = 18; // pixels a bar
 const LONGEST = 30; // characters of a label
-const ROOM = 1.3; // of the longest bar, for the text beside it
+const LETTER = 5.6; // pixels, on average
 
-function shortened(text) {
+function shortened(text, most = LONGEST) {
   const letters = [...String(text)];
-  return letters.length > LONGEST ? `${letters.slice(0, LONGEST - 1).join("")}…` : String(text);
+  return letters.length > most ? `${letters.slice(0, Math.max(0, most - 1)).join("")}…` : String(text);
 }
 
 // Pixels that `labels` need, `share` of `width` at most.
 function room(labels, width, share) {
-  return Math.min(share * width, 12 + 5.6 * Math.max(0, ...labels.map((label) => label.length)));
+  return Math.min(share * width, 12 + LETTER * Math.max(0, ...labels.map((label) => label.length)));
 }
 
 function spread(count, from, to) {
@@ -78,7 +78,9 @@ const barChart = {
   },
   paint(surface, model, { left, right, top, bottom }, { faint, line, text, lit }) {
     const most = Math.max(...model.bars.map(({ value, high }) => Math.max(value ?? 0, high ?? 0)), 1e-9);
-    const across = scale(0, most * ROOM, left, right);
+    // Room for the text beside the longest bar.
+    const beside = 8 + LETTER * Math.max(0, ...model.bars.map(({ text: said }) => said?.length ?? 0));
+    const across = scale(0, most, left, Math.max(left + 20, right - beside));
     for (const { value, text: said } of ticks(across, Math.max(2, (right - left) / 80))) {
       surface.line([across.place(value), top, across.place(value), bottom], { colour: line });
       surface.text(across.place(value), bottom + 10, said, { colour: faint, align: "center" });
@@ -87,7 +89,7 @@ const barChart = {
     const down = spread(model.bars.length, top, bottom);
     model.bars.forEach(({ name, value, low, high, colour, text: said, key }, index) => {
       const y = down.middle(index);
-      surface.text(left - 5, y, shortened(name), { colour: faint, align: "right" });
+      surface.text(left - 5, y, shortened(name, Math.min(LONGEST, Math.floor(left / LETTER))), { colour: faint, align: "right" });
       const end = value === null ? left : across.place(value);
       if (value !== null) surface.rect(left, down.begin(index) + 2, end - left, down.each - 4, { colour, opacity: lit && key && key !== lit ? 0.2 : 0.85 });
       if (high > low) surface.line([across.place(low), y, across.place(high), y], { colour: text, width: 2 });
@@ -164,6 +166,7 @@ const parallel = {
   },
   paint(surface, model, box, { faint, text, line: grid, lit, card }) {
     const scales = parallel.scales(model, box);
+    const gap = (box.right - box.left) / Math.max(1, model.axes.length - 1);
     for (const one of model.lines) {
       const own = one.key === lit;
       surface.line(parallel.path(one, scales), { colour: one.colour, width: own ? 3 : 1.3, opacity: lit && !own ? 0.12 : 0.75 });
@@ -172,10 +175,12 @@ const parallel = {
       const { x, up } = scales[index];
       const last = index === model.axes.length - 1;
       surface.line([x, box.top, x, box.bottom], { colour: grid, width: 2 });
-      surface.text(x, index % 2 ? box.top - 12 : box.top - 24, shortened(title), { colour: text, align: index === 0 ? "left" : last ? "right" : "center", weight: 600 });
+      // Headings stand in two rows; those at the ends grow to one side only.
+      const most = Math.floor((index === 0 || last ? 0.9 : 1.8) * gap / (1.1 * LETTER));
+      surface.text(x, index % 2 ? box.top - 12 : box.top - 24, shortened(title, most), { colour: text, align: index === 0 ? "left" : last ? "right" : "center", weight: 600 });
       for (const { value, text: said } of up.marks) {
         const shown = say ? say(value) : said;
-        surface.rect(x + 3, up.place(value) - 7, 5.6 * shown.length + 4, 14, { colour: card, opacity: 0.75 });
+        surface.rect(x + 3, up.place(value) - 7, LETTER * shown.length + 4, 14, { colour: card, opacity: 0.75 });
         surface.text(x + 5, up.place(value), shown, { colour: faint, size: 10 });
       }
     });

@@ -6,15 +6,15 @@ import { addPanel, ofCell } from "./panels.js";
 const COLUMNS = [
   ["images/s", (rank, seconds) => rank.images / seconds, number],
   ["computing", (rank, seconds) => (rank.seconds - rank.wait_seconds) / seconds, percent],
-  ["waiting for data", (rank, seconds) => rank.wait_seconds / seconds, percent],
-  ["waiting for others", (rank, seconds) => (seconds - rank.seconds) / seconds, percent],
+  ["data", (rank, seconds) => rank.wait_seconds / seconds, percent],
+  ["others", (rank, seconds) => (seconds - rank.seconds) / seconds, percent],
 ];
 
 export function addRanks(section) {
   addPanel(section, {
     title: "Ranks",
     of: ofCell("ranks"),
-    note: "Shares of the step's time, from its start to the sum of all gradients. The rank that waits for no other is the slowest.",
+    note: "Of a step, up to the sum of all gradients: computing, waiting for data, waiting for the other ranks. The slowest rank waits least.",
     has: (view) => Boolean(view.focus?.details.cells.ranks),
     draw: drawRanks,
   });

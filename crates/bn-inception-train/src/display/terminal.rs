@@ -52,9 +52,9 @@ impl Terminal {
         for curve in &curves {
             renderer.register_metric(curve.definition.clone());
         }
-        // The label stands in the frame of the status.
-        let label = dashboard.map(|address| format!("dashboard {address}"));
-        renderer.start(extent.total_epochs, extent.epoch + 1, None, label.as_deref());
+        name_bars(&mut renderer);
+        // The dashboard's address stands in the frame of the status, whose width is a third of the terminal's.
+        renderer.start(extent.total_epochs, extent.epoch + 1, None, dashboard);
         Self { renderer, interrupter, extent, split: None, curves, _ctrl_c: KeepCtrlC::start() }
     }
 
@@ -99,6 +99,17 @@ impl Terminal {
             self.renderer.end_split();
         }
     }
+}
+
+/// Names the two bars of progress among the metrics: burn-train draws them without.
+fn name_bars(renderer: &mut TuiMetricsRendererWrapper) {
+    let name = Arc::new("Progress".to_owned());
+    let metric_id = MetricId::new(name.clone());
+    let attributes = MetricAttributes::None;
+    renderer.register_metric(MetricDefinition { metric_id: metric_id.clone(), name, description: None, attributes });
+    let text = "upper bar: epoch, lower bar: run".to_owned();
+    let entry = MetricEntry::new(metric_id, SerializedEntry::new(text.clone(), text));
+    renderer.update_train(MetricState::Generic(entry));
 }
 
 fn show(renderer: &mut TuiMetricsRendererWrapper, split: Split, state: MetricState) {
