@@ -50,12 +50,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    let metadata = Metadata { config, preprocess, labels, facts: Default::default() };
+    let metadata = Metadata { config, preprocess, labels, temperature: None, facts: Default::default() };
     let weights = Weights::from_model(&model, metadata)?;
     let path = env::temp_dir().join("trained.safetensors");
     weights.save(&path, Precision::Full)?;
     let val = ImageFolder::open_split(&data, Split::Val)?;
-    let result = evaluate(&ImageClassifier::from_weights(weights, &device)?.into(), val, options, |_| ())?;
+    let result = evaluate(&ImageClassifier::from_weights(weights, &device)?.into(), val, options, |_, _| ())?;
     println!("top-1 {:.1} % of {} images: {}", 100.0 * result.top1, result.images, path.display());
     Ok(())
 }

@@ -7,14 +7,15 @@
 //! ```
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
+use bn_inception::weights::Precision;
 use bn_inception::{Crops, DeviceSpec, Ensemble};
 use bn_inception_examples::{Downloads, Failure, ForeignWeights, WrongArgument, exit_code, write_file};
 use bn_inception_train::data::{ImageFolder, LoaderOptions, left_out};
-use bn_inception_train::{Evaluation, evaluate};
+use bn_inception_train::{Calibration, Evaluation, calibrate, evaluate};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -68,6 +69,10 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
 
+    /// Fit a temperature to every second image, measure it on the others, and write the weights with it, .safetensors
+    #[arg(long, value_name = "FILE", conflicts_with = "ensemble")]
+    temperature: Option<PathBuf>,
+
     /// Print one JSON object, or an array of them for several weights
     #[arg(long)]
     json: bool,
@@ -84,8 +89,20 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let crops: Crops = arguments.crops.parse()?;
     let several = arguments.ensemble.is_empty() && arguments.weights.len() > 1;
-    if several && (arguments.confusion.is_some() || arguments.predictions.is_some()) {
-        return Err(WrongArgument("--confusion and --predictions go with one --weights".to_owned()).into());
+    let one = [&arguments.confusion, &arguments.predictions, &arguments.temperature];
+    if several && one.iter().any(|file| file.is_some()) {
+        return Err(
+            WrongArgument("--confusion, --predictions and --temperature go with one --weights".to_owned()).into()
+        );
+    }
+    if let Some(file) = &arguments.temperature {
+        if crops != Crops::Single {
+            return Err(WrongArgument("--temperature goes with --crops 1".to_owned()).into());
+        }
+        if file.extension().is_none_or(|extension| extension != "safetensors") {
+            let message = format!("--temperature {}: expected a name that ends in .safetensors", file.display());
+            return Err(WrongArgument(message).into());
+        }
     }
     let folder = ImageFolder::open_validation(&arguments.data)?;
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
@@ -106,7 +123,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let mut objects = Vec::new();
     for (index, (name, ensemble)) in ensembles.iter().enumerate() {
-        let result = measure(ensemble, &folder, arguments)?;
+        let mut rows = Vec::new();
+        let result = measure(ensemble, &folder, arguments, &mut rows)?;
         // Of the images, not of the weights.
         for image in result.broken.iter().filter(|_| index == 0) {
             let (path, reason) = (image.path.display(), &image.reason);
@@ -119,8 +137,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         if let Some(path) = &arguments.predictions {
             write_file(path, &report::predictions(&result, ensemble.labels(), &folder)?)?;
         }
+        let calibration = match &arguments.temperature {
+            Some(file) => Some(calibration(&result, &rows, name, file, arguments)?),
+            None => None,
+        };
         if arguments.json {
             let mut object = serde_json::to_value(&result)?;
+            if let Some(calibration) = &calibration {
+                object["calibration"] = json!(calibration);
+            }
             if several {
                 object["weights"] = json!(name);
             }
@@ -134,12 +159,25 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let named = if several { format!("  {name}") } else { String::new() };
         writeln!(
             out,
-            "top-1 {:.2} %  top-5 {:.2} %  {} images  {:.1} images/s{named}",
+            "top-1 {:.2} %  top-5 {:.2} %  calibration error {:.2} %  {} images  {:.1} images/s{named}",
             100.0 * result.top1,
             100.0 * result.top5,
+            100.0 * result.calibration_error,
             result.images,
             result.images_per_second
         )?;
+        if let (Some(found), Some(file)) = (calibration, &arguments.temperature) {
+            writeln!(
+                out,
+                "temperature {:.3} of {} images: calibration error of the other {} {:.2} %, before {:.2} %; {}",
+                found.temperature,
+                found.fitted_images,
+                found.other_images,
+                100.0 * found.error_after,
+                100.0 * found.error_before,
+                file.display()
+            )?;
+        }
         if arguments.per_class {
             report::print(&classes, &mut out)?;
         }
@@ -154,7 +192,13 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(ensemble: &Ensemble, folder: &ImageFolder, arguments: &Arguments) -> Result<Evaluation, Failure> {
+/// Measures an ensemble. `rows` gets the probabilities of each image where a temperature is to be fitted.
+fn measure(
+    ensemble: &Ensemble,
+    folder: &ImageFolder,
+    arguments: &Arguments,
+    rows: &mut Vec<Vec<f32>>,
+) -> Result<Evaluation, Failure> {
     let options = LoaderOptions {
         batch_size: arguments.batch_size.into(),
         workers: arguments.workers.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from),
@@ -164,7 +208,28 @@ fn measure(ensemble: &Ensemble, folder: &ImageFolder, arguments: &Arguments) -> 
     // Drawn on a terminal only, so that a pipe gets the result and nothing else.
     let bar = ProgressBar::new(folder.len() as u64)
         .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} images  {per_sec}  ETA {eta}")?);
-    let result = evaluate(ensemble, folder.clone(), options, |done| bar.set_position(done as u64))?;
+    let keep = arguments.temperature.is_some();
+    let result = evaluate(ensemble, folder.clone(), options, |images, probabilities| {
+        bar.inc(images.len() as u64);
+        let short = |row: &Vec<f64>| row.iter().map(|probability| *probability as f32).collect();
+        rows.extend(probabilities.iter().filter(|_| keep).map(short));
+    })?;
     bar.finish_and_clear();
     Ok(result)
+}
+
+/// Fits a temperature, and writes the weights called `name` with it to `file`.
+fn calibration(
+    result: &Evaluation,
+    rows: &[Vec<f32>],
+    name: &str,
+    file: &Path,
+    arguments: &Arguments,
+) -> Result<Calibration, Failure> {
+    let found = calibrate(&result.each, rows);
+    let found = found.ok_or_else(|| format!("{name}: no temperature can be fitted to {} images", result.images))?;
+    let weights = arguments.foreign.open(name, &arguments.downloads)?;
+    let before = weights.metadata().temperature.unwrap_or(1.0);
+    weights.with_temperature(before * found.temperature)?.save(file, Precision::Full)?;
+    Ok(found)
 }

@@ -218,6 +218,22 @@ fn validate_reports_classes_and_images() {
         serde_json::from_str(&succeed("validate", &[&one[..], &["--weights", weights.as_str()]].concat())).unwrap();
     assert_eq!([&both[0]["top1"], &both[1]["top1"]], [&result["top1"]; 2]);
     assert_eq!(both[1]["weights"], weights);
+    // A temperature, which multiplies with one that the weights have.
+    let calibrated = trained.path("calibrated.safetensors");
+    let calibrate = |weights: &str| -> Value {
+        let flags = ["--data", &data, "--device", "flex", "--json", "--weights", weights, "--temperature", &calibrated];
+        serde_json::from_str(&succeed("validate", &flags)).unwrap()
+    };
+    let first = calibrate(&weights);
+    assert_eq!(first["calibration_error"], result["calibration_error"]);
+    assert_eq!([&first["calibration"]["fitted_images"], &first["calibration"]["other_images"]], [6, 6]);
+    let temperature = first["calibration"]["temperature"].as_f64().unwrap();
+    let again = calibrate(&calibrated);
+    assert_eq!(again["top1"], result["top1"]);
+    assert!(
+        temperature != 1.0 && (again["calibration"]["temperature"].as_f64().unwrap() - 1.0).abs() < 1e-3,
+        "{again}"
+    );
     let text = succeed("validate", &["--data", &data, "--device", "flex", "--weights", &weights, "--per-class"]);
     assert_eq!(text.lines().count(), 1 + 1 + 3, "{text}");
 }
@@ -445,7 +461,7 @@ fn every_wrong_argument_has_one_exit_code() {
     let run = trained.path("run");
     fs::create_dir(&run).unwrap();
     fs::write(format!("{run}/run.jsonl"), "").unwrap();
-    let cases: [(&str, &[&str]); 22] = [
+    let cases: [(&str, &[&str]); 24] = [
         ("train-imagenet", &["--width", "wide"]),
         ("train-imagenet", &["--width", "-1"]),
         ("train-imagenet", &["--batch-size", "0"]),
@@ -459,6 +475,8 @@ fn every_wrong_argument_has_one_exit_code() {
         ("classify", &["--logits", "x.jpg"]),
         ("validate", &["--crops", "12", "--data", &data]),
         ("validate", &["--weights", "a", "--weights", "b", "--confusion", "x.csv", "--data", &data]),
+        ("validate", &["--temperature", "x.safetensors", "--crops", "10", "--data", &data]),
+        ("validate", &["--temperature", "x.txt", "--data", &data]),
         ("convert", &["--from", "imagenette", "--to", "weights.txt"]),
         ("convert", &["--from", "imagenette", "--to", "weights.onnx", "--end-point", "6a"]),
         ("convert", &["--from", "imagenette", "--to", "weights.bpk", "--end-point", "5b"]),

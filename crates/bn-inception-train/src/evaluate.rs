@@ -6,7 +6,8 @@ use bn_inception::{Ensemble, labels};
 use bn_inception_data::{BrokenImage, ImageFolder, LoaderError, LoaderOptions, PreparedImages};
 use serde::{Serialize, Serializer};
 
-use crate::rank::{predicted, rank};
+use crate::calibration::calibration_error;
+use crate::rank::EvaluatedImage;
 
 /// Result of [`evaluate`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -15,6 +16,8 @@ pub struct Evaluation {
     pub top1: f64,
     /// Fraction of images whose class is ranked among the first five.
     pub top5: f64,
+    /// Expected calibration error, 0 to 1, as by [`calibration_error`].
+    pub calibration_error: f64,
     /// Images evaluated.
     pub images: usize,
     /// Crops per image.
@@ -31,19 +34,6 @@ pub struct Evaluation {
     /// Each image's result, in the order of the folder.
     #[serde(skip)]
     pub each: Vec<EvaluatedImage>,
-}
-
-/// Result of one image in [`evaluate`]. Classes are those of the weights.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EvaluatedImage {
-    /// Its class.
-    pub class: usize,
-    /// The class ranked first; `None` if a probability is no number.
-    pub predicted: Option<usize>,
-    /// Probability of that class, 0 to 1.
-    pub probability: f64,
-    /// Number of classes ranked ahead of its own.
-    pub rank: usize,
 }
 
 /// Only their number; programs name them in warnings.
@@ -94,8 +84,8 @@ fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, Eva
     indices.collect()
 }
 
-/// Evaluates `ensemble` on every image of `folder`, and calls `progress` with the number of images done after each
-/// batch.
+/// Evaluates `ensemble` on every image of `folder`, and calls `batch` after each batch with its images and, for each of
+/// them, the probabilities of all classes.
 ///
 /// Views go through a network in batches of `options.batch_size`, across images; a few images are prefetched, and each
 /// is dropped after its batch. The seed is not used.
@@ -106,7 +96,7 @@ pub fn evaluate(
     ensemble: &Ensemble,
     folder: ImageFolder,
     options: LoaderOptions,
-    mut progress: impl FnMut(usize),
+    mut batch: impl FnMut(&[EvaluatedImage], &[Vec<f64>]),
 ) -> Result<Evaluation, EvaluateError> {
     if options.batch_size == 0 {
         return Err(LoaderError::NoBatchSize.into());
@@ -119,21 +109,21 @@ pub fn evaluate(
     let members = ensemble.clone();
     let mut batches = PreparedImages::new(folder, options_of_images, move |image| members.views(image))?;
     let mut each = Vec::new();
-    for batch in &mut batches {
-        let (views, targets): (Vec<_>, Vec<_>) = batch?.into_iter().map(|image| (image.value, image.class)).unzip();
+    for views in &mut batches {
+        let (views, targets): (Vec<_>, Vec<_>) = views?.into_iter().map(|image| (image.value, image.class)).unzip();
         let probabilities = ensemble.probabilities(&views, options.batch_size).map_err(LoaderError::Preprocess)?;
+        let done = each.len();
         for (row, target) in probabilities.iter().zip(targets) {
-            let (class, predicted) = (classes[target], predicted(row));
-            let probability = predicted.map_or(f64::NAN, |predicted| row[predicted]);
-            each.push(EvaluatedImage { class, predicted, probability, rank: rank(row, class) });
+            each.push(EvaluatedImage::of(classes[target], row));
         }
-        progress(each.len());
+        batch(&each[done..], &probabilities);
     }
     let images = each.len();
     let fraction = |ranks| each.iter().filter(|image| image.rank < ranks).count() as f64 / images.max(1) as f64;
     Ok(Evaluation {
         top1: fraction(1),
         top5: fraction(5),
+        calibration_error: calibration_error(&each),
         images,
         crops,
         models: ensemble.members().len(),

@@ -32,6 +32,7 @@
 //! loop. [`evaluate`](fn@evaluate) measures finished weights, and [`rank`](fn@rank) is the one rule for whether a
 //! prediction is right.
 
+mod calibration;
 pub mod checkpoint;
 mod config;
 mod display;
@@ -59,15 +60,16 @@ mod weights;
 pub use bn_inception_dashboard::run_log::Validation;
 pub use bn_inception_dashboard::{self as dashboard, run_log};
 pub use bn_inception_data as data;
+pub use calibration::{Calibration, calibrate, calibration_error};
 pub use config::{CheckpointEvery, TrainConfig};
 pub use display::Display;
 pub use error::TrainError;
-pub use evaluate::{EvaluateError, EvaluatedImage, Evaluation, evaluate};
+pub use evaluate::{EvaluateError, Evaluation, evaluate};
 pub use interrupt::StopSignal;
 pub use lock::OutputLock;
 pub use observe::{TELEMETRY_EVERY, percentile};
 pub use progress::Progress;
-pub use rank::rank;
+pub use rank::{EvaluatedImage, rank};
 pub use settings::{Choices, FineTune, RECIPES, Recipe, Schedule, Settings, SettingsError, UnknownRecipe};
 pub use step::cross_entropy;
 pub use summary::RunSummary;

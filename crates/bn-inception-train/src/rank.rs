@@ -23,6 +23,28 @@ pub fn predicted<T: PartialOrd>(scores: &[T]) -> Option<usize> {
     (rank(scores, best) == 0).then_some(best)
 }
 
+/// Result of one image in [`evaluate`](fn@crate::evaluate). Classes are those of the weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvaluatedImage {
+    /// Its class.
+    pub class: usize,
+    /// The class ranked first; `None` if a probability is no number.
+    pub predicted: Option<usize>,
+    /// Probability of that class, 0 to 1.
+    pub probability: f64,
+    /// Number of classes ranked ahead of its own.
+    pub rank: usize,
+}
+
+impl EvaluatedImage {
+    /// The result of an image of `class` with these `probabilities`.
+    pub(crate) fn of(class: usize, probabilities: &[f64]) -> Self {
+        let predicted = predicted(probabilities);
+        let probability = predicted.map_or(f64::NAN, |predicted| probabilities[predicted]);
+        Self { class, predicted, probability, rank: rank(probabilities, class) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

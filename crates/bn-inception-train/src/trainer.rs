@@ -336,6 +336,7 @@ fn write_results(run: &mut Run, device: String) -> Result<RunSummary, TrainError
         config: model.config().clone(),
         preprocess: run.settings.preprocess(),
         labels: run.labels(),
+        temperature: None,
         facts: summary.facts(),
     };
     if run.group.rank() > 0 {

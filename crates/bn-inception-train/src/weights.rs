@@ -81,6 +81,7 @@ impl Checkpoint {
             config,
             preprocess: self.settings.preprocess(),
             labels: self.data.labels(),
+            temperature: None,
             facts: facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         };
         Weights::new(state, metadata).map_err(|error| error.to_string())

@@ -23,6 +23,7 @@ fn prepare(folder: &Path, dropout: f64) -> (PathBuf, PathBuf) {
         // Values that a run from scratch does not have: they have to be carried over.
         preprocess: Preprocess { size: SIZE, ..Preprocess::tf_slim() },
         labels: (0..7).map(|class| format!("class {class}")).collect(),
+        temperature: None,
         facts: serde_json::Map::new(),
     };
     let base = folder.join("base.safetensors");

@@ -168,8 +168,14 @@ impl ImageClassifier {
         Ok(values.chunks_exact(classes).map(<[f32]>::to_vec).collect())
     }
 
+    /// Probabilities of the classes for a vector of logits: their softmax, at the weights'
+    /// [temperature](Metadata::temperature).
+    pub fn probabilities(&self, logits: &[f32]) -> Vec<f64> {
+        softmax(logits, self.metadata.temperature.unwrap_or(1.0))
+    }
+
     /// The `top` most probable classes for a vector of logits, most probable first; ties by class index.
     pub fn rank(&self, logits: &[f32], top: usize) -> Vec<Prediction> {
-        rank(&softmax(logits), &self.metadata.labels, top)
+        rank(&self.probabilities(logits), &self.metadata.labels, top)
     }
 }

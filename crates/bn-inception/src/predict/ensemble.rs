@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use super::classifier::ImageClassifier;
 use super::image_source::{ImageSource, PredictError};
-use super::prediction::{Prediction, rank, softmax};
+use super::prediction::{Prediction, rank};
 use crate::state::{list, sentence};
 use crate::weights::WeightsError;
 use bn_inception_data::Crops;
@@ -167,7 +167,7 @@ impl Ensemble {
                 let pixels: Vec<&RgbImage> = views.iter().map(|(_, view, _)| *view).collect();
                 let logits = member.classifier.prepared_logits(&pixels)?;
                 for ((image, _, count), logits) in views.iter().zip(logits) {
-                    for (class, probability) in member.classes.iter().zip(softmax(&logits)) {
+                    for (class, probability) in member.classes.iter().zip(member.classifier.probabilities(&logits)) {
                         sums[*image][*class] += f64::from(*count) * probability;
                     }
                 }

@@ -13,10 +13,10 @@ pub struct Prediction {
     pub probability: f32,
 }
 
-/// Softmax, in 64 bits: in 32 the probabilities of classes far behind would all be 0.
-pub(crate) fn softmax(logits: &[f32]) -> Vec<f64> {
+/// Softmax of logits divided by `temperature`, in 64 bits: in 32 the probabilities of classes far behind would all be 0.
+pub(crate) fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers = logits.iter().map(|logit| (f64::from(*logit) - f64::from(largest)).exp());
+    let powers = logits.iter().map(|logit| ((f64::from(*logit) - f64::from(largest)) / temperature).exp());
     let powers: Vec<f64> = powers.collect();
     let sum: f64 = powers.iter().sum();
     powers.into_iter().map(|power| power / sum).collect()

@@ -130,6 +130,17 @@ impl Weights {
         Ok(self)
     }
 
+    /// The same weights with another temperature of the probabilities.
+    ///
+    /// # Errors
+    /// [`WeightsProblem::Metadata`] unless it is a positive number.
+    pub fn with_temperature(mut self, temperature: f64) -> Result<Self, WeightsError> {
+        self.metadata.temperature = Some(temperature);
+        let checked = self.metadata.check();
+        checked.map_err(|error| WeightsError::new(self.path.as_deref(), error))?;
+        Ok(self)
+    }
+
     /// The same network for inputs of `channels` channels: each filter of the first convolution becomes its mean over
     /// the input channels, once for each of the new ones. This is how temporal segment networks start from RGB for
     /// optical flow (`_construct_flow_model` of tsn-pytorch); nothing is rescaled. With as many channels as before,

@@ -20,6 +20,10 @@ pub struct Metadata {
     pub preprocess: Preprocess,
     /// Names of the classes, in the order of the logits.
     pub labels: Vec<String>,
+    /// Temperature of the probabilities, which logits are divided by (Guo et al. 2017, *On Calibration of Modern Neural
+    /// Networks*, section 4.2); `None` is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
     /// Origin of the weights: recipe, data, accuracy, licence, … free-form.
     pub facts: serde_json::Map<String, serde_json::Value>,
 }
@@ -58,6 +62,12 @@ pub enum MetadataError {
         /// The smallest side that the network accepts.
         smallest: usize,
     },
+    /// The temperature is not a positive number.
+    #[error("temperature {found}, expected a positive number")]
+    Temperature {
+        /// The number found.
+        found: f64,
+    },
     /// Labels and classes differ in number.
     #[error("{labels} labels for {classes} classes")]
     Labels {
@@ -87,6 +97,9 @@ impl Metadata {
     pub(crate) fn check(&self) -> Result<(), MetadataError> {
         self.config.validate()?;
         check_preprocess(&self.preprocess, &self.config)?;
+        if let Some(found) = self.temperature.filter(|temperature| !(temperature.is_finite() && *temperature > 0.0)) {
+            return Err(MetadataError::Temperature { found });
+        }
         let (labels, classes) = (self.labels.len(), self.config.classes);
         if labels == classes { Ok(()) } else { Err(MetadataError::Labels { labels, classes }) }
     }

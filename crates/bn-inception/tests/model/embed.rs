@@ -70,6 +70,7 @@ fn embedder(pooling: Pooling) -> ImageEmbedder {
         config,
         preprocess: Preprocess::imagenet(28),
         labels: ["a", "b", "c"].map(str::to_owned).to_vec(),
+        temperature: None,
         facts: serde_json::Map::new(),
     };
     let weights = Weights::from_model(&model, metadata).unwrap();

@@ -14,6 +14,7 @@ fn metadata(config: &BnInceptionConfig) -> Metadata {
         config: config.clone(),
         preprocess: Preprocess { size: config.input_size as u32, ..Preprocess::cadene() },
         labels: (0..config.classes).map(|i| format!("class {i}")).collect(),
+        temperature: None,
         facts: serde_json::Map::from_iter([("licence".to_owned(), "CC0".into())]),
     }
 }

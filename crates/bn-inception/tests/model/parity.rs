@@ -222,6 +222,7 @@ fn weights_survive_a_round_trip_through_a_file() {
         config,
         preprocess: Preprocess::tf_slim(),
         labels: ["a", "b", "c", "d"].map(str::to_owned).to_vec(),
+        temperature: None,
         facts: serde_json::Map::new(),
     };
     let folder = tempfile::tempdir().unwrap();

@@ -20,6 +20,7 @@ fn classifier(seed: u64, labels: &[&str], preprocess: Preprocess) -> ImageClassi
         config,
         preprocess: Preprocess { size: 28, ..preprocess },
         labels: labels.iter().map(|&label| label.to_owned()).collect(),
+        temperature: None,
         facts: serde_json::Map::new(),
     };
     ImageClassifier::new(model.fold(), metadata, &device)

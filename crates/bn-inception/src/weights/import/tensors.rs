@@ -140,7 +140,7 @@ fn assemble(archive: Archive, import: &Import) -> Result<(&'static Naming, State
         facts.insert(DRAWN_HEAD.to_owned(), "drawn at random".into());
     }
     let labels = if drawn { labels::numbered(config.classes) } else { labels::of_classes(config.classes) };
-    let metadata = Metadata { labels, config, preprocess: import.preprocess.clone(), facts };
+    let metadata = Metadata { labels, config, preprocess: import.preprocess.clone(), temperature: None, facts };
     Ok((naming, state, metadata))
 }
 
