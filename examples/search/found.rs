@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use bn_inception::RetrievalScores;
 use bn_inception_examples::Failure;
 use csv::Writer;
 use serde::Serialize;
@@ -31,6 +32,27 @@ pub fn print(found: &[Found]) -> io::Result<()> {
         }
     }
     out.flush()
+}
+
+/// Prints scores.
+pub fn print_scores(scores: &RetrievalScores, json: bool) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(scores)?)?;
+        return Ok(());
+    }
+    let RetrievalScores { recall, r_precision, map_at_r, queries, alone, classes } = scores;
+    for (at, recall) in recall {
+        write!(out, "recall@{at} {:.2} %  ", 100.0 * recall)?;
+    }
+    let besides = if *alone > 0 { format!(", {alone} besides without another of their class") } else { String::new() };
+    writeln!(
+        out,
+        "R-precision {:.2} %  MAP@R {:.2} %  {queries} queries of {classes} classes{besides}",
+        100.0 * r_precision,
+        100.0 * map_at_r
+    )?;
+    Ok(())
 }
 
 /// A table with a line for each neighbour.

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example search -- photos.npy --query church.jpg
 //! cargo run --release --example search -- photos.npy --to alike.html --to alike.csv
+//! cargo run --release --example search -- val.npy --scores
 //! ```
 
 use std::io::{self, Write as _};
@@ -25,6 +26,9 @@ mod page;
 /// Queries between two moves of the progress bar.
 const QUERIES: usize = 2048;
 
+/// Numbers of neighbours of the recalls, those of the literature.
+const RECALLS: [usize; 4] = [1, 2, 4, 8];
+
 /// Find the images that are most alike: for each query the vectors with the largest cosines, compared with all.
 ///
 /// Queries are images, which are embedded as the vectors were, or names of rows; without any, each row is one, and is
@@ -43,6 +47,14 @@ struct Arguments {
     /// Neighbours of each query
     #[arg(long, value_name = "N", default_value = "10")]
     count: NonZeroUsize,
+
+    /// Compare the classes of rows and their nearest others, a row's class being its folder, instead of naming them
+    #[arg(long, conflicts_with_all = ["query", "count", "to"])]
+    scores: bool,
+
+    /// Print the scores as a JSON object
+    #[arg(long, requires = "scores")]
+    json: bool,
 
     /// File to write: .html for a page of thumbnails, .json or .csv; may be repeated [default: print them]
     #[arg(long, value_name = "FILE")]
@@ -80,6 +92,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let device = arguments.device.parse::<DeviceSpec>()?.open()?.device;
     let vectors = Embeddings::read(&arguments.vectors)?;
     let search = NeighbourSearch::new(&vectors.values, vectors.dimension, &device);
+    if arguments.scores {
+        let scores = search.scores(&folders(&vectors, &arguments.vectors)?, &RECALLS);
+        found::print_scores(&scores, arguments.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let found = if arguments.query.is_empty() {
         every_row(&search, &vectors, arguments)?
     } else {
@@ -99,6 +116,19 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         writeln!(io::stdout(), "{}: {} queries, {:.1} MB", path.display(), found.len(), bytes.len() as f64 / 1e6)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The folder of each row's file, which is its class.
+fn folders(vectors: &Embeddings, path: &Path) -> Result<Vec<String>, Failure> {
+    let folder = |row| {
+        let name = vectors.name(row);
+        let folder = Path::new(&name).parent().and_then(Path::file_name).and_then(|folder| folder.to_str());
+        folder.map(str::to_owned).ok_or_else(|| {
+            let path = path.display();
+            format!("{path}: row {row} is called {name}, which names no folder, so it has no class").into()
+        })
+    };
+    (0..vectors.rows()).map(folder).collect()
 }
 
 fn target(path: &Path) -> Result<Target, WrongArgument> {

@@ -198,3 +198,24 @@ fn what_cannot_be_embedded_or_searched_is_one_line() {
     let output = search.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
+
+#[test]
+fn vectors_are_scored_by_their_folders() {
+    let photos = Photos::new();
+    let array = photos.path("x.npy");
+    succeed("embed", &[&photos.path("data/train"), "--to", &array, "--device", "flex"]);
+    let printed = succeed("search", &[&array, "--scores", "--json", "--device", "flex"]);
+    let scores: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!([&scores["queries"], &scores["alone"], &scores["classes"]], [40, 0, 4]);
+    let recall: Vec<(usize, f64)> = serde_json::from_value(scores["recall"].clone()).unwrap();
+    assert!(recall.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1) && recall.len() == 4, "{recall:?}");
+    let [precision, average] = ["r_precision", "map_at_r"].map(|name| scores[name].as_f64().unwrap());
+    assert!(0.0 < average && average <= precision && precision < 1.0, "{scores}");
+    let text = succeed("search", &[&array, "--scores", "--device", "flex"]);
+    assert!(text.starts_with("recall@1 ") && text.contains("40 queries of 4 classes"), "{text}");
+    fail("search", &[&array, "--scores", "--query", "x.jpg"], &["cannot be used with"]);
+    let mut bytes = Vec::new();
+    write_npy(&mut bytes, &[2, 2], &[1.0, 0.0, 0.0, 1.0]).unwrap();
+    fs::write(photos.path("y.npy"), bytes).unwrap();
+    fail("search", &[&photos.path("y.npy"), "--scores"], &["row 0 is called 0, which names no folder"]);
+}

@@ -108,7 +108,7 @@ pub use plan::{BlockPlan, ChannelPlan, PoolBranch, StemPlan};
 pub use pool::{Pooling, UnknownPooling};
 pub use predict::{EmbedError, Embeddings, EmbeddingsError, EmbeddingsInfo, EmbeddingsProblem, ImageEmbedder, LeftOut};
 pub use predict::{Ensemble, EnsembleError, ImageClassifier, ImageSource, PredictError, Prediction, Views};
-pub use predict::{Neighbour, NeighbourSearch};
+pub use predict::{Neighbour, NeighbourSearch, RetrievalScores};
 pub use preset::{Preset, UnknownPreset};
 pub use state::{State, StateError, TensorPath};
 pub use stem::Stem;

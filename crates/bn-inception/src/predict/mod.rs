@@ -7,6 +7,7 @@ mod ensemble;
 mod image_source;
 mod neighbours;
 mod prediction;
+mod retrieval;
 
 pub use classifier::ImageClassifier;
 pub use embedder::{EmbedError, ImageEmbedder};
@@ -15,3 +16,4 @@ pub use ensemble::{Ensemble, EnsembleError, Views};
 pub use image_source::{ImageSource, PredictError};
 pub use neighbours::{Neighbour, NeighbourSearch};
 pub use prediction::Prediction;
+pub use retrieval::RetrievalScores;
