@@ -59,7 +59,14 @@ fn rank() {
         "stall" if rank == 1 => thread::sleep(Duration::from_secs(600)),
         "fail" => mpi.fail("the disk is full", 7),
         "panic" | "stall" => {}
-        recipe => train(&mpi, recipe, out),
+        recipe => {
+            if train(&mpi, recipe, out) {
+                group.gather(&[]);
+                // MPICH passes exit codes on after the end of MPI only.
+                drop((group, mpi));
+                process::exit(STOPPED);
+            }
+        }
     }
     group.gather(&[]);
     if matches!(case.as_str(), "panic" | "stall") {
@@ -67,7 +74,8 @@ fn rank() {
     }
 }
 
-fn train(mpi: &Mpi, recipe: &str, out: &Path) {
+/// True if the run was stopped.
+fn train(mpi: &Mpi, recipe: &str, out: &Path) -> bool {
     let mut config = config(recipe, variable(DATA).as_ref(), out);
     if std::env::var_os(RESUME).is_some() {
         config = TrainConfig { resume: true, choices: Choices::default(), ..config };
@@ -75,11 +83,7 @@ fn train(mpi: &Mpi, recipe: &str, out: &Path) {
     let stop = StopSignal::on_ctrl_c().unwrap();
     let trained = Trainer::with_group(config, mpi.group(), |_| ()).and_then(|trainer| trainer.run(&stop));
     match trained {
-        Ok(Outcome::Finished(_)) => {}
-        Ok(Outcome::Stopped { .. }) => {
-            mpi.group().gather(&[]);
-            process::exit(STOPPED);
-        }
+        Ok(ending) => matches!(ending, Outcome::Stopped { .. }),
         Err(error) => mpi.fail(&error.to_string(), 1),
     }
 }
