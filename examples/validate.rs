@@ -12,12 +12,12 @@ use std::thread::available_parallelism;
 
 use bn_inception::{Crops, DeviceSpec, Ensemble};
 use bn_inception_examples::{Downloads, Failure, ForeignWeights, exit_code};
-use bn_inception_train::data::{ImageFolder, LoaderOptions, left_out};
+use bn_inception_train::data::{ImageDataset, LoaderOptions, left_out};
 use bn_inception_train::evaluate;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Measure top-1 and top-5 accuracy of weights over DIR/val, or over DIR if it holds the classes.
+/// Measure top-1 and top-5 accuracy of weights over the validation images of a dataset.
 #[derive(Parser)]
 #[command(name = "validate", version, allow_negative_numbers = true)]
 struct Arguments {
@@ -36,8 +36,9 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value = "1")]
     crops: String,
 
-    /// Folder with val/CLASS/*.jpg, or with CLASS/*.jpg
-    #[arg(long, value_name = "DIR")]
+    /// Dataset, whose validation images are taken: as --data of train-imagenet; or class folders CLASS/*.jpg alone, in a
+    /// folder or a tar; or one WebDataset shard
+    #[arg(long, value_name = "PATH")]
     data: PathBuf,
 
     /// auto, flex, ndarray, wgpu, vulkan, metal, webgpu, cuda, cuda:1, rocm …
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let crops: Crops = arguments.crops.parse()?;
-    let folder = ImageFolder::open_validation(&arguments.data)?;
+    let folder = ImageDataset::open_validation(&arguments.data)?;
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
     let weights = match arguments.ensemble.as_slice() {
         [] => std::slice::from_ref(&arguments.weights),
