@@ -34,8 +34,10 @@ struct Arguments {
     #[arg(long, value_name = "PATH|NAME")]
     weights: Option<String>,
 
-    /// Folder with train/CLASS/*.jpg and val/CLASS/*.jpg [default: five classes drawn by the program]
-    #[arg(long, value_name = "DIR")]
+    /// Dataset: folders train/CLASS/*.jpg and val/CLASS/*.jpg, ImageNet's tars, Kaggle's CLS-LOC, WebDataset shards
+    /// or one tar of folders; see docs/data.md [default: five classes drawn by
+    /// the program]
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
 
     /// Freeze the network up to and including stem, 3a, 3b, 3c, 4a … 4e, 5a or 5b [default: train all of it]

@@ -31,8 +31,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "train-imagenet", version, allow_negative_numbers = true)]
 struct Arguments {
-    /// Folder with train/CLASS/*.jpg and val/CLASS/*.jpg [default: images drawn by the program]
-    #[arg(long, value_name = "DIR")]
+    /// Dataset: folders train/CLASS/*.jpg and val/CLASS/*.jpg, ImageNet's tars, Kaggle's CLS-LOC, WebDataset shards
+    /// or one tar of folders; see docs/data.md [default: images drawn by the program]
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
 
     /// inception, bn-baseline, bn-x5, bn-x30, bn-x5-sigmoid (the paper's), modern or drawn (ours)

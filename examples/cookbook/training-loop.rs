@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bn_inception::weights::{Metadata, Precision, Weights};
 use bn_inception::{DeviceSpec, ImageClassifier, Preset};
-use bn_inception_train::data::{Augment, DrawnConfig, ImageFolder, ImageLoader};
+use bn_inception_train::data::{Augment, DrawnConfig, ImageDataset, ImageLoader};
 use bn_inception_train::data::{LoaderOptions, Preprocess, Split, draw_dataset};
 use bn_inception_train::optim::{self, DecayScope, Sgd, SgdConfig};
 use bn_inception_train::{cross_entropy, evaluate};
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(folder) => PathBuf::from(folder),
         None => draw_dataset(&env::temp_dir().join("drawn"), &DrawnConfig::default())?.root,
     };
-    let train = ImageFolder::open_split(&data, Split::Train)?;
+    let train = ImageDataset::open_split(&data, Split::Train)?;
     let labels = train.classes().to_vec();
 
     let device = DeviceSpec::Auto.open()?.device;
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let weights = Weights::from_model(&model, metadata)?;
     let path = env::temp_dir().join("trained.safetensors");
     weights.save(&path, Precision::Full)?;
-    let val = ImageFolder::open_split(&data, Split::Val)?;
+    let val = ImageDataset::open_split(&data, Split::Val)?;
     let result = evaluate(&ImageClassifier::from_weights(weights, &device)?.into(), val, options, |_, _| ())?;
     println!("top-1 {:.1} % of {} images: {}", 100.0 * result.top1, result.images, path.display());
     Ok(())

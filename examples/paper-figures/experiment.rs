@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bn_inception::DeviceSpec;
 use bn_inception_examples::{Failure, REVISION, WrongArgument};
 use bn_inception_train::checkpoint::CheckpointFolder;
-use bn_inception_train::data::{ImageFolder, Split, fingerprint};
+use bn_inception_train::data::{ImageDataset, Split, fingerprint};
 use bn_inception_train::run_log::LOG_FILE;
 use bn_inception_train::{
     Choices, Display as Progress, Outcome, Settings, SettingsError, StopSignal, TrainConfig, TrainError, Trainer,
@@ -79,7 +79,7 @@ pub struct Experiment {
 impl Experiment {
     /// The runs that have ended. Refuses runs with other settings or data.
     pub fn ended(&self) -> Result<Vec<Run>, Failure> {
-        let [train, val] = [Split::Train, Split::Val].map(|split| ImageFolder::open_split(&self.data, split));
+        let [train, val] = [Split::Train, Split::Val].map(|split| ImageDataset::open_split(&self.data, split));
         let dataset = fingerprint([&train?, &val?]);
         let mut ended = Vec::new();
         for planned in plan(self.scale.seeds) {

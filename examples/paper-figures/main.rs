@@ -37,8 +37,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "paper-figures", version, allow_negative_numbers = true)]
 struct Arguments {
-    /// Folder with train/CLASS/*.jpg and val/CLASS/*.jpg
-    #[arg(long, value_name = "DIR")]
+    /// Dataset: folders train/CLASS/*.jpg and val/CLASS/*.jpg, ImageNet's tars, Kaggle's CLS-LOC, WebDataset shards
+    /// or one tar of folders; see docs/data.md
+    #[arg(long, value_name = "PATH")]
     data: PathBuf,
 
     /// Output folder

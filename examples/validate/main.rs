@@ -14,7 +14,7 @@ use std::thread::available_parallelism;
 use bn_inception::weights::Precision;
 use bn_inception::{Crops, DeviceSpec, Ensemble};
 use bn_inception_examples::{Downloads, Failure, ForeignWeights, WrongArgument, exit_code, write_file};
-use bn_inception_train::data::{ImageFolder, LoaderOptions, left_out};
+use bn_inception_train::data::{ImageDataset, LoaderOptions, left_out};
 use bn_inception_train::{Calibration, Evaluation, calibrate, evaluate};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,7 +22,7 @@ use serde_json::json;
 
 mod report;
 
-/// Measure top-1 and top-5 accuracy of weights over DIR/val, or over DIR if it holds the classes.
+/// Measure top-1 and top-5 accuracy of weights over the validation images of a dataset.
 #[derive(Parser)]
 #[command(name = "validate", version, allow_negative_numbers = true)]
 struct Arguments {
@@ -41,8 +41,9 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value = "1")]
     crops: String,
 
-    /// Folder with val/CLASS/*.jpg, or with CLASS/*.jpg
-    #[arg(long, value_name = "DIR")]
+    /// Dataset, whose validation images are taken: as --data of train-imagenet; or class folders CLASS/*.jpg alone, in a
+    /// folder or a tar; or one WebDataset shard
+    #[arg(long, value_name = "PATH")]
     data: PathBuf,
 
     /// auto, flex, ndarray, wgpu, vulkan, metal, webgpu, cuda, cuda:1, rocm …
@@ -104,7 +105,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             return Err(WrongArgument(message).into());
         }
     }
-    let folder = ImageFolder::open_validation(&arguments.data)?;
+    let folder = ImageDataset::open_validation(&arguments.data)?;
     let device = arguments.device.parse::<DeviceSpec>()?.open()?;
     let ensemble = |weights: &[String]| -> Result<Ensemble, Failure> {
         let members = weights.iter();
@@ -195,7 +196,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// Measures an ensemble. `rows` gets the probabilities of each image where a temperature is to be fitted.
 fn measure(
     ensemble: &Ensemble,
-    folder: &ImageFolder,
+    folder: &ImageDataset,
     arguments: &Arguments,
     rows: &mut Vec<Vec<f32>>,
 ) -> Result<Evaluation, Failure> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use bn_inception_examples::Failure;
-use bn_inception_train::data::ImageFolder;
+use bn_inception_train::data::ImageDataset;
 use bn_inception_train::{EvaluatedImage, Evaluation};
 use csv::Writer;
 use serde::Serialize;
@@ -84,7 +84,7 @@ pub fn confusion(result: &Evaluation, labels: &[String]) -> Result<Vec<u8>, Fail
 }
 
 /// A table with a line for each image of `folder`.
-pub fn predictions(result: &Evaluation, labels: &[String], folder: &ImageFolder) -> Result<Vec<u8>, Failure> {
+pub fn predictions(result: &Evaluation, labels: &[String], folder: &ImageDataset) -> Result<Vec<u8>, Failure> {
     let mut table = Writer::from_writer(Vec::new());
     table.write_record(["image", "class", "predicted", "probability", "rank", "replaced"])?;
     let broken: BTreeSet<_> = result.broken.iter().map(|image| &image.path).collect();
@@ -93,7 +93,7 @@ pub fn predictions(result: &Evaluation, labels: &[String], folder: &ImageFolder)
         let (probability, rank) = (image.probability.to_string(), (image.rank + 1).to_string());
         let replaced = if broken.contains(&folder.path(index)) { "yes" } else { "" };
         let (name, class) = (folder.name(index), labels[image.class].as_str());
-        table.write_record([name.as_str(), class, predicted, &probability, &rank, replaced])?;
+        table.write_record([name.as_ref(), class, predicted, &probability, &rank, replaced])?;
     }
     Ok(table.into_inner()?)
 }

@@ -79,6 +79,11 @@ pub enum DecodeError {
 /// # Errors
 /// [`DecodeError`] if the file cannot be read or is larger than [`MAX_FILE_BYTES`], and as for [`decode`].
 pub fn decode_file(path: impl AsRef<Path>) -> Result<RgbImage, DecodeError> {
+    decode(&read_file(path.as_ref())?)
+}
+
+/// The bytes of the file at `path`, at most [`MAX_FILE_BYTES`].
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, DecodeError> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     if length > MAX_FILE_BYTES {
@@ -90,7 +95,7 @@ pub fn decode_file(path: impl AsRef<Path>) -> Result<RgbImage, DecodeError> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(file_too_large(bytes.len() as u64));
     }
-    decode(&bytes)
+    Ok(bytes)
 }
 
 /// Decodes the bytes of an image file into upright RGB.
@@ -154,7 +159,7 @@ fn limits() -> Limits {
     limits
 }
 
-fn file_too_large(length: u64) -> DecodeError {
+pub(crate) fn file_too_large(length: u64) -> DecodeError {
     DecodeError::TooLarge { found: format!("{length} bytes"), limit: format!("{MAX_FILE_BYTES} bytes") }
 }
 

@@ -85,9 +85,9 @@ impl FileList {
     }
 
     fn add(&mut self, folder: &Path) -> Result<(), ListError> {
-        for path in entries(folder)? {
-            if path.is_dir() {
-                if !path.is_symlink() {
+        for Entry { path, is_folder, is_link } in entries(folder)? {
+            if is_folder {
+                if !is_link {
                     self.add(&path)?;
                 }
                 continue;
@@ -102,22 +102,36 @@ impl FileList {
     }
 }
 
-fn is_named_as_image(path: &Path) -> bool {
+pub(crate) fn is_named_as_image(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|found| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(found)))
 }
 
-/// The paths in `folder` whose names do not start with a dot (`.DS_Store`, `._photo.jpg`).
-pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, ListError> {
+/// An entry of a folder.
+pub(crate) struct Entry {
+    pub(crate) path: PathBuf,
+    /// `true` for a folder, and for a link to one.
+    pub(crate) is_folder: bool,
+    pub(crate) is_link: bool,
+}
+
+/// The entries of `folder` whose names do not start with a dot (`.DS_Store`, `._photo.jpg`). The folder itself tells what
+/// they are; only links are looked up.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<Entry>, ListError> {
     let failed = |source| ListError { path: folder.to_path_buf(), source };
-    let mut paths = Vec::new();
+    let mut entries = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if !name_of(&path).starts_with('.') {
-            paths.push(path);
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
         }
+        let kind = entry.file_type().map_err(failed)?;
+        let path = entry.path();
+        let is_link = kind.is_symlink();
+        let is_folder = if is_link { path.is_dir() } else { kind.is_dir() };
+        entries.push(Entry { path, is_folder, is_link });
     }
-    Ok(paths)
+    Ok(entries)
 }
 
 pub(crate) fn name_of(path: &Path) -> String {

@@ -2,20 +2,20 @@
 //!
 //! # From a folder to a batch
 //!
-//! [`ImageFolder`] lists a dataset with one folder per class. [`Preprocess`] says which values the network expects, and
+//! [`ImageDataset`] lists labelled images in folders or archives, whatever their layout. [`Preprocess`] says which values the network expects, and
 //! [`Augment`] varies the images of training. [`ImageLoader`] puts them together: several threads decode, augment and
 //! normalise, and [`ImageBatch`]es arrive in an order that depends on the seed alone.
 //!
 //! ```
-//! use bn_inception_data::{Augment, ImageFolder, ImageLoader, LoaderOptions, Preprocess, Split};
+//! use bn_inception_data::{Augment, ImageDataset, ImageLoader, LoaderOptions, Preprocess, Split};
 //! use bn_inception_data::{DrawnConfig, GOOGLENET_MIN_AREA, draw_dataset};
 //! use burn::tensor::Device;
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let dir = &folder.path().join("drawn");
-//! // Any tree `dir/{train,val}/CLASS/*.jpg` will do; this one is drawn from a seed.
+//! // Any layout that `open_split` recognises will do; this tree `dir/{train,val}/CLASS/*.jpg` is drawn from a seed.
 //! draw_dataset(dir, &DrawnConfig { train_per_class: 4, val_per_class: 1, ..DrawnConfig::default() })?;
-//! let train = ImageFolder::open_split(dir, Split::Train)?;
+//! let train = ImageDataset::open_split(dir, Split::Train)?;
 //! assert_eq!((train.classes().len(), train.len()), (10, 40));
 //!
 //! let size = 64;
@@ -56,7 +56,7 @@
 
 pub use augment::{Augment, GOOGLENET_MIN_AREA};
 pub use crops::{Crops, UnknownCrops};
-pub use dataset::{FolderError, ImageFolder, Split, fingerprint};
+pub use dataset::{ArchiveError, DatasetError, ImageDataset, Split, fingerprint};
 pub use decode::{DecodeError, decode, decode_file};
 pub use drawn::{DrawnConfig, draw_dataset};
 pub use error::PreprocessError;
@@ -68,7 +68,7 @@ pub use loader::{
 };
 pub use npy::{NpyArray, NpyError, read_npy, write_npy};
 pub use preprocess::{ColorOrder, PixelRange, Preprocess, Resize, UnknownPreprocess};
-pub use resize::{CropRect, Interpolation, crop_resize};
+pub use resize::{CropRect, Interpolation, crop_resize, crop_resize_to};
 
 mod augment;
 mod crops;

@@ -72,8 +72,11 @@ pub fn crop_resize(
     crop_resize_to(image, crop, [size; 2], interpolation)
 }
 
-/// The same for a rectangle of `size` pixels, width and height.
-pub(crate) fn crop_resize_to(
+/// [`crop_resize`] to `size` pixels, width and height.
+///
+/// # Errors
+/// As of [`crop_resize`].
+pub fn crop_resize_to(
     image: &RgbImage,
     crop: CropRect,
     size: [u32; 2],

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bn_inception::DeviceError;
 use bn_inception::weights::WeightsError;
-use bn_inception_data::FolderError;
+use bn_inception_data::DatasetError;
 use bn_inception_data::LoaderError;
 use bn_inception_data::drawn::DrawnError;
 use burn::tensor::TensorReadError;
@@ -21,7 +21,7 @@ pub enum TrainError {
     Settings(#[from] SettingsError),
     /// A folder of images that cannot be trained on.
     #[error(transparent)]
-    Dataset(#[from] FolderError),
+    Dataset(#[from] DatasetError),
     /// An unavailable device.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bn_inception::{Ensemble, labels};
-use bn_inception_data::{BrokenImage, ImageFolder, LoaderError, LoaderOptions, PreparedImages};
+use bn_inception_data::{BrokenImage, ImageDataset, LoaderError, LoaderOptions, PreparedImages};
 use serde::{Serialize, Serializer};
 
 use crate::calibration::calibration_error;
@@ -61,7 +61,7 @@ pub enum EvaluateError {
 
 /// Index, among the weights' classes, of each of the folder's classes. All 1000 ImageNet classes are recognised by
 /// their WordNet id, because some names occur twice; others by the folder's name or the ImageNet name that it stands
-/// for.
+/// for. Folders that are all called by number, 0, 1, 2, … are the classes of those numbers.
 fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, EvaluateError> {
     let imagenet = labels::imagenet();
     let index = |folder: &String| {
@@ -74,8 +74,11 @@ fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, Eva
         let label = labels::of_folder(folder);
         known.iter().position(|known| known == folder || known == label)
     };
-    let indices = folders.iter().map(|folder| {
-        index(folder).ok_or_else(|| EvaluateError::UnknownClass {
+    // Shards without names of classes have their numbers.
+    let numbered = folders.iter().enumerate().all(|(number, folder)| *folder == number.to_string());
+    let by_number = |number: usize| (numbered && number < known.len()).then_some(number);
+    let indices = folders.iter().enumerate().map(|(number, folder)| {
+        index(folder).or_else(|| by_number(number)).ok_or_else(|| EvaluateError::UnknownClass {
             folder: folder.clone(),
             classes: known.len(),
             examples: known.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
@@ -94,7 +97,7 @@ fn class_indices(known: &[String], folders: &[String]) -> Result<Vec<usize>, Eva
 /// [`EvaluateError`] if a class folder is not among the weights' classes, or images cannot be loaded.
 pub fn evaluate(
     ensemble: &Ensemble,
-    folder: ImageFolder,
+    folder: ImageDataset,
     options: LoaderOptions,
     mut batch: impl FnMut(&[EvaluatedImage], &[Vec<f64>]),
 ) -> Result<Evaluation, EvaluateError> {
@@ -144,6 +147,9 @@ mod tests {
         let known = strings(&["tench", "church", "star"]);
         let found = class_indices(&known, &strings(&["n03028079", "star"]));
         assert_eq!(found.unwrap(), [1, 2]);
+        assert_eq!(class_indices(&known, &strings(&["0", "1"])).unwrap(), [0, 1]);
+        assert!(class_indices(&known, &strings(&["0", "2"])).is_err());
+        assert_eq!(class_indices(&strings(&["1", "0"]), &strings(&["0", "1"])).unwrap(), [1, 0]);
         let error = class_indices(&known, &strings(&["cat"])).unwrap_err().to_string();
         assert!(error.contains("`cat`") && error.contains("tench"), "{error}");
         let all: Vec<String> = labels::imagenet().iter().map(|(_, name)| (*name).to_owned()).collect();

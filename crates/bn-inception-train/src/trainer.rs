@@ -9,7 +9,7 @@ use bn_inception::weights::{Metadata, Precision, Store, Weights};
 use bn_inception::{Model, OpenDevice};
 use bn_inception_dashboard::run_log::{Event, Start, WarningKind};
 use bn_inception_data::drawn;
-use bn_inception_data::{ImageFolder, Split, fingerprint, left_out};
+use bn_inception_data::{ImageDataset, Split, fingerprint, left_out};
 use bn_inception_data::{ImageLoader, LoaderOptions};
 
 use crate::checkpoint::{Checkpoint, CheckpointFolder, DataFacts};
@@ -50,8 +50,8 @@ pub struct Trainer {
     settings: Settings,
     recipe: Recipe,
     device: OpenDevice,
-    train: ImageFolder,
-    val: ImageFolder,
+    train: ImageDataset,
+    val: ImageDataset,
     /// The network to fine-tune.
     base: Option<Model>,
     /// The checkpoint to resume from, and its file.
@@ -134,8 +134,9 @@ impl Trainer {
                 folder
             }
         };
-        let train = ImageFolder::open_split(&folder, Split::Train)?;
-        let val = ImageFolder::open_split(&folder, Split::Val)?;
+        status(&format!("listing the images of {}", folder.display()));
+        let train = ImageDataset::open_split(&folder, Split::Train)?;
+        let val = ImageDataset::open_split(&folder, Split::Val)?;
         for line in [&train, &val].into_iter().filter_map(|part| left_out(part.left_out())) {
             status(&format!("warning: {line}"));
         }
@@ -351,7 +352,7 @@ fn write_results(run: &mut Run, device: String) -> Result<RunSummary, TrainError
     Ok(summary)
 }
 
-fn facts(train: &ImageFolder, val: &ImageFolder) -> DataFacts {
+fn facts(train: &ImageDataset, val: &ImageDataset) -> DataFacts {
     DataFacts {
         classes: train.classes().to_vec(),
         train_images: train.len(),

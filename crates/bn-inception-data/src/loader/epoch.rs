@@ -66,7 +66,7 @@ impl Work for Epoch {
             }
             None => preprocess.eval_image(&decoded.image)?,
         };
-        Ok(Loaded { image, class: source.folder.class(index), broken: decoded.broken })
+        Ok(Loaded { image, class: source.dataset.class(index), broken: decoded.broken })
     }
 
     fn assemble(&self, items: Vec<Self::Item>) -> Self::Batch {

@@ -16,11 +16,11 @@ use super::error::LoaderError;
 use super::options::LoaderOptions;
 use super::source::Source;
 use crate::augment::Augment;
-use crate::dataset::ImageFolder;
+use crate::dataset::ImageDataset;
 use crate::preprocess::Preprocess;
 use crate::random::{Purpose, generator};
 
-/// Loads a folder's images, batch by batch.
+/// Loads a dataset's images, batch by batch.
 ///
 /// A training loader shuffles every epoch, augments, and leaves out the images that do not fill the last batch
 /// (different ones each epoch). An evaluation loader yields all images in order, and its last batch may be smaller.
@@ -42,21 +42,21 @@ impl ImageLoader {
     /// # Errors
     /// [`LoaderError`] if the batch size is 0 or greater than the number of images, or `preprocess` is invalid.
     pub fn train(
-        folder: impl Into<Arc<ImageFolder>>,
+        dataset: impl Into<Arc<ImageDataset>>,
         preprocess: Preprocess,
         augment: Augment,
         options: LoaderOptions,
         device: &Device,
     ) -> Result<Self, LoaderError> {
-        let folder = folder.into();
-        if folder.len() < options.batch_size {
+        let dataset = dataset.into();
+        if dataset.len() < options.batch_size {
             return Err(LoaderError::TooFewImages {
-                root: folder.root().to_path_buf(),
-                images: folder.len(),
+                root: dataset.root().to_path_buf(),
+                images: dataset.len(),
                 batch_size: options.batch_size,
             });
         }
-        let mut loader = Self::new(folder, preprocess, Some(augment), options, device)?;
+        let mut loader = Self::new(dataset, preprocess, Some(augment), options, device)?;
         // The dataset is sorted by class, so that a slice of it (for one of several devices) would hold a few classes
         // only. Slices are therefore cut from a fixed random order.
         let mut random = generator(Purpose::Split, options.seed, 0, 0);
@@ -69,24 +69,24 @@ impl ImageLoader {
     /// # Errors
     /// [`LoaderError`] if the batch size is 0 or `preprocess` is invalid.
     pub fn eval(
-        folder: impl Into<Arc<ImageFolder>>,
+        dataset: impl Into<Arc<ImageDataset>>,
         preprocess: Preprocess,
         options: LoaderOptions,
         device: &Device,
     ) -> Result<Self, LoaderError> {
-        Self::new(folder.into(), preprocess, None, options, device)
+        Self::new(dataset.into(), preprocess, None, options, device)
     }
 
     fn new(
-        folder: Arc<ImageFolder>,
+        dataset: Arc<ImageDataset>,
         preprocess: Preprocess,
         augment: Option<Augment>,
         options: LoaderOptions,
         device: &Device,
     ) -> Result<Self, LoaderError> {
-        let source = Source::new(folder, options)?;
+        let source = Source::new(dataset, options)?;
         preprocess.check()?;
-        let indices = (0..source.folder.len() as u32).collect();
+        let indices = (0..source.dataset.len() as u32).collect();
         Ok(Self {
             shared: Arc::new(Shared { source, preprocess, augment, waited: AtomicU64::new(0) }),
             indices,
@@ -157,7 +157,7 @@ impl ImageLoader {
     pub fn restore_broken(&self, reasons: BTreeMap<usize, String>) {
         let source = &self.shared.source;
         for (index, reason) in reasons {
-            let path = source.folder.path(index);
+            let path = source.dataset.path(index);
             source.broken.add(index, BrokenImage { path, reason });
         }
     }
@@ -171,7 +171,7 @@ impl ImageLoader {
     /// As [`Self::restore_broken`].
     pub fn add_broken(&self, reasons: BTreeMap<usize, String>) -> Result<(), LoaderError> {
         let source = &self.shared.source;
-        let image = |(index, reason)| (index, BrokenImage { path: source.folder.path(index), reason });
+        let image = |(index, reason)| (index, BrokenImage { path: source.dataset.path(index), reason });
         source.note_broken(reasons.into_iter().map(image).collect())
     }
 
@@ -181,9 +181,9 @@ impl ImageLoader {
     /// If `index` is not below the number of images.
     pub fn picture(&self, index: usize) -> Option<(String, RgbImage)> {
         let source = &self.shared.source;
-        let decoded = (source.decode_file)(&source.folder.path(index)).ok()?;
+        let decoded = (source.decode)(&source.dataset, index).ok()?;
         let image = self.shared.preprocess.eval_image(&decoded).ok()?;
-        Some((source.folder.name(index), image))
+        Some((source.dataset.name(index).into_owned(), image))
     }
 
     /// Seconds that consumers have waited for batches so far.
@@ -205,11 +205,11 @@ mod tests {
         }
         for workers in [0, 1, 3] {
             let options = LoaderOptions { batch_size: 2, workers, seed: 0, strict: false };
-            let folder = Arc::new(ImageFolder::open(dir.path()).unwrap());
+            let folder = Arc::new(ImageDataset::open(dir.path()).unwrap());
             let preprocess = Preprocess::imagenet(8);
             let mut loader = ImageLoader::eval(folder, preprocess, options, &Device::flex()).unwrap();
-            Arc::get_mut(&mut loader.shared).unwrap().source.decode_file = |path| {
-                assert!(!path.ends_with("4-panic.png"), "a decoder's own bug");
+            Arc::get_mut(&mut loader.shared).unwrap().source.decode = |dataset, index| {
+                assert!(!dataset.path(index).ends_with("4-panic.png"), "a decoder's own bug");
                 Ok(RgbImage::new(8, 8))
             };
             let mut batches = loader.iter_from(0, 0);

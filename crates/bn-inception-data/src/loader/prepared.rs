@@ -9,7 +9,7 @@ use super::error::LoaderError;
 use super::options::LoaderOptions;
 use super::prefetch::{Prefetch, Work};
 use super::source::Source;
-use crate::dataset::ImageFolder;
+use crate::dataset::ImageDataset;
 use crate::error::PreprocessError;
 
 /// One image, prepared.
@@ -27,9 +27,9 @@ pub struct PreparedImage<T> {
 /// after an error. The seed of the options is not used.
 ///
 /// ```no_run
-/// use bn_inception_data::{Crops, ImageFolder, LoaderOptions, Preprocess, PreparedImages};
+/// use bn_inception_data::{Crops, ImageDataset, LoaderOptions, Preprocess, PreparedImages};
 ///
-/// let folder = ImageFolder::open("imagenette/val")?;
+/// let folder = ImageDataset::open("imagenette/val")?;
 /// let options = LoaderOptions { batch_size: 8, workers: 2, seed: 0, strict: false };
 /// let preprocess = Preprocess::imagenet(224);
 /// let batches = PreparedImages::new(folder, options, move |image| Crops::Ten.render(image, &preprocess))?;
@@ -60,13 +60,13 @@ impl<T: Send + 'static> PreparedImages<T> {
     /// # Errors
     /// [`LoaderError`] if the batch size is 0 or a thread cannot be started.
     pub fn new(
-        folder: impl Into<Arc<ImageFolder>>,
+        dataset: impl Into<Arc<ImageDataset>>,
         options: LoaderOptions,
         prepare: impl Fn(&RgbImage) -> Result<T, PreprocessError> + Send + Sync + 'static,
     ) -> Result<Self, LoaderError> {
-        let source = Arc::new(Source::new(folder.into(), options)?);
+        let source = Arc::new(Source::new(dataset.into(), options)?);
         let work = Preparation { source: source.clone(), prepare: Box::new(prepare) };
-        let batches = source.folder.len().div_ceil(options.batch_size);
+        let batches = source.dataset.len().div_ceil(options.batch_size);
         let prefetch = Prefetch::new(work, 0, batches, options.workers).map_err(LoaderError::Threads)?;
         Ok(Self { prefetch: Some(prefetch), source })
     }
@@ -111,13 +111,13 @@ impl<T: Send + 'static> Work for Preparation<T> {
 
     fn items(&self, batch: usize) -> usize {
         let size = self.source.options.batch_size;
-        size.min(self.source.folder.len() - batch * size)
+        size.min(self.source.dataset.len() - batch * size)
     }
 
     fn item(&self, batch: usize, place: usize) -> Self::Item {
         let index = batch * self.source.options.batch_size + place;
         let decoded = self.source.decode(index)?;
-        let image = PreparedImage { value: (self.prepare)(&decoded.image)?, class: self.source.folder.class(index) };
+        let image = PreparedImage { value: (self.prepare)(&decoded.image)?, class: self.source.dataset.class(index) };
         Ok((image, decoded.broken))
     }
 

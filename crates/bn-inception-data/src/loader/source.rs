@@ -1,6 +1,5 @@
-//! The images of a folder: decoded, or replaced if they cannot be.
+//! The images of a dataset: decoded, or replaced if they cannot be.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use image::RgbImage;
@@ -8,14 +7,14 @@ use image::RgbImage;
 use super::broken::{BrokenImage, BrokenImages, NewlyBroken};
 use super::error::LoaderError;
 use super::options::LoaderOptions;
-use crate::dataset::ImageFolder;
-use crate::decode::{DecodeError, decode_file};
+use crate::dataset::ImageDataset;
+use crate::decode::DecodeError;
 
-/// A folder of images and the record of its broken ones.
+/// A dataset and the record of its broken ones.
 pub(super) struct Source {
-    pub(super) folder: Arc<ImageFolder>,
+    pub(super) dataset: Arc<ImageDataset>,
     pub(super) options: LoaderOptions,
-    pub(super) decode_file: fn(&Path) -> Result<RgbImage, DecodeError>,
+    pub(super) decode: fn(&ImageDataset, usize) -> Result<RgbImage, DecodeError>,
     pub(super) broken: BrokenImages,
 }
 
@@ -28,22 +27,22 @@ pub(super) struct Decoded {
 impl Source {
     /// # Errors
     /// [`LoaderError::NoBatchSize`] if the batch size is 0.
-    pub(super) fn new(folder: Arc<ImageFolder>, options: LoaderOptions) -> Result<Self, LoaderError> {
+    pub(super) fn new(dataset: Arc<ImageDataset>, options: LoaderOptions) -> Result<Self, LoaderError> {
         if options.batch_size == 0 {
             return Err(LoaderError::NoBatchSize);
         }
-        Ok(Self { folder, options, decode_file: |path| decode_file(path), broken: BrokenImages::default() })
+        Ok(Self { dataset, options, decode: ImageDataset::decode, broken: BrokenImages::default() })
     }
 
     /// Decodes image `index` or, unless the options are strict, the next of its class that can be decoded.
     pub(super) fn decode(&self, index: usize) -> Result<Decoded, LoaderError> {
-        let folder = &self.folder;
+        let dataset = &self.dataset;
         let mut broken = Vec::new();
-        for candidate in std::iter::once(index).chain(folder.others_of_class(index)) {
-            let path = folder.path(candidate);
-            match (self.decode_file)(&path) {
+        for candidate in std::iter::once(index).chain(dataset.others_of_class(index)) {
+            match (self.decode)(dataset, candidate) {
                 Ok(image) => return Ok(Decoded { image, broken }),
                 Err(error) => {
+                    let path = dataset.path(candidate);
                     let reason = error.to_string();
                     if self.options.strict {
                         return Err(LoaderError::Broken { path, reason });
@@ -52,7 +51,7 @@ impl Source {
                 }
             }
         }
-        Err(LoaderError::NoReadableImage { class: folder.classes()[folder.class(index)].clone() })
+        Err(LoaderError::NoReadableImage { class: dataset.classes()[dataset.class(index)].clone() })
     }
 
     /// Counts the `new` broken images, by index in the dataset.
@@ -63,7 +62,7 @@ impl Source {
     /// # Errors
     /// [`LoaderError::TooManyBroken`] at the first image that makes them too many.
     pub(super) fn note_broken(&self, new: NewlyBroken) -> Result<(), LoaderError> {
-        let images = self.folder.len();
+        let images = self.dataset.len();
         for (index, image) in new {
             let BrokenImage { path, reason } = image.clone();
             let is_new = self.broken.add(index, image);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use bn_inception_data::{ImageFolder, Split, fingerprint};
+use bn_inception_data::{ImageDataset, Split, fingerprint};
 use image::{ImageFormat, RgbImage};
 
 /// Creates a tree of empty files in a new folder.
@@ -39,7 +39,7 @@ fn classes_and_images_are_sorted() {
         "train/.cache/c.jpg",
         "train/README.jpg",
     ]);
-    let images = ImageFolder::open_split(dir.path(), Split::Train).unwrap();
+    let images = ImageDataset::open_split(dir.path(), Split::Train).unwrap();
     assert_eq!(images.classes(), ["n01", "n02"]);
     let found: Vec<_> = (0..images.len())
         .map(|i| {
@@ -62,23 +62,23 @@ fn each_wrong_folder_has_its_own_line() {
     let at = |name: &str| dir.path().join(name);
     let path = |name: &str| at(name).display().to_string();
 
-    let line = error(ImageFolder::open(at("absent")));
+    let line = error(ImageDataset::open(at("absent")));
     assert_eq!(line, format!("data folder {} does not exist", path("absent")));
-    let line = error(ImageFolder::open_split(at("absent"), Split::Train));
+    let line = error(ImageDataset::open_split(at("absent"), Split::Train));
     assert_eq!(line, format!("data folder {} does not exist", path("absent")));
-    for line in [error(ImageFolder::open(at("file"))), error(ImageFolder::open_split(at("file"), Split::Val))] {
-        assert_eq!(line, format!("{} is not a folder", path("file")));
+    for line in [error(ImageDataset::open(at("file"))), error(ImageDataset::open_split(at("file"), Split::Val))] {
+        assert_eq!(line, format!("{} is neither a folder nor a tar archive (*.tar)", path("file")));
     }
     for line in
-        [error(ImageFolder::open_split(dir.path(), Split::Val)), error(ImageFolder::open_validation(dir.path()))]
+        [error(ImageDataset::open_split(dir.path(), Split::Val)), error(ImageDataset::open_validation(dir.path()))]
     {
         let root = dir.path().display();
         assert_eq!(line, format!("{root} has no `val` folder; expected {root}/{{train,val}}/CLASS/*.jpg"));
     }
-    let line = error(ImageFolder::open(at("empty")));
+    let line = error(ImageDataset::open(at("empty")));
     assert!(line.starts_with(&format!("{} holds no class folders", path("empty"))), "{line}");
     for folder in ["hollow", "one"] {
-        let line = error(ImageFolder::open(at(folder)));
+        let line = error(ImageDataset::open(at(folder)));
         let class = at(folder).join("a");
         assert!(line.starts_with(&format!("class folder {}", class.display())), "{line}");
     }
@@ -97,8 +97,8 @@ fn train_and_val_must_have_the_same_classes() {
         "val/g/1.jpg",
         "val/h/1.jpg",
     ]);
-    let train = ImageFolder::open_split(dir.path(), Split::Train).unwrap();
-    let val = ImageFolder::open_split(dir.path(), Split::Val).unwrap();
+    let train = ImageDataset::open_split(dir.path(), Split::Train).unwrap();
+    let val = ImageDataset::open_split(dir.path(), Split::Val).unwrap();
     assert!(train.check_same_classes(&train).is_ok());
     let line = error(train.check_same_classes(&val));
     assert!(line.contains("only in the first: b; only in the second: c, d, e, f, g and 1 more"), "{line}");
@@ -107,22 +107,22 @@ fn train_and_val_must_have_the_same_classes() {
 #[test]
 fn validation_takes_val_or_the_folder_itself() {
     let dir = tree(&["set/train/a/1.jpg", "set/val/a/1.jpg", "set/val/a/2.jpg", "plain/b/1.jpg"]);
-    let set = ImageFolder::open_validation(dir.path().join("set")).unwrap();
+    let set = ImageDataset::open_validation(dir.path().join("set")).unwrap();
     assert_eq!((set.len(), set.classes()[0].as_str()), (2, "a"));
-    let plain = ImageFolder::open_validation(dir.path().join("plain")).unwrap();
+    let plain = ImageDataset::open_validation(dir.path().join("plain")).unwrap();
     assert_eq!((plain.len(), plain.classes()[0].as_str()), (1, "b"));
 }
 
 #[test]
 fn images_are_found_by_content() {
     let dir = tree(&["a/1.jpg", "a/2.PNG", "b/1.jpeg"]);
-    let before = ImageFolder::open(dir.path()).unwrap();
+    let before = ImageDataset::open(dir.path()).unwrap();
     assert_eq!(before.left_out(), [] as [&Path; 0]);
     // What is no image changes no sample and no fingerprint.
     for (name, text) in [("a/notes.txt", "BM is no bitmap"), ("b/empty", ""), ("labels.csv", "a,b")] {
         fs::write(dir.path().join(name), text).unwrap();
     }
-    let same = ImageFolder::open(dir.path()).unwrap();
+    let same = ImageDataset::open(dir.path()).unwrap();
     assert_eq!(fingerprint([&same]), fingerprint([&before]));
     assert_eq!(fingerprint([&same]), "ca678f0d94552921");
     assert_eq!(same.left_out(), ["a/notes.txt", "b/empty", "labels.csv"].map(|name| dir.path().join(name)));
@@ -135,7 +135,7 @@ fn images_are_found_by_content() {
     ] {
         RgbImage::new(2, 2).save_with_format(dir.path().join(name), format).unwrap();
     }
-    let all = ImageFolder::open(dir.path()).unwrap();
+    let all = ImageDataset::open(dir.path()).unwrap();
     let names: Vec<_> = (0..all.len()).map(|index| all.name(index)).collect();
     assert_eq!(names, ["a/1.jpg", "a/2.PNG", "a/3.webp", "a/4", "b/1.jpeg", "b/2.dat", "b/3.tif", "b/4.jfif"]);
     assert_eq!(all.left_out(), same.left_out());

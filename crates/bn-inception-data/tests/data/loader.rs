@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use bn_inception_data::{Augment, ImageBatch, ImageFolder, ImageLoader, LoaderError, LoaderOptions, Preprocess};
+use bn_inception_data::{Augment, ImageBatch, ImageDataset, ImageLoader, LoaderError, LoaderOptions, Preprocess};
 use burn::tensor::Device;
 use image::{Rgb, RgbImage};
 
-const SIZE: u32 = 16;
+pub const SIZE: u32 = 16;
 pub const OPTIONS: LoaderOptions = LoaderOptions { batch_size: 8, workers: 2, seed: 7, strict: false };
 
 /// A dataset of small pictures, each different: `classes` folders of `each` files.
@@ -31,7 +31,7 @@ pub fn pictures(classes: usize, each: usize) -> tempfile::TempDir {
 }
 
 fn loader(root: &Path, train: bool, options: LoaderOptions) -> ImageLoader {
-    let folder = Arc::new(ImageFolder::open(root).unwrap());
+    let folder = Arc::new(ImageDataset::open(root).unwrap());
     let preprocess = Preprocess::imagenet(SIZE);
     let device = Device::flex();
     if train {
@@ -43,9 +43,9 @@ fn loader(root: &Path, train: bool, options: LoaderOptions) -> ImageLoader {
 }
 
 /// A batch as numbers: the bits of the pixels, the targets.
-type Bits = (Vec<u32>, Vec<i64>);
+pub type Bits = (Vec<u32>, Vec<i64>);
 
-fn bits(batch: ImageBatch) -> Bits {
+pub fn bits(batch: ImageBatch) -> Bits {
     let [count] = batch.targets.dims();
     assert_eq!(batch.images.dims(), [count, 3, SIZE as usize, SIZE as usize]);
     let pixels = batch.images.into_data().try_to_vec::<f32>().unwrap();
@@ -134,7 +134,7 @@ fn training_keeps_equal_batches_and_evaluation_keeps_all() {
     let targets: Vec<i64> = epoch(&eval, 0, 0).into_iter().flat_map(|b| b.1).collect();
     assert_eq!(targets, [[0; 7], [1; 7], [2; 7]].concat());
 
-    let folder = Arc::new(ImageFolder::open(dir.path()).unwrap());
+    let folder = Arc::new(ImageDataset::open(dir.path()).unwrap());
     for (batch_size, expected) in [(0, "at least 1"), (22, "fewer than one batch of 22")] {
         let options = LoaderOptions { batch_size, ..OPTIONS };
         let preprocess = Preprocess::imagenet(SIZE);

@@ -3,9 +3,11 @@
 // A failed setup step is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod archives;
 mod dataset;
 mod drawn;
 mod input;
+mod layouts;
 mod loader;
 mod prepared;
 mod preprocess;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use bn_inception_data::{
-    Crops, ImageFolder, LoaderError, LoaderOptions, PreparedImage, PreparedImages, Preprocess, decode_file,
+    Crops, ImageDataset, LoaderError, LoaderOptions, PreparedImage, PreparedImages, Preprocess, decode_file,
 };
 use image::RgbImage;
 
@@ -14,7 +14,7 @@ use crate::loader::{OPTIONS, damage, pictures};
 type TenCrops = Vec<(RgbImage, u32)>;
 
 fn ten_crops(root: &Path, options: LoaderOptions) -> PreparedImages<TenCrops> {
-    let folder = ImageFolder::open(root).unwrap();
+    let folder = ImageDataset::open(root).unwrap();
     let preprocess = Preprocess::imagenet(16);
     let prepare = move |image: &RgbImage| Crops::Ten.render(image, &preprocess);
     PreparedImages::new(folder, options, prepare).unwrap()
@@ -23,7 +23,7 @@ fn ten_crops(root: &Path, options: LoaderOptions) -> PreparedImages<TenCrops> {
 #[test]
 fn every_image_comes_once_in_order_for_any_number_of_workers() {
     let dir = pictures(3, 7);
-    let folder = ImageFolder::open(dir.path()).unwrap();
+    let folder = ImageDataset::open(dir.path()).unwrap();
     let preprocess = Preprocess::imagenet(16);
     let expected: Vec<_> = (0..folder.len())
         .map(|index| PreparedImage {
@@ -72,7 +72,7 @@ fn broken_images_are_replaced_and_counted() {
 fn a_panicking_preparation_is_an_error() {
     let dir = pictures(1, 9);
     for workers in [0, 2] {
-        let folder = ImageFolder::open(dir.path()).unwrap();
+        let folder = ImageDataset::open(dir.path()).unwrap();
         let options = LoaderOptions { workers, ..OPTIONS };
         let prepare = |_: &RgbImage| -> Result<(), _> { panic!("a bug of the caller") };
         let mut images = PreparedImages::new(folder, options, prepare).unwrap();
@@ -81,7 +81,7 @@ fn a_panicking_preparation_is_an_error() {
         assert!(images.next().is_none());
     }
     let empty = LoaderOptions { batch_size: 0, ..OPTIONS };
-    let folder = ImageFolder::open(dir.path()).unwrap();
+    let folder = ImageDataset::open(dir.path()).unwrap();
     let refused = PreparedImages::new(folder, empty, |_| Ok(())).err();
     assert!(matches!(refused, Some(LoaderError::NoBatchSize)));
 }

@@ -1,6 +1,6 @@
 //! The check that all ranks start with the same.
 
-use bn_inception_data::ImageFolder;
+use bn_inception_data::ImageDataset;
 use bn_inception_data::fingerprint;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub(crate) struct Terms {
 
 impl Terms {
     /// Those of this rank: its program, settings, device and data.
-    pub(crate) fn new(program: &str, settings: &Settings, device: &str, folders: [&ImageFolder; 2]) -> Self {
+    pub(crate) fn new(program: &str, settings: &Settings, device: &str, folders: [&ImageDataset; 2]) -> Self {
         let settings = serde_json::to_value(settings).unwrap_or_default();
         // Folders may have other names on other machines; their content counts.
         let settings = settings.as_object().into_iter().flatten().filter(|(name, _)| *name != "data");

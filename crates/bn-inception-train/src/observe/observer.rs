@@ -2,7 +2,7 @@
 
 use bn_inception::{Model, Preprocess};
 use bn_inception_dashboard::run_log::{FilterGrid, GradCam, Telemetry};
-use bn_inception_data::ImageFolder;
+use bn_inception_data::ImageDataset;
 use burn::tensor::{Device, TensorReadError};
 
 use super::activations;
@@ -23,7 +23,7 @@ pub(crate) struct Observer {
 
 impl Observer {
     /// Telemetry after every `every`-th step (never, if that is 0), with images of `folder` on `device`.
-    pub(crate) fn new(every: u64, folder: &ImageFolder, preprocess: &Preprocess, device: &Device) -> Self {
+    pub(crate) fn new(every: u64, folder: &ImageDataset, preprocess: &Preprocess, device: &Device) -> Self {
         let probe = if every == 0 { Probe::none() } else { Probe::new(folder, preprocess, device) };
         Self { every, probe }
     }

@@ -1,8 +1,7 @@
 //! The validation images that telemetry uses.
 
-use bn_inception_data::ImageFolder;
+use bn_inception_data::ImageDataset;
 use bn_inception_data::Preprocess;
-use bn_inception_data::decode_file;
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 
@@ -33,19 +32,19 @@ impl Probe {
 
     /// Eight images spread evenly over `folder`, on `device`; fewer if the folder is smaller or some cannot be decoded.
     /// Those are not recorded here: the loader records them when it reaches them.
-    pub(crate) fn new(folder: &ImageFolder, preprocess: &Preprocess, device: &Device) -> Self {
+    pub(crate) fn new(folder: &ImageDataset, preprocess: &Preprocess, device: &Device) -> Self {
         let count = IMAGES.min(folder.len());
         let mut list = Vec::new();
         for place in 0..count {
             // The middle of each of `count` equal parts.
             let index = (2 * place + 1) * folder.len() / (2 * count);
-            let Ok(decoded) = decode_file(folder.path(index)) else {
+            let Ok(decoded) = folder.decode(index) else {
                 continue;
             };
             let Ok(image) = preprocess.eval_image(&decoded) else {
                 continue;
             };
-            list.push(ProbeImage { file: folder.name(index), class: folder.class(index), image });
+            list.push(ProbeImage { file: folder.name(index).into_owned(), class: folder.class(index), image });
         }
         let crops = list.iter().map(|probe| &probe.image);
         let images = if list.is_empty() { None } else { preprocess.batch(crops, device).ok() };
