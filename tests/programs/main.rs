@@ -4,6 +4,7 @@
 
 mod embeddings;
 mod mpi;
+mod pack;
 mod paper_figures;
 mod weights;
 
