@@ -5,6 +5,7 @@
 mod embeddings;
 mod mnist_figure1;
 mod mpi;
+mod pack;
 mod paper_figures;
 mod weights;
 
