@@ -46,7 +46,7 @@ pub fn keys(images: &[Image]) -> Vec<String> {
 pub fn ending(image: &Image, bytes: &[u8], rewritten: bool) -> String {
     let own = image.name.rsplit_once('.').map_or("", |(_, ending)| ending);
     let fits = |known: &&str| known.eq_ignore_ascii_case(own) && (!rewritten || known.starts_with('j'));
-    if ENDINGS.iter().any(|known| fits(known)) {
+    if ENDINGS.iter().any(fits) {
         return own.to_owned();
     }
     let found = STARTS.iter().find(|(start, _)| bytes.starts_with(start));

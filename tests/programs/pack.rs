@@ -127,9 +127,9 @@ fn hugging_faces_parquet_files_are_packed() {
     assert_eq!(names, expected.map(|name| format!("n00000001/{name}.JPEG")));
     for index in 0..train.len() {
         let number: u32 = train.name(index)[18..22].parse().unwrap();
-        // The generator's first pixel, up to JPEG's rounding.
-        let red = f64::from(train.decode(index).unwrap().get_pixel(0, 0).0[0]);
-        assert!((red - f64::from(number * 31 % 256)).abs() < 40.0, "image {number}: {red}");
+        // The generator's first pixel, up to JPEG's rounding; colours that wrap around beside it are blurred.
+        let (red, expected) = (train.decode(index).unwrap().get_pixel(0, 0).0[0], number * 31 % 256);
+        assert!(expected > 240 || u32::from(red).abs_diff(expected) < 10, "image {number}: {red}");
     }
     assert_eq!(val.name(0), "n00000001/ILSVRC2012_val_00000000.JPEG");
     let all = files(&to);
