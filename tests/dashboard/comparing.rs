@@ -56,17 +56,17 @@ fn runs_are_named_by_what_differs_and_grouped() {
     drawn_runs(&tab, 40);
     // Grouped by recipe without being asked, as there are many; a group's runs have one colour.
     assert_eq!(texts(&tab, "#list .group > span:nth-of-type(2)").len(), 5);
-    assert_eq!(texts(&tab, "#list .run .title")[0], "1 · width 0.25 · batch-size 32");
+    assert_eq!(texts(&tab, "#list .run .title")[0], "1 · width 0.25 · batch-size 32 · seed 1");
     let colours = format!("new Set({}.model.lines.map((line) => line.colour)).size", chart("Loss"));
     assert_eq!(tab.evaluate(&colours), 5);
     set(&tab, "group", "value", &json!(""));
     tab.wait_for("document.querySelectorAll('#list .group').length === 0");
-    assert_eq!(texts(&tab, "#list .run .title")[1], "2 · bn-x30 · width 0.25 · batch-size 32");
+    assert_eq!(texts(&tab, "#list .run .title")[1], "2 · bn-x30 · width 0.25 · batch-size 32 · seed 1");
 
     // Sorted, filtered, none and all.
     set(&tab, "sort", "value", &json!("best top-1"));
     tab.wait_for(
-        "document.querySelector('#list .run .title').textContent !== '1 · bn-baseline · width 0.25 · batch-size 32'",
+        "document.querySelector('#list .run .title').textContent !== '1 · bn-baseline · width 0.25 · batch-size 32 · seed 1'",
     );
     let values: Vec<f64> =
         texts(&tab, "#list .run .value").iter().map(|text| text.trim_end_matches(" %").parse().unwrap()).collect();

@@ -142,7 +142,7 @@ impl Run {
         let loss = self.loss(share) + 0.5 * shake + spike;
         StepFacts {
             step,
-            epoch: (20.0 * share) as usize + 1,
+            epoch: ((20.0 * share) as usize + 1).min(20),
             loss,
             top1: (1.0 - loss / 2.6 + 0.1 * shake).clamp(0.0, 1.0),
             top5: Some((1.1 - loss / 6.0).clamp(0.0, 1.0)),

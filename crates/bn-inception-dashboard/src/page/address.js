@@ -1,6 +1,7 @@
 // The state of the view in the address, so that a link shows what its sender saw. It stands after the `#`, which
 // browsers do not send.
 import { choices } from "./theme.js";
+import { lasting } from "./rows.js";
 
 // Choices with their text; what is as usual is left out.
 const TEXTS = {
@@ -15,7 +16,7 @@ const TEXTS = {
   descending: { read: (text) => text === "true", usual: false },
   target: { read: (text) => (Number(text) > 0 && Number(text) <= 1 ? Number(text) : undefined), usual: null },
   focus: { read: (text) => text, usual: null },
-  zoom: { read: range, write: (zoom) => zoom.map((value) => Number(value.toPrecision(6))).join("-"), usual: null },
+  zoom: { read: range, write: (zoom) => lasting(zoom).map((value) => Number(value.toPrecision(6))).join("-"), usual: null },
 };
 
 function range(text) {

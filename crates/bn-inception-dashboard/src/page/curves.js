@@ -185,7 +185,7 @@ export function addMachine(section) {
         const own = names(view.focus);
         want([view.focus], Object.keys(own));
         const lines = Object.entries(own).map(([name, label], index) => ({ ...plainLine(view.focus, name, panel.scale), key: undefined, name: label, colour: paletteColour(index), dash: index ? "dash" : "solid" }));
-        chart(body, { lines, legend: lines, xTitle: axisTitle(), yTitle: panel.axis, unit: panel.unit, zero: true, robust: false, label: spoken(panel.title, [view.focus], Object.keys(own), panel.scale) });
+        chart(body, { lines, legend: lines, xTitle: axisTitle(), yTitle: panel.axis, unit: panel.unit, zero: true, robust: !choices.outliers, label: spoken(panel.title, [view.focus], Object.keys(own), panel.scale) });
       },
     });
   }

@@ -25,7 +25,7 @@ export function percent(fraction, digits = 1) {
 export function number(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size >= 1e7 || (size > 0 && size < 1e-3)) return value.toExponential(2);
+  if (size >= 1e7 || (size > 0 && size < 1e-3)) return value.toExponential(3);
   return size >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4)));
 }
 

@@ -8,13 +8,19 @@ import { highlight } from "./figure.js";
 
 const BADGES = { finished: ["✓", "finished"], failed: ["✕", "failed"], interrupted: ["■", "stopped"] };
 
-// Runs whose title or settings contain every word of the filter.
+// Runs whose title, settings or state contain every word of the filter; a word such as `recipe=bn-x5` is a whole setting.
 export function filtered(runs) {
   const words = choices.filter.toLowerCase().split(/\s+/).filter(Boolean);
   if (!words.length) return runs;
   return runs.filter((run) => {
-    const text = `${run.title} ${run.name} ${Object.entries(settingsOf(run)).map(([name, value]) => `${name}=${plain(value)}`).join(" ")} ${badge(run)[1]}`.toLowerCase();
-    return words.every((word) => text.includes(word));
+    const settings = Object.entries(settingsOf(run)).map(([name, value]) => `${name}=${plain(value)}`.toLowerCase());
+    const text = [run.title, run.name, badge(run)[1], ...settings].join(" ").toLowerCase();
+    const matches = (word) => {
+      const name = word.split("=")[0];
+      const isSetting = word.includes("=") && settings.some((setting) => setting.startsWith(`${name}=`));
+      return isSetting ? settings.includes(word) : text.includes(word);
+    };
+    return words.every(matches);
   });
 }
 

@@ -47,7 +47,9 @@ function currentView() {
   const runs = listed.filter((run) => !choices.hidden.has(run.key));
   const groups = grouped.groups.map((group) => ({ ...group, runs: group.runs.filter((run) => runs.includes(run)) })).filter((group) => group.runs.length);
   const usual = runs.find((run) => !isOver(run)) ?? runs.at(-1) ?? all.at(-1);
-  const focus = all.find((run) => run.key.slice(0, 8) === choices.focus) ?? usual;
+  // Of hidden runs only when none is shown.
+  const chosen = all.find((run) => run.key.slice(0, 8) === choices.focus);
+  const focus = chosen && (runs.includes(chosen) || !runs.length) ? chosen : usual;
   return { all, from, total, listed, runs, grouped, groups, focus, live };
 }
 
@@ -65,7 +67,7 @@ function drawAll(view) {
   drawList(at("list"), view);
   drawState(at("state"), view);
   refresh(view);
-  setSpan(spanOfRuns(view.runs));
+  setSpan(spanOfRuns(view.runs.length || !view.focus ? view.runs : [view.focus]));
   for (const [id] of SECTIONS) {
     const empty = at(id).querySelectorAll(".panel:not([hidden])").length === 0;
     at(id).hidden = empty;

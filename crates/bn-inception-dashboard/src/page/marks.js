@@ -7,7 +7,7 @@ import { heatColour } from "./theme.js";
 
 const ROW = 18; // pixels a bar
 const LONGEST = 30; // characters of a label
-const LETTER = 5.6; // pixels, on average
+const LETTER = 6.2; // pixels, on average
 
 function shortened(text, most = LONGEST) {
   const letters = [...String(text)];

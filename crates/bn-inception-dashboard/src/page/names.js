@@ -6,9 +6,9 @@ import { best, imagesPerSecond, lastValue, start } from "./store.js";
 // Settings that say where a run lies or how it was watched, not what it is.
 const ASIDE = ["out", "resume", "data", "dashboard", "dashboard-token", "quiet", "stderr", "json"];
 const FIRST = ["recipe", "preset", "width", "image-size", "batch-size", "epochs"];
-const IN_NAME = 3; // settings at most
+const IN_NAME = 4; // settings at most
 const GROUPED_FROM = 8; // runs from which on they are grouped without being asked
-const MOST_GROUPS = 12;
+const MOST_GROUPS = 7; // as many as there are colours
 
 // Results of a run: heading, value, name of the number's kind.
 export const RESULTS = {
@@ -108,13 +108,19 @@ export function groupRuns(runs) {
     if (!groups.has(name)) groups.set(name, { name, runs: [] });
     groups.get(name).runs.push(run);
   }
-  const sorted = [...groups.values()].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  const sorted = [...groups.values()].sort((a, b) => byValue(a.name, b.name));
   sorted.forEach((group, index) => {
     group.shade = index;
     group.title = setting && !Number.isNaN(Number(group.name)) ? `${setting} ${group.name}` : group.name;
     for (const run of group.runs) run.shade = setting ? index : undefined;
   });
   return { setting, groups: sorted };
+}
+
+// Order of two values as they are written: of numbers by size, of others by letters.
+function byValue(a, b) {
+  const difference = Number(a) - Number(b);
+  return a !== "" && b !== "" && Number.isFinite(difference) ? difference : a.localeCompare(b, "en", { numeric: true });
 }
 
 // The value of a run under a heading of a result or setting.

@@ -1,6 +1,6 @@
 // The panels of gradients, updates, activations and histograms.
 import { element, number } from "./format.js";
-import { ordered, paletteColour, runColour, runDash } from "./theme.js";
+import { choices, ordered, paletteColour, runColour, runDash } from "./theme.js";
 import { below, isOver, start } from "./store.js";
 import { across, axisTitle, columnsOf } from "./rows.js";
 import { addPanel, focused } from "./panels.js";
@@ -41,6 +41,8 @@ export function addNetwork(section, redraw) {
   });
   addPanel(section, {
     title: "Activation percentiles",
+    // Several runs are named at their curves.
+    of: (view) => (view.runs.length === 1 || view.runs.length > MOST_COMPARED ? focused(view) : null),
     note: "What a layer's non-linearity gets, for fixed validation images: the median, and the band from the 15th to the 85th percentile. Steady bands are what batch normalisation is for.",
     wide: true,
     bodyClass: "small",
@@ -57,7 +59,7 @@ function drawBlocks(body, run, prefix, unit) {
   want([run], [...known, prefix]);
   const lines = blocks.map((block, index) => ({ ...plainLine(run, `${prefix}/${block}`), key: undefined, name: block, colour: ordered(index, blocks.length) }));
   if (run.names.includes(prefix)) lines.push({ ...plainLine(run, prefix), key: undefined, name: "whole network", colour: paletteColour(1), opacity: 0.6, width: 2.5 });
-  chart(body, { lines, xTitle: axisTitle(), yTitle: unit, log: true, robust: false, label: `${unit} of ${blocks.length} blocks of ${run.title}` });
+  chart(body, { lines, xTitle: axisTitle(), yTitle: unit, log: true, robust: !choices.outliers, label: `${unit} of ${blocks.length} blocks of ${run.title}` });
 }
 
 // The runs shown, or of many only that in focus.
@@ -80,7 +82,7 @@ function drawActivations(body, view) {
       body.append(place);
     }
     const lines = runs.filter((run) => run.curves[`activation/${layer}/50`]).map((run) => band(run, layer));
-    chart(place, { lines, xTitle: axisTitle(), yTitle: "pre-activation", robust: false, label: `Percentiles of the pre-activations of ${layer}` });
+    chart(place, { lines, xTitle: axisTitle(), yTitle: "pre-activation", robust: !choices.outliers, label: `Percentiles of the pre-activations of ${layer}` });
   }
 }
 

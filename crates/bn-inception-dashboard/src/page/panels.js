@@ -111,9 +111,9 @@ export function refresh(view) {
     panel.empty.hidden = full || text === null;
     panel.empty.textContent = text ?? "";
     if (panel.origin) {
-      const [run, step] = full ? panel.of(view) : [];
-      panel.origin.hidden = !full;
-      panel.origin.replaceChildren(...(full ? [swatch(run), ` ${run.title}, step ${step.toLocaleString("en")}`] : []));
+      const [run, step] = (full && panel.of(view)) || [];
+      panel.origin.hidden = !run;
+      panel.origin.replaceChildren(...(run ? [swatch(run), ` ${run.title}, step ${step.toLocaleString("en")}`] : []));
     }
     panel.stale = full;
     if (panel.stale && panel.near) drawPanel(panel);

@@ -7,8 +7,16 @@ const NONE = { step: [], images: [], time: [], mean: [] };
 
 let timeUnit = { seconds: 3600, title: "hours" };
 
+// Sets the unit of the time axis by the longest run, in seconds. A range shown stays what it is.
 export function setTimeUnit(longest) {
+  const before = timeUnit.seconds;
   timeUnit = longest >= HOURS_FROM ? { seconds: 3600, title: "hours" } : { seconds: 60, title: "minutes" };
+  if (choices.axis === "hours" && choices.zoom) choices.zoom = choices.zoom.map((value) => (value * before) / timeUnit.seconds);
+}
+
+// A range of the axis in a unit that does not depend on the runs shown: times in hours.
+export function lasting(zoom) {
+  return choices.axis === "hours" ? zoom.map((value) => (value * timeUnit.seconds) / 3600) : zoom;
 }
 
 export function axisTitle() {

@@ -58,14 +58,14 @@ impl Terminal {
         Self { renderer, interrupter, extent, split: None, curves, _ctrl_c: KeepCtrlC::start() }
     }
 
-    /// Shows a batch, with `values` for the first curves.
-    fn batch(&mut self, split: Split, images: usize, values: &[f64]) {
+    /// Shows a batch, with values for the first curves and the weights of these in their means.
+    fn batch(&mut self, split: Split, images: usize, values: &[(f64, usize)]) {
         let before = match self.split {
             Some((current, before)) if current == split => before,
             _ => self.begin(split),
         };
-        for (curve, value) in self.curves.iter_mut().zip(values) {
-            let state = curve.add(*value, images);
+        for (curve, (value, weight)) in self.curves.iter_mut().zip(values) {
+            let state = curve.add(*value, *weight);
             show(&mut self.renderer, split, state);
         }
         self.split = Some((split, before + images));
@@ -126,8 +126,12 @@ impl Screen for Terminal {
                 let top5 = facts.top5.unwrap_or_default();
                 let per_second = |amount: f64| amount / facts.seconds.max(f64::MIN_POSITIVE);
                 let (speed, wait) = (per_second(facts.images as f64), 100.0 * per_second(facts.wait_seconds));
-                let values = [facts.loss, 100.0 * facts.top1, 100.0 * top5, facts.lr, speed, wait];
-                self.batch(Split::Train, facts.images, &values);
+                let of_images =
+                    [facts.loss, 100.0 * facts.top1, 100.0 * top5, facts.lr].map(|value| (value, facts.images));
+                // The mean of speeds over an epoch is its images by its time, as everywhere else.
+                let microseconds = (1e6 * facts.seconds) as usize;
+                let of_time = [speed, wait].map(|value| (value, microseconds.max(1)));
+                self.batch(Split::Train, facts.images, &[&of_images[..], &of_time].concat());
             }
             Event::Validation(report) => {
                 self.end_split();
@@ -140,7 +144,7 @@ impl Screen for Terminal {
     fn validation_batch(&mut self, scores: &Scores) {
         let share = |count: f64| count / scores.images() as f64;
         let percent = |guesses: usize| 100.0 * share(scores.right(guesses) as f64);
-        let values = [share(scores.loss), percent(1), percent(5)];
+        let values = [share(scores.loss), percent(1), percent(5)].map(|value| (value, scores.images()));
         self.batch(Split::Valid, scores.images(), &values);
     }
 
@@ -178,9 +182,10 @@ impl Curve {
         Self { definition, state: NumericMetricState::new(), is_empty: true }
     }
 
-    fn add(&mut self, value: f64, images: usize) -> MetricState {
+    /// Adds a value that counts `weight` times in the mean.
+    fn add(&mut self, value: f64, weight: usize) -> MetricState {
         self.is_empty = false;
-        self.state.update(value, images);
+        self.state.update(value, weight);
         let entry = self.state.compute_update(self.format());
         self.numeric(entry, self.state.current_value())
     }
