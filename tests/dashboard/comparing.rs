@@ -138,8 +138,10 @@ fn a_link_shows_what_its_sender_saw() {
     assert_eq!(other.evaluate("location.href"), link);
     other.evaluate("document.querySelector('#unzoom').click()");
     other.wait_for(&format!("{}.across.high > 12000", chart("Loss")));
-    nothing_is_wrong(&tab);
-    nothing_is_wrong(&other);
+    // What is remembered from the last time is in the address, too.
+    let again = open(&browser, &address);
+    again.wait_for("location.hash.includes('axis=images&smoothing=20')");
+    [tab, other, again].iter().for_each(nothing_is_wrong);
 }
 
 #[test]

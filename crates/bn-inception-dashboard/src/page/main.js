@@ -34,6 +34,7 @@ const live = !report;
 let pending = null;
 let timer = null;
 let connected = false;
+let isAddressed = false; // the address says what is shown
 let session = null; // the server's, another one after it was restarted
 let drawn = { at: -Infinity, took: 0 }; // milliseconds
 
@@ -227,6 +228,12 @@ function connect() {
         setClock(data.time);
       } else if (name === "runs") {
         arrange(data);
+        if (data.complete && !isAddressed) {
+          // What was chosen the last time belongs into the address, too.
+          isAddressed = true;
+          hideAsAddressed(listedRuns().all);
+          changed();
+        }
         drawSoon();
       } else if (name === "run") {
         apply(data);
