@@ -14,6 +14,11 @@ function shortened(text, most = LONGEST) {
   return letters.length > most ? `${letters.slice(0, Math.max(0, most - 1)).join("")}…` : String(text);
 }
 
+// `text`, shortened to so many pixels.
+function fitting(text, pixels) {
+  return shortened(text, Math.min(LONGEST, Math.floor(pixels / LETTER)));
+}
+
 // Pixels that `labels` need, `share` of `width` at most.
 function room(labels, width, share) {
   return Math.min(share * width, 12 + LETTER * Math.max(0, ...labels.map((label) => label.length)));
@@ -28,23 +33,23 @@ function spread(count, from, to) {
 // with names `x` and `y`, or with `xRange` and `yRange` of a continuous axis.
 const heat = {
   frame(model, width, height) {
-    const left = model.y ? room(model.y.map(shortened), width, 0.3) : 52;
-    const names = model.x ? room(model.x.map(shortened), height * 1.4, 0.4) / 1.4 : 18;
-    return { left, right: width - 58, top: 8, bottom: height - names - 20 };
+    const left = model.y ? room(model.y.map((name) => shortened(name)), width, 0.3) : 52;
+    const names = model.x ? room(model.x.map((name) => shortened(name)), height * 1.4, 0.4) / 1.4 : 18;
+    return { left, right: width - 58, top: 8, bottom: height - names - 20, names };
   },
-  paint(surface, model, { left, right, top, bottom }, { faint }) {
+  paint(surface, model, { left, right, top, bottom, names }, { faint }) {
     const [across, down] = [spread(model.z[0].length, left, right), spread(model.z.length, top, bottom)];
     const most = model.most ?? Math.max(...model.z.map((row) => Math.max(...row)), 1e-9);
     model.z.forEach((row, r) => row.forEach((value, c) => {
       surface.rect(across.begin(c), down.begin(r), across.each + 0.5, down.each + 0.5, { colour: heatColour(value / most) });
     }));
     const every = Math.ceil(11 / down.each);
-    model.y?.forEach((name, r) => r % every || surface.text(left - 5, down.middle(r), shortened(name), { colour: faint, size: 10, align: "right" }));
+    model.y?.forEach((name, r) => r % every || surface.text(left - 5, down.middle(r), fitting(name, left - 8), { colour: faint, size: 10, align: "right" }));
     const wide = Math.ceil((model.y ? 11 : 28) / across.each);
-    model.x?.forEach((name, c) => c % wide || surface.text(across.middle(c) + 3, bottom + 5, shortened(name), { colour: faint, size: 10, align: "right", angle: -45 }));
+    model.x?.forEach((name, c) => c % wide || surface.text(across.middle(c) + 3, bottom + 5, fitting(name, 1.4 * names - 12), { colour: faint, size: 10, align: "right", angle: -45 }));
     if (model.xRange) axis(surface, scale(...model.xRange, left, right), bottom, faint);
     if (model.yRange) sideAxis(surface, scale(...model.yRange, bottom, top), left, faint);
-    surface.text((left + right) / 2, bottom + (model.x ? room(model.x.map(shortened), (bottom - top) * 2, 0.4) / 1.4 + 12 : 30), model.xTitle ?? "", { colour: faint, align: "center" });
+    surface.text((left + right) / 2, bottom + (model.x ? names + 12 : 30), model.xTitle ?? "", { colour: faint, align: "center" });
     if (model.yTitle) surface.text(12, (top + bottom) / 2, model.yTitle, { colour: faint, align: "center", angle: -90 });
     // The key of the colours.
     const steps = 32;
@@ -89,7 +94,7 @@ const barChart = {
     const down = spread(model.bars.length, top, bottom);
     model.bars.forEach(({ name, value, low, high, colour, text: said, key }, index) => {
       const y = down.middle(index);
-      surface.text(left - 5, y, shortened(name, Math.min(LONGEST, Math.floor(left / LETTER))), { colour: faint, align: "right" });
+      surface.text(left - 5, y, fitting(name, left - 6), { colour: faint, align: "right" });
       const end = value === null ? left : across.place(value);
       if (value !== null) surface.rect(left, down.begin(index) + 2, end - left, down.each - 4, { colour, opacity: lit && key && key !== lit ? 0.2 : 0.85 });
       if (high > low) surface.line([across.place(low), y, across.place(high), y], { colour: text, width: 2 });
